@@ -1,0 +1,89 @@
+"""One self-describing safetensors file: weights, and all that prediction must know about them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from carclf.config import HeadConfig
+from carclf.model import CarNet
+from detection.config import StrictConfig
+from detection.cutout import CutoutStyle
+from detection.errors import UsageError
+
+FORMAT = "carclf-classifier-1"
+KEY = "carclf"
+
+
+class ModelInfo(StrictConfig):
+    """The metadata of a classifier's file."""
+
+    format: str = FORMAT
+    classes: tuple[str, ...] = Field(min_length=2)
+    architecture: str
+    head: HeadConfig = HeadConfig()
+    image_size: int = Field(ge=32)
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str = "area-or-cubic"
+    resize: str = "squash"
+    style: CutoutStyle = CutoutStyle()  # how stage 1 cut out the crops that it was trained on
+    detector: str = "compact"
+    stage: str = ""
+    git: str | None = None
+    metrics: dict[str, Any] = Field(default_factory=dict)
+
+
+def save_model(net: CarNet, info: ModelInfo, path: Path, half: bool = True) -> None:
+    """Writes by temp file + replace. half: matrices and kernels as float16; vectors (biases, norm statistics) stay
+    float32, as they are 2 % of the bytes and most of what rounding would harm."""
+    tensors = {}
+    for name, tensor in net.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        tensor = tensor.detach().cpu().float()
+        tensors[name] = (tensor.half() if half and tensor.ndim > 1 else tensor).contiguous()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(tensors, temporary, metadata={KEY: info.model_dump_json()})
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[CarNet, ModelInfo]:
+    """The network in eval and float32, and its description. Raises `UsageError` for anything else than such a file."""
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            text = (file.metadata() or {}).get(KEY)
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"'{path}' is not a readable safetensors file: {str(error).splitlines()[0]}.") from error
+    if text is None:
+        raise UsageError(f"'{path}' is not a classifier of carclf: its metadata are missing.")
+    try:
+        info = ModelInfo.model_validate(json.loads(text))
+    except (ValidationError, json.JSONDecodeError) as error:
+        raise UsageError(f"'{path}' has metadata that this version of carclf can't read: update carclf.") from error
+    if info.format != FORMAT:
+        raise UsageError(f"'{path}' has the format '{info.format}', this carclf reads '{FORMAT}': update carclf.")
+    net = CarNet(info.architecture, info.head, len(info.classes))
+    wanted = {name: value for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")}
+    if set(wanted) != set(tensors) or any(wanted[name].shape != tensors[name].shape for name in wanted):
+        raise UsageError(f"The weights in '{path}' do not fit the '{info.architecture}' that it describes.")
+    net.load_state_dict(tensors, strict=False)
+    return net.to(device, memory_format=torch.channels_last).eval(), info
+
+
+def fingerprint(path: Path) -> str:
+    """The first 16 hex digits of the file's SHA-256."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]

@@ -1,0 +1,82 @@
+"""A trained classifier: crops in, probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from carclf.checkpoint import ModelInfo, fingerprint, load_model
+from carclf.model import CarNet
+from carclf.preprocessing import normalise, squash, stack
+from carclf.runs import find_model
+from detection.cutout import CutoutStyle
+from detection.errors import UsageError
+
+
+class Classifier:
+    """Reads its file and nothing else: classes, size, normalisation and cut-out style all come from there."""
+
+    def __init__(self, net: CarNet, info: ModelInfo, device: str = "cpu", fingerprint: str = ""):
+        self.net = net
+        self.info = info
+        self.device = device
+        self.fingerprint = fingerprint
+
+    @classmethod
+    def load(cls, name_or_path: str | Path, device: str = "auto") -> Classifier:
+        """`bundled`, a run folder or a .safetensors file. Raises `UsageError` when it is none of them."""
+        path = find_model(str(name_or_path))
+        device = choose_device(device)
+        net, info = load_model(path, device)
+        return cls(net, info, device, fingerprint(path))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.info.classes
+
+    @property
+    def style(self) -> CutoutStyle:
+        return self.info.style
+
+    @property
+    def detector(self) -> str:
+        return self.info.detector
+
+    @property
+    def architecture(self) -> str:
+        return self.info.architecture
+
+    @property
+    def image_size(self) -> int:
+        return self.info.image_size
+
+    @torch.inference_mode()
+    def predict(self, crops: Sequence[np.ndarray], batch_size: int = 32, tta: bool = False) -> np.ndarray:
+        """crops: RGB uint8 HxWx3 of any sizes. Returns float32 [N, C], rows summing to 1.
+
+        tta: averages the crop and its mirror image; twice the time.
+        """
+        rows = [np.empty((0, len(self.classes)), np.float32)]
+        for start in range(0, len(crops), batch_size):
+            batch = stack([squash(crop, self.image_size) for crop in crops[start : start + batch_size]])
+            images = normalise(batch.to(self.device), self.info.mean, self.info.std)
+            images = images.contiguous(memory_format=torch.channels_last)
+            probabilities = self.net(images).softmax(dim=1)
+            if tta:
+                probabilities = (probabilities + self.net(images.flip(3)).softmax(dim=1)) / 2
+            rows.append(probabilities.float().cpu().numpy())
+        return np.concatenate(rows)
+
+
+def choose_device(device: str) -> str:
+    """`auto` takes the GPU when there is one. Raises `UsageError` for one that this machine lacks."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise UsageError(f"The device '{device}' is not there: use cpu or auto.") from error
+    return device

@@ -1,0 +1,237 @@
+"""The `carclf` command: thin shells. What they call is imported inside them, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from carclf import __version__
+from carclf.console import quiet_stdout, say, track
+from detection.errors import UsageError
+
+
+class Commands(TyperGroup):
+    """The one place where a wrong usage becomes one sentence and exit code 2, and Ctrl-C a quiet end."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            say(str(error))
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt as error:
+            say("Stopped.")
+            raise typer.Exit(130) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="From a photo of a car to its make and model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Settings = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that win over the file.")
+]
+Model = Annotated[str, typer.Option(help="bundled, a run folder, or a .safetensors file.")]
+DetectorName = Annotated[
+    str | None,
+    typer.Option("--detector", help="By default the one that the model was trained with."),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"carclf {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def clean(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Folder of photos; its tree is mirrored.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the cut-outs and manifest.csv.")],
+    detector: Annotated[str, typer.Option(help="compact, a Detectron2 model-zoo name, or a config file.")] = "compact",
+    weights: Annotated[str | None, typer.Option(help="Weights file for the detector.")] = None,
+    device: Device = "auto",
+    score_threshold: Annotated[float | None, typer.Option(help="Least score of a vehicle.")] = None,
+    padding: Annotated[float, typer.Option(help="Margin round the car, as a part of its longer side.")] = 0.05,
+    background: Annotated[str, typer.Option(help="white, black, gray, mean, blur, keep or transparent.")] = "white",
+    feather: Annotated[float, typer.Option(help="Softness of the edge, in pixels.")] = 1.0,
+    no_car: Annotated[str, typer.Option(help="A photo without a car: keep, skip or quarantine.")] = "keep",
+    format: Annotated[str | None, typer.Option(help="jpg, png or webp; by default what fits the background.")] = None,
+    quality: Annotated[int, typer.Option(help="Quality of jpg and webp, 1-100.")] = 95,
+    batch_size: Annotated[int, typer.Option(help="Photos a detector batch.")] = 8,
+    workers: Annotated[int, typer.Option(help="Reader and writer threads.")] = 2,
+    restart: Annotated[bool, typer.Option(help="Begin again instead of going on where it stopped.")] = False,
+) -> None:
+    """Remove the backgrounds of a folder of photos."""
+    from detection.config import read_config
+    from detection.cutout import CutoutStyle
+
+    style = read_config(
+        CutoutStyle,
+        overrides=[f"padding={padding}", f"background={background}", f"feather={feather}", f"no_car={no_car}"],
+    )
+    from detection.folder import clean_folder
+    from detection.mask_rcnn import load_detector
+
+    loaded = load_detector(detector, device=device, weights=weights, score_threshold=score_threshold)
+    summary = clean_folder(
+        source,
+        output,
+        loaded,
+        style,
+        batch_size=batch_size,
+        workers=workers,
+        image_format=format,
+        quality=quality,
+        restart=restart,
+    )
+    for note in summary.notes:
+        say(note)
+    typer.echo(f"{summary} {summary.manifest}")
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="For example configs/train/quick.yaml.")],
+    settings: Settings = None,
+) -> None:
+    """Train a classifier in stages; prints the run folder."""
+    from carclf.config import TrainConfig
+    from detection.config import read_config
+
+    resolved = read_config(TrainConfig, config, settings or ())
+    from carclf.training import train as train_classifier
+
+    typer.echo(str(train_classifier(resolved)))
+
+
+@app.command()
+def train_detector(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="For example configs/detector/compact.yaml.")],
+    settings: Settings = None,
+) -> None:
+    """Train the compact detector from COCO-format masks."""
+    from detection.training import train_detector as train_compact
+
+    typer.echo(str(train_compact(config, settings or ())))
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="bundled, a run folder, or a .safetensors file.")],
+    data: Annotated[Path, typer.Option(help="A folder per class, or a csv (file,class or Id,Category).")],
+    output: Annotated[Path, typer.Option(help="Folder for metrics.json, report.csv, confusion.png, predictions.csv.")],
+    images: Annotated[Path | None, typer.Option(help="Folder that the csv's file names are in.")] = None,
+    crops: Annotated[bool, typer.Option("--crops", help="The photos are cut out already: no detector.")] = False,
+    detector: DetectorName = None,
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs a classifier batch.")] = 32,
+) -> None:
+    """Measure a model on labelled photos, by the chain that prediction uses."""
+    from carclf.runs import find_model
+    from carclf.sources import read_table
+
+    find_model(model)
+    table = read_table(data, images)
+    from carclf.pipeline import CarRecognizer, evaluate_chain
+
+    with quiet_stdout():
+        recognizer = CarRecognizer(model, detector=detector, device=device, batch_size=batch_size, crops=crops)
+        metrics = evaluate_chain(
+            recognizer, table, output, track=lambda rows: track(rows, total=len(table), what="evaluating")
+        )
+    for name, value in metrics.items():
+        if isinstance(value, (int, float, str)):
+            typer.echo(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
+    typer.echo(f"written to {output}")
+
+
+@app.command()
+def predict(
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTOS_OR_FOLDERS...", help="Folders are searched too.")],
+    model: Model = "bundled",
+    top: Annotated[int, typer.Option(min=1, help="How many of the best labels.")] = 5,
+    format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
+    output: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
+    detector: DetectorName = None,
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs a classifier batch.")] = 32,
+) -> None:
+    """Name the make and model of the main car of every photo: one row a photo."""
+    from carclf import predictions as rows
+
+    if format not in rows.FORMATS:
+        raise UsageError(f"Unknown format '{format}': choose {', '.join(rows.FORMATS)}.")
+    files = rows.list_photos(photos)
+    rows.check_output(output)
+    from carclf.pipeline import CarRecognizer
+
+    with quiet_stdout():
+        recognizer = CarRecognizer(model, detector=detector, device=device, top=top, batch_size=batch_size)
+        start = time.perf_counter()
+        answers = list(track(recognizer.recognize(files), total=len(files), what="recognizing"))
+        seconds = time.perf_counter() - start
+    text = rows.format_rows(answers, format)
+    if output is None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(rows.encode(text))
+        sys.stdout.flush()
+    else:
+        rows.write_text(output, text)
+    where = f", written to {output}" if output else ""
+    say(f"{rows.summary(answers)}; {len(answers) / max(seconds, 1e-9):.1f} photos/s{where}")
+    raise typer.Exit(rows.exit_code(answers))
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("demo-output"),
+    seed: Annotated[int, typer.Option(help="Another seed draws other scenes.")] = 0,
+) -> None:
+    """The whole chain on drawn street scenes, without data or network; ends with one HTML page."""
+    from carclf.demo import run_demo
+
+    run_demo(output, seed=seed)
+
+
+@app.command()
+def doctor() -> None:
+    """Check the set-up; prints what is missing and the command that mends it."""
+    from carclf.doctor import doctor as check
+
+    raise typer.Exit(check())
+
+
+def main() -> None:
+    """Console script `carclf`."""
+    if not sys.warnoptions:  # libraries' advice to their own developers would bury the lines that matter
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+    app(prog_name="carclf")
+
+
+if __name__ == "__main__":
+    main()

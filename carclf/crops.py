@@ -1,0 +1,67 @@
+"""Raw photos to the crops that a classifier trains on: stage 1 over the data, and what it cut them with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from carclf.config import TrainConfig
+from carclf.console import say
+from carclf.sources import photo_root, read_manifest, read_table
+from detection.cutout import CutoutStyle
+from detection.errors import UsageError
+
+
+def prepare_crops(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutStyle, str]:
+    """The table of crops (file, label), how they were cut out, and by which detector.
+
+    Photos that are cut out already (`crops: true`, or a folder that stage 1 wrote) are taken as they are, else stage 1
+    runs first, into `crops_dir` or the run folder, and goes on where it stopped before.
+    """
+    table = read_table(config.data, config.images)
+    root = photo_root(config.data, config.images)
+    if (root / "manifest.csv").is_file():
+        return table, *_settings(root, config)
+    if config.crops:
+        return table, config.cutout, config.detector
+    from detection.folder import clean_folder
+    from detection.mask_rcnn import load_detector
+
+    root = root if config.images is not None else _common_root(table, root)
+    folder = config.crops_dir or run / "crops"
+    say(f"stage 1 cuts out the photos of {root} into {folder}")
+    clean_folder(root, folder, load_detector(config.detector, device=config.device), config.cutout)
+    return map_to_crops(table, root, folder), config.cutout, config.detector
+
+
+def map_to_crops(table: pd.DataFrame, root: Path, folder: Path) -> pd.DataFrame:
+    """The table with each photo's file replaced by its crop; photos that stage 1 gave none for are left out."""
+    made = read_manifest(folder)
+    files = [made.get(Path(file).relative_to(root).as_posix()) for file in table["file"]]
+    kept = [file is not None for file in files]
+    if not any(kept):
+        raise UsageError(f"Stage 1 gave no crop for any of the {len(table)} photos: see {folder / 'manifest.csv'}.")
+    if not all(kept):
+        say(f"{len(kept) - sum(kept)} photos without a crop are left out; {folder / 'manifest.csv'} says why")
+    return table[kept].assign(file=[str(file) for file in files if file is not None]).reset_index(drop=True)
+
+
+def _common_root(table: pd.DataFrame, root: Path) -> Path:
+    """A csv's photos may lie in a folder beside it; only that one is cut out."""
+    inside = {Path(file).relative_to(root).parts[0] for file in table["file"]}
+    only = root / next(iter(inside))
+    return only if len(inside) == 1 and only.is_dir() else root
+
+
+def _settings(folder: Path, config: TrainConfig) -> tuple[CutoutStyle, str]:
+    """Style and detector that stage 1 noted beside its manifest; the config's where it noted none."""
+    path = folder / "settings.json"
+    if not path.is_file():
+        return config.cutout, config.detector
+    try:
+        noted = json.loads(path.read_text(encoding="utf-8"))
+        return CutoutStyle.model_validate(noted["style"]), str(noted.get("detector", config.detector))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"'{path}' can't be read as settings of stage 1: clean the photos again.") from error

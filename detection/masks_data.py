@@ -1,0 +1,199 @@
+"""Photos with car masks for training the detector: COCO-format files, soft cut-outs and photos without cars."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from detection.config import StrictConfig
+from detection.errors import UsageError
+
+
+class Source(StrictConfig):
+    """One source of training photos.
+
+    kind "coco": `annotations` is a COCO json, `images` its folder; a file without annotations gives negatives.
+    kind "alpha": `annotations` is a folder of 8-bit alpha PNG beside `images`, same relative names.
+    kind "negatives": `images` is a folder of photos without any vehicle.
+    `weight` is how often a photo is drawn against one of weight 1; `validation` is the share held out, by photo with
+    near-duplicates together. `incomplete` says that vehicles may be unlabelled: such photos are only shown zoomed in
+    on a labelled one. `stretch` undoes a squeeze of the width (1.333: a 4:3 photo stored square).
+    """
+
+    name: str
+    kind: Literal["coco", "alpha", "negatives"] = "coco"
+    images: str
+    annotations: str | None = None
+    weight: float = 1.0
+    validation: float = 0.0
+    incomplete: bool = False
+    stretch: float = 1.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """One photo. `masks` are COCO run-length encodings of the size (height, width); none means no vehicle."""
+
+    source: str
+    path: str
+    size: tuple[int, int]
+    masks: tuple[dict, ...]
+    weight: float
+    incomplete: bool
+    stretch: float
+
+    def image(self) -> np.ndarray:
+        """RGB uint8 HxWx3, stretched to its true proportions."""
+        image = cv2.imread(self.path, cv2.IMREAD_COLOR)
+        if image is None:
+            raise UsageError(f"The training photo '{self.path}' can't be read: remove it from '{self.source}'.")
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return image if self.stretch == 1 else cv2.resize(image, self._stretched(image.shape[:2]))
+
+    def decoded_masks(self) -> list[np.ndarray]:
+        """One bool HxW array an instance, in the proportions of `image()`."""
+        masks = [coco_mask.decode(rle) for rle in self.masks]
+        if self.stretch != 1:
+            size = self._stretched(self.size)
+            masks = [cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR) for mask in masks]
+        return [mask.astype(bool) for mask in masks]
+
+    def _stretched(self, size: tuple[int, int]) -> tuple[int, int]:
+        return round(size[1] * self.stretch), size[0]
+
+
+def read_source(source: Source) -> list[Record]:
+    """All records of a source. Raises `UsageError` for what is missing."""
+    images = Path(source.images)
+    if not images.is_dir():
+        raise UsageError(f"The photos of '{source.name}' are missing: there is no folder '{images}'.")
+    if source.kind == "coco":
+        return _read_coco(source, images)
+    if source.kind == "alpha":
+        return _read_alpha(source, images)
+    paths = sorted(path for path in images.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    return [_record(source, path, _size_of(path), ()) for path in paths]
+
+
+def _read_coco(source: Source, images: Path) -> list[Record]:
+    path = Path(source.annotations or "")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        entries, annotations = content["images"], content.get("annotations", [])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"'{path}' of '{source.name}' is not a COCO file with images and annotations.") from error
+    by_image: dict[int, list[dict]] = {}
+    for annotation in annotations:
+        if not annotation.get("iscrowd"):
+            by_image.setdefault(annotation["image_id"], []).append(annotation)
+    records = []
+    for entry in entries:
+        size = entry["height"], entry["width"]
+        masks = tuple(_encode(one["segmentation"], size) for one in by_image.get(entry["id"], []))
+        records.append(_record(source, images / entry["file_name"], size, masks))
+    return records
+
+
+def _read_alpha(source: Source, images: Path) -> list[Record]:
+    records = []
+    folder = Path(source.annotations or "")
+    for alpha_path in sorted(folder.rglob("*.png")):
+        found = sorted((images / alpha_path.relative_to(folder)).parent.glob(f"{alpha_path.stem}.*"))
+        alpha = cv2.imread(str(alpha_path), cv2.IMREAD_GRAYSCALE)
+        if not found or alpha is None:
+            continue
+        mask = largest_piece(alpha > 127)
+        # An automatic tool made them: where it kept next to nothing, it failed.
+        if mask.mean() < 0.05:
+            continue
+        rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+        records.append(_record(source, found[0], mask.shape, (rle,)))
+    return records
+
+
+def _record(source: Source, path: Path, size: tuple[int, int], masks: tuple[dict, ...]) -> Record:
+    return Record(source.name, str(path), size, masks, source.weight, source.incomplete, source.stretch)
+
+
+def _size_of(path: Path) -> tuple[int, int]:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return image.height, image.width
+
+
+def _encode(segmentation: list | dict, size: tuple[int, int]) -> dict:
+    if isinstance(segmentation, dict):
+        counts = segmentation["counts"]
+        return coco_mask.frPyObjects(segmentation, *size) if isinstance(counts, list) else segmentation
+    return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
+
+
+def largest_piece(mask: np.ndarray) -> np.ndarray:
+    """The largest connected piece of a bool HxW mask, as bool HxW (all False when the mask is empty)."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    if count < 2:
+        return np.zeros_like(mask, dtype=bool)
+    return labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+
+
+def mask_bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Box xyxy (pixels, ends exclusive) of a non-empty bool mask."""
+    xs, ys = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
+
+
+def split_records(
+    records: Sequence[Record], share: float, seed: int, distance: int = 10
+) -> tuple[list[Record], list[Record]]:
+    """Training and validation records; photos whose difference hashes are within `distance` bits stay together."""
+    if share <= 0:
+        return list(records), []
+    groups = near_duplicate_groups([record.path for record in records], distance)
+    order = np.random.default_rng(seed).permutation(len(groups))
+    wanted, held = share * len(records), set()
+    for index in order:
+        if len(held) >= wanted:
+            break
+        # A long burst of one car would make the validation figure a figure of that car.
+        if len(groups[index]) <= max(2, wanted / 8):
+            held.update(groups[index])
+    train = [record for index, record in enumerate(records) if index not in held]
+    return train, [records[index] for index in sorted(held)]
+
+
+def near_duplicate_groups(paths: Sequence[str], distance: int) -> list[list[int]]:
+    """Indices of photos grouped by 64-bit difference hash: connected when at most `distance` bits differ."""
+    hashes = np.array([_difference_hash(path) for path in paths], dtype=np.uint64)
+    parent = list(range(len(paths)))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    for index in range(len(paths)):
+        differing = np.bitwise_count(hashes[index] ^ hashes[index + 1 :])
+        for near in np.flatnonzero(differing <= distance):
+            parent[root(index + 1 + int(near))] = root(index)
+    groups: dict[int, list[int]] = {}
+    for index in range(len(paths)):
+        groups.setdefault(root(index), []).append(index)
+    return list(groups.values())
+
+
+def _difference_hash(path: str) -> int:
+    image = cv2.imread(path, cv2.IMREAD_GRAYSCALE)
+    if image is None:
+        return 0
+    small = cv2.resize(image, (9, 8), interpolation=cv2.INTER_AREA)
+    bits = (small[:, 1:] > small[:, :-1]).ravel()
+    return int(sum(1 << index for index, bit in enumerate(bits) if bit))

@@ -1,0 +1,128 @@
+"""What a detector finds, and which of the found vehicles is the one the photo is about. Pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+# The runner-up counts as nearly equal from this part of the main vehicle's weight on.
+TIE_RATIO = 0.8
+# A vehicle in a corner of the photo keeps this part of the weight that it would have in the centre: enough to decide
+# between cars of about the same size, too little for a far car in the centre to beat a near one beside it.
+CORNER_CENTRALITY = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Vehicle:
+    """One vehicle in one photo.
+
+    `box` is x1, y1, x2, y2 in pixels, x2 and y2 exclusive; `mask` is bool HxW of the whole photo; `score` is 0..1;
+    `kind` is the detector's class name (car, truck, bus).
+    """
+
+    box: tuple[float, float, float, float]
+    mask: np.ndarray
+    score: float
+    kind: str = "car"
+
+
+@dataclass(frozen=True, eq=False)
+class MainChoice:
+    """The chosen vehicle and the rest, heaviest first.
+
+    `weights` belongs to `(main, *runners_up)`; `tie` is true when the first runner-up weighs at least `TIE_RATIO`
+    of the main vehicle.
+    """
+
+    main: Vehicle | None
+    runners_up: tuple[Vehicle, ...]
+    tie: bool
+    weights: tuple[float, ...] = ()
+
+    @property
+    def nearly_equal(self) -> int:
+        """How many vehicles, the main one included, weigh at least `TIE_RATIO` of it; 0 without a vehicle."""
+        return sum(weight >= TIE_RATIO * self.weights[0] for weight in self.weights)
+
+
+def centrality(box: Sequence[float], size: tuple[int, int]) -> float:
+    """1 when the box's centre is the photo's centre, falling in a straight line to `CORNER_CENTRALITY` at a corner.
+
+    `size` is (height, width). A centre beyond the frame counts as a corner.
+
+    >>> centrality((0, 0, 200, 100), (100, 200))
+    1.0
+    """
+    height, width = size
+    x1, y1, x2, y2 = box
+    distance = math.hypot((x1 + x2) / 2 - width / 2, (y1 + y2) / 2 - height / 2)
+    half_diagonal = math.hypot(width, height) / 2
+    return 1.0 - (1.0 - CORNER_CENTRALITY) * min(1.0, distance / half_diagonal)
+
+
+def vehicle_weight(vehicle: Vehicle, size: tuple[int, int]) -> float:
+    """Mask area as a part of the photo, times score, times centrality: 0..1.
+
+    Raises ValueError when the mask is not a mask of a photo of that size.
+    """
+    height, width = size
+    if vehicle.mask.shape != (height, width):
+        raise ValueError(f"The mask is {vehicle.mask.shape}, but the photo is {(height, width)} (height, width).")
+    area = int(np.count_nonzero(vehicle.mask)) / (height * width)
+    return area * float(vehicle.score) * centrality(vehicle.box, size)
+
+
+def rank_vehicles(vehicles: Sequence[Vehicle], size: tuple[int, int]) -> MainChoice:
+    """Orders vehicles by `vehicle_weight`; those of equal weight stay in the given order.
+
+    `size` is (height, width). Vehicles of no weight (empty mask or score 0) are left out.
+
+    >>> mask = np.ones((4, 4), bool)
+    >>> rank_vehicles([Vehicle((0, 0, 4, 4), mask, 0.6), Vehicle((0, 0, 4, 4), mask, 0.9)], (4, 4)).main.score
+    0.9
+    """
+    weighed = [(vehicle_weight(vehicle, size), vehicle) for vehicle in vehicles]
+    weighed = sorted((pair for pair in weighed if pair[0] > 0), key=lambda pair: -pair[0])
+    if not weighed:
+        return MainChoice(None, (), False)
+    weights = tuple(weight for weight, _ in weighed)
+    main, *runners_up = (vehicle for _, vehicle in weighed)
+    tie = len(weights) > 1 and weights[1] >= TIE_RATIO * weights[0]
+    return MainChoice(main, tuple(runners_up), tie, weights)
+
+
+def choose_main(vehicles: Sequence[Vehicle], size: tuple[int, int]) -> Vehicle | None:
+    """The vehicle that the photo is about: the heaviest by `vehicle_weight`; None when there is none.
+
+    `size` is (height, width) of the photo.
+    """
+    return rank_vehicles(vehicles, size).main
+
+
+def mask_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
+    """The smallest x1, y1, x2, y2 (x2 and y2 exclusive) round the true pixels of a bool HxW mask; None when empty.
+
+    >>> mask_box(np.eye(4, dtype=bool)[:3])
+    (0, 0, 3, 3)
+    """
+    columns = np.flatnonzero(mask.any(axis=0))
+    if not len(columns):
+        return None
+    rows = np.flatnonzero(mask.any(axis=1))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def resize_vehicle(vehicle: Vehicle, size: tuple[int, int]) -> Vehicle:
+    """The same vehicle in the same photo at another (height, width): box scaled, mask enlarged with smooth edges."""
+    height, width = size
+    old_height, old_width = vehicle.mask.shape
+    if (height, width) == (old_height, old_width):
+        return vehicle
+    soft = cv2.resize(vehicle.mask.astype(np.uint8) * 255, (width, height), interpolation=cv2.INTER_LINEAR)
+    across, down = width / old_width, height / old_height
+    x1, y1, x2, y2 = vehicle.box
+    return Vehicle((x1 * across, y1 * down, x2 * across, y2 * down), soft > 127, vehicle.score, vehicle.kind)

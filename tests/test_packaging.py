@@ -1,0 +1,166 @@
+"""The package's metadata, its cheap import, and the Makefile."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
+
+
+def make(*arguments: str, folder: Path = ROOT, **settings: str) -> subprocess.CompletedProcess:
+    # A make that runs these tests must not hand its own flags down.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    environment.pop("PYTHON", None)
+    return subprocess.run(
+        ["make", *arguments], cwd=folder, capture_output=True, text=True, env={**environment, **settings}
+    )
+
+
+def copy_inputs(folder: Path) -> Path:
+    """A folder with the Makefile and what its stamp depends on."""
+    (folder / "scripts").mkdir(parents=True)
+    for name in ("Makefile", "setup.py", "pyproject.toml", "scripts/install_detectron2.py"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def tool(path: Path, script: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_importing_the_package_loads_no_heavy_library():
+    code = (
+        "import sys, carclf; heavy = {'torch', 'cv2', 'timm', 'pandas', 'detectron2'} & set(sys.modules);"
+        "assert not heavy, heavy; assert 'CarRecognizer' in dir(carclf)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_exported_names_are_those_of_the_pipeline():
+    import carclf
+    from carclf import pipeline
+
+    assert carclf.CarRecognizer is pipeline.CarRecognizer
+    assert carclf.Prediction is pipeline.Prediction
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = carclf.nonsense
+
+
+def test_version_is_the_same_everywhere():
+    import carclf
+
+    assert f'version="{carclf.__version__}"' in (ROOT / "setup.py").read_text()
+    assert f"## {carclf.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_package_folder_is_listed_in_setup():
+    listed = re.search(r"packages=\[(.*?)\]", (ROOT / "setup.py").read_text()).group(1)
+    folders = {
+        str(file.parent.relative_to(ROOT)).replace(os.sep, ".")
+        for top in ("carclf", "detection")
+        for file in (ROOT / top).rglob("*.py")
+    }
+    assert folders <= set(re.findall(r'"([^"]+)"', listed))
+
+
+def test_opencv_is_asked_for_without_windows():
+    text = (ROOT / "setup.py").read_text()
+    assert '"opencv-python-headless"' in text
+    assert '"opencv-python"' not in text
+
+
+@needs_make
+def test_make_alone_lists_every_target():
+    listing = make().stdout
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.search(r"\.PHONY: (.*)", makefile).group(1).split()
+    assert {"venv", "test", "test-all", "lint", "format", "demo", "clean"} <= set(targets)
+    for target in targets:
+        assert re.search(rf"^  {target} +\S", listing, re.MULTILINE), f"'{target}' is not listed in:\n{listing}"
+
+
+@needs_make
+def test_make_installs_once_and_again_only_after_a_change(tmp_path):
+    folder = copy_inputs(tmp_path / "clone")
+    tool(folder / ".venv/bin/python", 'echo "$@" >> log')
+    tool(folder / ".venv/bin/carclf", 'echo carclf "$@" >> log')
+
+    def log() -> list[str]:
+        lines = (folder / "log").read_text().splitlines()
+        (folder / "log").unlink()
+        return [line for line in lines if "install" in line or line.startswith(("carclf", "-m pytest"))]
+
+    answer = make("test", folder=folder)
+    assert answer.returncode == 0, answer.stderr
+    pip, detectron2, tests = log()
+    assert pip.startswith("-m pip install -e .[dev]")
+    assert detectron2 == "scripts/install_detectron2.py"
+    assert tests == "-m pytest -m not slow and not gpu"
+
+    os.utime(folder / "setup.py")  # a checkout touches files without changing them
+    assert make("demo", "PHOTOS=my photos", folder=folder).returncode == 0
+    assert log() == ["carclf predict my photos"]
+
+    with (folder / "setup.py").open("a") as file:
+        file.write("# changed\n")
+    assert make("demo", folder=folder).returncode == 0
+    assert [line.split()[0] for line in log()] == ["-m", "scripts/install_detectron2.py", "carclf"]
+    assert len(list((folder / ".venv").glob(".ready-*"))) == 1
+
+
+@needs_make
+def test_make_passes_over_a_python_that_does_not_run(tmp_path):
+    folder = copy_inputs(tmp_path / "clone")
+    shims = tmp_path / "shims"
+    tool(shims / "python3.12", "exit 127")  # what a pyenv shim does where that version is not chosen
+    tool(
+        shims / "python3.11",
+        f'case "$*" in *venv\\ --clear*) echo "made by 3.11"; exit 1;; *) {sys.executable} "$@";; esac',
+    )
+    answer = make("venv", folder=folder, PATH=f"{shims}:/usr/bin:/bin")
+    assert "Building .venv with python3.11" in answer.stdout
+    assert "made by 3.11" in answer.stdout
+    assert answer.returncode != 0
+    assert not list(folder.glob(".venv/.ready-*"))
+
+
+@needs_make
+def test_make_says_what_to_install_when_there_is_no_python(tmp_path):
+    folder = copy_inputs(tmp_path / "clone")
+    answer = make("venv", "PYTHON=", folder=folder)
+    assert answer.returncode != 0
+    assert "apt-get install python3-venv" in answer.stderr
+
+
+def test_network_is_blocked_in_tests():
+    import socket
+    import urllib.request
+
+    with pytest.raises(RuntimeError, match="tried to look up"):
+        urllib.request.urlopen("http://example.org", timeout=5)
+    with socket.socket() as one, pytest.raises(RuntimeError, match="tried to reach"):
+        one.connect(("192.0.2.1", 80))
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+        pass
+
+
+def test_fake_detector_finds_the_coloured_blob_only(fake_detector):
+    from tests.fakes import draw_car
+
+    empty, one = draw_car((128, 128, 128)), draw_car(box=(10, 20, 50, 40))
+    nothing, (vehicle,) = fake_detector.detect([empty, one])
+    assert nothing == []
+    assert vehicle.box == (10.0, 20.0, 50.0, 40.0)
+    assert vehicle.mask.dtype == bool
+    assert vehicle.mask.sum() == 40 * 20
+    assert (vehicle.score, vehicle.kind) == (1.0, "car")
