@@ -78,7 +78,9 @@ def _bands(stages: Sequence[str]) -> list[tuple[str, int, int]]:
 
 def _ticks(low: float, high: float) -> list[float]:
     """Four to seven round numbers that enclose low and high."""
-    rough = max(high - low, 1e-6) / 5
+    if high - low < 1e-9:  # an axis needs some length
+        high = low + 1
+    rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * power for unit in (1, 2, 5, 10) if unit * power >= rough)
     first, last = math.floor(low / step), math.ceil(high / step)

@@ -92,6 +92,9 @@ def clean(
         CutoutStyle,
         overrides=[f"padding={padding}", f"background={background}", f"feather={feather}", f"no_car={no_car}"],
     )
+    from detection.plan import plan_folder
+
+    plan_folder(source, output, style, format, quality)  # a wrong path should not first wait for the model
     from detection.folder import clean_folder
     from detection.mask_rcnn import load_detector
 

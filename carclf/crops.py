@@ -62,6 +62,7 @@ def _settings(folder: Path, config: TrainConfig) -> tuple[CutoutStyle, str]:
         return config.cutout, config.detector
     try:
         noted = json.loads(path.read_text(encoding="utf-8"))
-        return CutoutStyle.model_validate(noted["style"]), str(noted.get("detector", config.detector))
+        style = CutoutStyle.model_validate({key: noted[key] for key in CutoutStyle.model_fields})
+        return style, str(noted["detector"])
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"'{path}' can't be read as settings of stage 1: clean the photos again.") from error

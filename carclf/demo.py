@@ -146,7 +146,7 @@ def _clean(folders: Folders, detector) -> None:
     from detection.folder import clean_folder
 
     summary = clean_folder(folders.train / "images", folders.cleaned, detector, CutoutStyle())
-    print(f"      {summary}")
+    print(f"      {summary} {summary.manifest}")
 
 
 def _train(folders: Folders, plan: Plan, seed: int) -> None:

@@ -155,8 +155,8 @@ def _remarks(missed: int, cars: int, false: int, empty: int) -> list[str]:
     remarks = []
     if missed:
         remarks.append(
-            f"The detector missed {missed} of the {cars} drawn cars, or boxed something else: it learnt from "
-            "photographs, and a drawing is not one. A missed test car counts as wrong in the accuracy."
+            f"The detector missed {missed} of the {cars} drawn cars, or boxed something else. "
+            "A missed test car counts as wrong in the accuracy."
         )
     if false:
         remarks.append(f"In {false} of the {empty} streets without a car it took something else for one.")

@@ -187,10 +187,11 @@ def check_device() -> Check:
 
 def check_weights(name: str, path: Path) -> Check:
     """A weights file of this package, whole: safetensors compares its header with the file's length."""
+    inside = path.relative_to(ROOT)
     if (ROOT / ".git").exists():
-        fix = f"git -C {shlex.quote(str(ROOT))} checkout -- {shlex.quote(str(path.relative_to(ROOT)))}"
-    else:
-        fix = f"{pip_install_carclf()} --force-reinstall --no-deps"
+        fix = f"git -C {shlex.quote(str(ROOT))} checkout -- {shlex.quote(str(inside))}"
+    else:  # an installed copy, or a source archive: only a checkout has the file
+        fix = f"cp FOLDER_OF_THE_REPOSITORY/{inside} {shlex.quote(str(path))}"
     if not path.is_file():
         return Check(name, False, f"there is no file {near(path)}", fix)
     if has_module("safetensors"):

@@ -13,6 +13,7 @@ import pandas as pd
 
 from detection.errors import UsageError
 from detection.images import ImageError, find_images, load_image
+from detection.plan import QUARANTINE
 
 log = logging.getLogger("carclf")
 
@@ -133,7 +134,9 @@ def _read_cleaned(root: Path) -> pd.DataFrame:
 
 
 def read_manifest(folder: Path) -> dict[str, Path | None]:
-    """What stage 1 made of each source (relative, with slashes): the file's absolute path, or None for nothing.
+    """The crop that stage 1 made of each source (relative, with slashes): an absolute path, or None for none.
+
+    A photo without a car counts when stage 1 was told to keep it, not when it was put into quarantine.
 
     Raises `UsageError` when the folder's manifest.csv is none.
     """
@@ -145,7 +148,8 @@ def read_manifest(folder: Path) -> dict[str, Path | None]:
     made = {}
     for source, output, status in pairs:
         file = (folder / output).absolute()
-        made[source] = file if output and status in ("ok", "no_car") and file.is_file() else None
+        usable = status == "ok" or (status == "no_car" and Path(output).parts[:1] != (QUARANTINE,))
+        made[source] = file if output and usable and file.is_file() else None
     return made
 
 

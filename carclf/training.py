@@ -9,8 +9,10 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
+import timm
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 
@@ -163,8 +165,6 @@ def _judge(run: Path, table: pd.DataFrame, config: TrainConfig, started: float) 
     rows = table[table["split"] == "val"].reset_index(drop=True)
     batches = (rows["file"][start : start + 64] for start in range(0, len(rows), 64))
     probabilities = [classifier.predict([load_image(file) for file in batch]) for batch in batches]
-    import numpy as np
-
     metrics = evaluate(
         rows.assign(status="ok"), np.concatenate(probabilities), classifier.classes, run / "validation"
     )
@@ -174,16 +174,10 @@ def _judge(run: Path, table: pd.DataFrame, config: TrainConfig, started: float) 
         "epochs": len(epochs),
         "seconds": round(time.time() - started, 1),
         "git": git_state(),
-        "versions": {"torch": torch.__version__, "pytorch_lightning": pl.__version__, "timm": _timm_version()},
+        "versions": {"torch": torch.__version__, "pytorch_lightning": pl.__version__, "timm": timm.__version__},
     }
     write_json(run / "metrics.json", metrics)
     return metrics
-
-
-def _timm_version() -> str:
-    import timm
-
-    return timm.__version__
 
 
 def _quiet() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import pairwise
 
 import timm
 import torch
@@ -10,7 +11,9 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY
 from detectron2.modeling.backbone import FPN, Backbone
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from detection.errors import UsageError
 
@@ -69,6 +72,14 @@ class TimmStages(Backbone):
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
         return self
+
+    def fold(self) -> None:
+        """For inference only: works the frozen BatchNorms into the convolutions before them."""
+        for parent in list(self.body.modules()):
+            for (name, conv), (norm_name, norm) in pairwise(list(parent.named_children())):
+                if isinstance(conv, nn.Conv2d) and isinstance(norm, BatchNormAct2d):
+                    setattr(parent, name, fuse_conv_bn_eval(conv.eval(), norm.eval()))
+                    setattr(parent, norm_name, norm.act)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """x: float Nx3xHxW, H and W multiples of 32."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from detection.errors import UsageError
-from detection.vehicle import Vehicle
+from detection.vehicle import Vehicle, mask_box
 
 # Contiguous class ids of Detectron2's COCO models that are road vehicles one can sit in.
 COCO_VEHICLES = {2: "car", 5: "bus", 7: "truck"}
@@ -136,7 +136,7 @@ class Detector:
             mask = paste_mask(None if soft is None else soft[index], boxes[index], size)
             if not mask.any():
                 continue
-            box = tuple(float(value) for value in _bounds(mask)) if soft is not None else _clipped(boxes[index], size)
+            box = tuple(float(value) for value in mask_box(mask)) if soft is not None else _clipped(boxes[index], size)
             vehicles.append(Vehicle(box=box, mask=mask, score=float(scores[index]), kind=kind))
         return vehicles
 
@@ -179,11 +179,6 @@ def _clipped(box: np.ndarray, size: tuple[int, int]) -> tuple[float, float, floa
     x1, x2 = np.clip(box[[0, 2]], 0, width)
     y1, y2 = np.clip(box[[1, 3]], 0, height)
     return float(x1), float(y1), float(x2), float(y2)
-
-
-def _bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
-    xs, ys = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
 
 
 def save_compact(model: torch.nn.Module, path: Path, details: dict) -> None:
@@ -231,6 +226,7 @@ def _load_compact(device: torch.device, path: Path, score_threshold: float | Non
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or unexpected:
         raise UsageError(f"'{path}' does not fit this version's compact detector: train it again with train_detector.")
+    model.backbone.bottom_up.fold()
     model.to(memory_format=torch.channels_last)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     settings = DetectorSettings(

@@ -144,12 +144,6 @@ def largest_piece(mask: np.ndarray) -> np.ndarray:
     return labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
 
 
-def mask_bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Box xyxy (pixels, ends exclusive) of a non-empty bool mask."""
-    xs, ys = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
-
-
 def split_records(
     records: Sequence[Record], share: float, seed: int, distance: int = 10
 ) -> tuple[list[Record], list[Record]]:

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from detection.config import StrictConfig
-from detection.masks_data import Record, mask_bounds
+from detection.masks_data import Record
+from detection.vehicle import mask_box
 
 
 class SceneSettings(StrictConfig):
@@ -88,7 +89,7 @@ class SceneMaker:
         image = self._negative(size, rng)
         record = self.cutouts[rng.choice(len(self.cutouts), p=self._cutout_shares)]
         car, (mask,) = _cached(record)
-        x1, y1, x2, y2 = mask_bounds(mask)
+        x1, y1, x2, y2 = mask_box(mask)
         height, width = size
         length = width * np.exp(rng.uniform(np.log(0.25), np.log(1.15)))
         scale = min(length / (x2 - x1), 1.2 * height / (y2 - y1))
@@ -143,7 +144,7 @@ def _window(masks, shape: tuple[int, int], size: tuple[int, int], rng, zoomed: b
     height, width = shape
     areas = np.array([mask.sum() for mask in masks], np.float64)
     focus = masks[int(rng.choice(len(masks), p=areas / areas.sum()))]
-    x1, y1, x2, y2 = mask_bounds(focus)
+    x1, y1, x2, y2 = mask_box(focus)
     mode = rng.random()
     if not zoomed and mode < 0.35:
         w, h = _fit_aspect(width * rng.uniform(0.9, 1.1), height * rng.uniform(0.9, 1.1), size, rng)

@@ -22,9 +22,10 @@ from detection.config import StrictConfig, read_config, write_config
 from detection.errors import UsageError
 from detection.evaluation import evaluate_detector
 from detection.mask_rcnn import Detector, DetectorSettings, load_detector, save_compact
-from detection.masks_data import Record, Source, mask_bounds, read_source, split_records
+from detection.masks_data import Record, Source, read_source, split_records
 from detection.precision import cpu_has_bfloat16, keep_depthwise_float32
 from detection.scenes_data import SceneMaker, SceneSettings, preload
+from detection.vehicle import mask_box
 
 
 class DetectorTraining(StrictConfig):
@@ -73,7 +74,7 @@ class _Scenes(Dataset):
 
 def _instances(masks: np.ndarray) -> Instances:
     instances = Instances(masks.shape[1:])
-    boxes = [mask_bounds(mask) for mask in masks]
+    boxes = [mask_box(mask) for mask in masks]
     instances.gt_boxes = Boxes(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
     instances.gt_classes = torch.zeros(len(masks), dtype=torch.long)
     instances.gt_masks = BitMasks(torch.from_numpy(masks))
@@ -175,7 +176,9 @@ def train_detector(config_path: str | Path, overrides: Sequence[str] = ()) -> Pa
     preload(train)
     module = _Module(config, SceneMaker(train, config.scenes), held_out)
     epochs = math.ceil(config.steps / config.steps_per_epoch)
-    checkpoints = ModelCheckpoint(output / "checkpoints", save_last=True, save_top_k=0, every_n_epochs=1)
+    checkpoints = ModelCheckpoint(
+        output / "checkpoints", filename="last", save_top_k=1, every_n_epochs=1, enable_version_counter=False
+    )
     trainer = pl.Trainer(
         default_root_dir=output,
         max_epochs=epochs,

@@ -40,7 +40,7 @@ def load_zoo(name: str, device: torch.device, weights: str | Path | None, score_
     model = build_model(cfg)
     _load_state(model, state, path)
     classes = cfg.MODEL.ROI_HEADS.NUM_CLASSES
-    kinds = COCO_VEHICLES if classes == 80 else {index: "car" for index in range(classes)}
+    kinds = COCO_VEHICLES if classes == 80 else dict.fromkeys(range(classes), "car")
     settings = DetectorSettings(
         name=name,
         kinds=kinds,

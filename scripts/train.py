@@ -1,8 +1,8 @@
-"""Trains a classifier in stages: the same as `carclf train`."""
+"""Trains a classifier in stages: the same as `carclf train CONFIG [key=value ...]`."""
 
-import typer
+import sys
 
-from carclf.cli import train
+from carclf.cli import app
 
 if __name__ == "__main__":
-    typer.run(train)
+    app(["train", *sys.argv[1:]], prog_name="carclf")

@@ -1,8 +1,8 @@
-"""Trains the compact detector: python scripts/train_detector.py CONFIG [key=value ...]."""
+"""Trains the compact detector: the same as `carclf train-detector CONFIG [key=value ...]`."""
 
-import typer
+import sys
 
-from carclf.cli import train_detector
+from carclf.cli import app
 
 if __name__ == "__main__":
-    typer.run(train_detector)
+    app(["train-detector", *sys.argv[1:]], prog_name="carclf")

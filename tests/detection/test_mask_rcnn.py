@@ -68,6 +68,25 @@ def test_batch_of_eight_agrees_with_one_at_a_time(random_detector):
         np.testing.assert_allclose([v.box for v in alone], [v.box for v in expected], atol=1.01)
 
 
+def test_folding_the_batch_norms_changes_no_feature():
+    from detection.backbone import TimmStages
+
+    torch.manual_seed(0)
+    stages = TimmStages("tf_efficientnet_lite0", imagenet=False).eval()
+    for module in stages.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 2)
+    photo = torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        before = stages(photo)
+        stages.fold()
+        after = stages(photo)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in stages.modules())
+    for name, feature in before.items():
+        torch.testing.assert_close(after[name], feature, rtol=1e-3, atol=1e-4)
+
+
 def test_no_photos_give_no_results(random_detector):
     assert random_detector.detect([]) == []
 

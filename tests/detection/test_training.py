@@ -9,9 +9,10 @@ from pycocotools import mask as coco_mask
 
 from detection import UsageError, load_detector
 from detection.evaluation import evaluate_detector, iou
-from detection.masks_data import Source, largest_piece, mask_bounds, near_duplicate_groups, read_source, split_records
+from detection.masks_data import Source, largest_piece, near_duplicate_groups, read_source, split_records
 from detection.scenes_data import SceneMaker, SceneSettings
 from detection.training import train_detector
+from detection.vehicle import mask_box
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_coco_source_keeps_masks(coco):
     records = read_source(coco)
     assert len(records) == 16 and sum(bool(record.masks) for record in records) == 12
     (mask,) = records[0].decoded_masks()
-    x1, y1, x2, y2 = mask_bounds(mask)
+    x1, y1, x2, y2 = mask_box(mask)
     assert (x2 - x1, y2 - y1) == (80, 60)
     red = records[0].image()[mask].mean(0)
     assert red[0] > 200 > red[2], "photos are RGB"
@@ -60,7 +61,7 @@ def test_alpha_source_keeps_the_largest_piece_and_undoes_the_squeeze(tmp_path):
     (record,) = read_source(source)
     (mask,) = record.decoded_masks()
     assert record.image().shape == (90, 120, 3) and mask.shape == (90, 120)
-    assert mask_bounds(mask)[1::2] == (20, 70) and mask_bounds(mask)[2] <= 81
+    assert mask_box(mask)[1::2] == (20, 70) and mask_box(mask)[2] <= 81
 
 
 @pytest.mark.parametrize(
