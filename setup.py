@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 
@@ -53,10 +53,10 @@ setup(
     python_requires=">=3.10",
     # The configs live at the top of the repository, where people look for them; an installed copy finds them as
     # data of the package `detection` (detection/configs/detector, detection/configs/train).
-    packages=["carclf", "detection", "detection.configs"],
+    packages=[*find_packages(include=["carclf", "carclf.*", "detection", "detection.*"]), "detection.configs"],
     package_dir={"detection.configs": "configs"},
     package_data={
-        "carclf": ["weights/*.safetensors", "weights/*.md"],
+        "carclf": ["*.j2", "weights/*.safetensors", "weights/*.md"],
         "detection": ["weights/*.safetensors", "weights/*.md"],
         "detection.configs": ["detector/*.yaml", "train/*.yaml"],
     },

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 
-import albumentations as A
 import cv2
 import numpy as np
 import pandas as pd
@@ -14,6 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from carclf.preprocessing import squash, stack
 from detection.images import load_image
+
+# Else importing it asks a server for newer versions.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+import albumentations as A
 
 Transform = Callable[[np.ndarray], np.ndarray]
 

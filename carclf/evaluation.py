@@ -43,7 +43,7 @@ def evaluate(table: pd.DataFrame, probabilities: np.ndarray, classes: Sequence[s
         "macro_f1": macro_f1,
         "n": len(table),
         "answered": int(answered.sum()),
-        "classes": int(len(np.unique(truth))),
+        "classes": len(np.unique(truth)),
     }
     if "status" in table:
         metrics["status"] = {str(name): int(count) for name, count in table["status"].value_counts().items()}
@@ -113,5 +113,7 @@ def _confusion(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str],
     counts = np.zeros((len(classes), width), dtype=int)
     np.add.at(counts, (truth, predicted), 1)
     columns = [*classes, NO_ANSWER][:width]
-    write_table(output / "confusion.csv", pd.DataFrame(counts, columns=columns).assign(true=classes)[["true", *columns]])
+    write_table(
+        output / "confusion.csv", pd.DataFrame(counts, columns=columns).assign(true=classes)[["true", *columns]]
+    )
     save_confusion(counts, list(classes), columns, output / "confusion.png")

@@ -137,13 +137,17 @@ def _pypi_state(architecture: str) -> Mapping[str, Tensor]:
 
 def _hub_state(architecture: str) -> Mapping[str, Tensor]:
     try:
-        return timm.create_model(architecture, pretrained=True).state_dict()
+        return _hub_model(architecture).state_dict()
     except Exception as error:  # the hub's client raises many kinds, all of which mean the same to the user
         lines: Sequence[str] = str(error).strip().splitlines() or [type(error).__name__]
         raise UsageError(
             f"The weights of '{architecture}' can't be fetched from timm's hub ({lines[0][:120]}): "
             "check the network, or set model.pretrained=none."
         ) from error
+
+
+def _hub_model(architecture: str) -> nn.Module:
+    return timm.create_model(architecture, pretrained=True)
 
 
 def _load(net: CarNet, state: Mapping[str, Tensor]) -> None:

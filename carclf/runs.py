@@ -1,9 +1,9 @@
 """The run folder of a training: what is in it, how it is written and found again.
 
-    config.yaml          the resolved config                 best.safetensors   the best model of all stages
-    split.csv            file, label, split                  metrics.json       its figures, git state, versions
-    epochs.csv           one row an epoch                    validation/        report, confusion, predictions
-    curves.png           accuracy and loss over all stages   stages/            the best model of each stage
+config.yaml          the resolved config                 best.safetensors   the best model of all stages
+split.csv            file, label, split                  metrics.json       its figures, git state, versions
+epochs.csv           one row an epoch                    validation/        report, confusion, predictions
+curves.png           accuracy and loss over all stages   stages/            the best model of each stage
 """
 
 from __future__ import annotations

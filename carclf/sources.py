@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from detection.duplicates import difference_hash, differing_bits
 from detection.errors import UsageError
 from detection.images import ImageError, find_images, load_image
 from detection.plan import QUARANTINE
@@ -225,12 +226,12 @@ def _pictures(files: Sequence[str]) -> list[int | None]:
     None for a file that can't be read.
     """
     by_bytes: dict[bytes, int | None] = {}
-    by_hash: dict[bytes, list[tuple[int, np.ndarray]]] = {}
+    seen = _Pictures(len(files))
     numbers = []
     for file in files:
         digest = _digest(file)
         if digest not in by_bytes:
-            by_bytes[digest] = _picture(file, len(by_bytes), by_hash)
+            by_bytes[digest] = seen.number(file)
         numbers.append(by_bytes[digest])
     return numbers
 
@@ -242,25 +243,36 @@ def _digest(file: str) -> bytes:
         return file.encode()
 
 
-def _picture(file: str, number: int, by_hash: dict[bytes, list[tuple[int, np.ndarray]]]) -> int | None:
-    """The number of an earlier photo that shows the same picture, else the given one."""
-    try:
-        small = load_image(file, max_side=72)
-    except ImageError:
-        return None
-    thumbnail = cv2.resize(small, (36, 32), interpolation=cv2.INTER_AREA).astype(np.int16)
-    alike = by_hash.setdefault(_difference_hash(thumbnail), [])
-    # Cut-outs of two cars of one shape can share the hash, so the thumbnails decide: a copy saved again
-    # differs by less than 2 levels, another photo by more than 10.
-    number = next((known for known, other in alike if np.abs(thumbnail - other).mean() < 4), number)
-    alike.append((number, thumbnail))
-    return number
+class _Pictures:
+    """Numbers pictures; near-duplicates of an earlier one get its number."""
 
+    # A photo saved again differs in a few bits of its hash. Cut-outs of two cars of one shape do so too, so the
+    # thumbnails decide: a copy differs by less than 2 levels, another photo by more than 10.
+    BITS, LEVELS = 6, 4
 
-def _difference_hash(thumbnail: np.ndarray) -> bytes:
-    """8 bytes: the signs of the differences between neighbours in a 9x8 grey picture."""
-    small = thumbnail.mean(axis=2).reshape(8, 4, 9, 4).mean(axis=(1, 3))
-    return np.packbits(small[:, 1:] > small[:, :-1]).tobytes()
+    def __init__(self, most: int):
+        self._hashes = np.zeros(most, np.uint64)
+        self._thumbnails: list[np.ndarray] = []
+        self._numbers: list[int] = []
+
+    def number(self, file: str) -> int | None:
+        """None for a file that can't be read."""
+        try:
+            small = load_image(file, max_side=72)
+        except ImageError:
+            return None
+        thumbnail = cv2.resize(small, (36, 32), interpolation=cv2.INTER_AREA)
+        bits = difference_hash(cv2.cvtColor(thumbnail, cv2.COLOR_RGB2GRAY))
+        count = len(self._numbers)
+        near = np.flatnonzero(differing_bits(bits, self._hashes[:count]) <= self.BITS)
+        twin = next((index for index in near if self._alike(thumbnail, self._thumbnails[index])), None)
+        self._hashes[count] = bits
+        self._thumbnails.append(thumbnail)
+        self._numbers.append(count if twin is None else self._numbers[twin])
+        return self._numbers[-1]
+
+    def _alike(self, one: np.ndarray, other: np.ndarray) -> bool:
+        return cv2.absdiff(one, other).mean() < self.LEVELS
 
 
 def _names(values) -> str:

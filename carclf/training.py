@@ -1,4 +1,4 @@
-"""Trains a classifier in stages: one Lightning `Trainer.fit` a stage, the best weights of each carried into the next."""
+"""Trains a classifier in stages: one Lightning `Trainer.fit` a stage, each from the best weights of the one before."""
 
 from __future__ import annotations
 
@@ -165,9 +165,7 @@ def _judge(run: Path, table: pd.DataFrame, config: TrainConfig, started: float) 
     rows = table[table["split"] == "val"].reset_index(drop=True)
     batches = (rows["file"][start : start + 64] for start in range(0, len(rows), 64))
     probabilities = [classifier.predict([load_image(file) for file in batch]) for batch in batches]
-    metrics = evaluate(
-        rows.assign(status="ok"), np.concatenate(probabilities), classifier.classes, run / "validation"
-    )
+    metrics = evaluate(rows.assign(status="ok"), np.concatenate(probabilities), classifier.classes, run / "validation")
     epochs = read_epochs(run)
     metrics = metrics | {
         "best_stage": classifier.info.stage,
@@ -184,6 +182,13 @@ def _quiet() -> None:
     """Lightning's banners and its advice on worker counts would bury the lines that matter."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for message in (".*does not have many workers.*", ".*Consider increasing the value of the `num_workers`.*",
-                    ".*exists and is not empty.*", ".*log_every_n_steps.*", ".*You are using `torch.load`.*"):  # fmt: skip
+    for message in (
+        ".*does not have many workers.*",
+        ".*Consider increasing the value of the `num_workers`.*",
+        ".*exists and is not empty.*",
+        ".*log_every_n_steps.*",
+        ".*You are using `torch.load`.*",
+        ".*in eval mode at the start of training.*",  # the frozen blocks, on purpose
+        ".*LeafSpec.*",
+    ):
         warnings.filterwarnings("ignore", message)

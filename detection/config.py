@@ -29,7 +29,7 @@ def read_config(schema: type[Config], path: str | Path | None = None, overrides:
     """
     merged = OmegaConf.create()
     if path is not None:
-        merged = _read_yaml(Path(path))
+        merged = _read_yaml(_shipped(Path(path)))
     try:
         for override in overrides:
             if "=" not in override:
@@ -47,6 +47,14 @@ def read_config(schema: type[Config], path: str | Path | None = None, overrides:
 def write_config(config: BaseModel, path: str | Path) -> None:
     """Saves a resolved config as YAML that `read_config` reads back to an equal value."""
     Path(path).write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def _shipped(path: Path) -> Path:
+    """`configs/train/quick.yaml` means the shipped file, from whatever folder and from an installed copy too."""
+    if path.exists() or path.parts[:1] != ("configs",):
+        return path
+    homes = (Path(__file__).parents[1] / "configs", Path(__file__).parent / "configs")
+    return next((file for home in homes if (file := home.joinpath(*path.parts[1:])).is_file()), path)
 
 
 def _read_yaml(path: Path):

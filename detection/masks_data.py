@@ -13,6 +13,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from detection.config import StrictConfig
+from detection.duplicates import difference_hash, near_duplicate_groups
 from detection.errors import UsageError
 
 
@@ -150,7 +151,7 @@ def split_records(
     """Training and validation records; photos whose difference hashes are within `distance` bits stay together."""
     if share <= 0:
         return list(records), []
-    groups = near_duplicate_groups([record.path for record in records], distance)
+    groups = near_duplicate_groups([_hash(record.path) for record in records], distance)
     order = np.random.default_rng(seed).permutation(len(groups))
     wanted, held = share * len(records), set()
     for index in order:
@@ -163,31 +164,6 @@ def split_records(
     return train, [records[index] for index in sorted(held)]
 
 
-def near_duplicate_groups(paths: Sequence[str], distance: int) -> list[list[int]]:
-    """Indices of photos grouped by 64-bit difference hash: connected when at most `distance` bits differ."""
-    hashes = np.array([_difference_hash(path) for path in paths], dtype=np.uint64)
-    parent = list(range(len(paths)))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    for index in range(len(paths)):
-        differing = np.bitwise_count(hashes[index] ^ hashes[index + 1 :])
-        for near in np.flatnonzero(differing <= distance):
-            parent[root(index + 1 + int(near))] = root(index)
-    groups: dict[int, list[int]] = {}
-    for index in range(len(paths)):
-        groups.setdefault(root(index), []).append(index)
-    return list(groups.values())
-
-
-def _difference_hash(path: str) -> int:
+def _hash(path: str) -> int:
     image = cv2.imread(path, cv2.IMREAD_GRAYSCALE)
-    if image is None:
-        return 0
-    small = cv2.resize(image, (9, 8), interpolation=cv2.INTER_AREA)
-    bits = (small[:, 1:] > small[:, :-1]).ravel()
-    return int(sum(1 << index for index, bit in enumerate(bits) if bit))
+    return 0 if image is None else difference_hash(image)

@@ -177,7 +177,12 @@ def train_detector(config_path: str | Path, overrides: Sequence[str] = ()) -> Pa
     module = _Module(config, SceneMaker(train, config.scenes), held_out)
     epochs = math.ceil(config.steps / config.steps_per_epoch)
     checkpoints = ModelCheckpoint(
-        output / "checkpoints", filename="last", save_top_k=1, every_n_epochs=1, enable_version_counter=False
+        output / "checkpoints",
+        filename="last",
+        save_top_k=1,
+        every_n_epochs=1,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
     )
     trainer = pl.Trainer(
         default_root_dir=output,

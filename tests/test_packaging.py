@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -63,14 +64,23 @@ def test_version_is_the_same_everywhere():
     assert f"## {carclf.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_every_package_folder_is_listed_in_setup():
-    listed = re.search(r"packages=\[(.*?)\]", (ROOT / "setup.py").read_text()).group(1)
-    folders = {
-        str(file.parent.relative_to(ROOT)).replace(os.sep, ".")
-        for top in ("carclf", "detection")
-        for file in (ROOT / top).rglob("*.py")
-    }
-    assert folders <= set(re.findall(r'"([^"]+)"', listed))
+def test_a_wheel_holds_every_module_weight_and_config(tmp_path):
+    source = tmp_path / "source"
+    for name in ("carclf", "detection", "configs"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
+    for name in ("setup.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, source / name)
+    for weights in ("carclf/weights/some.safetensors", "detection/weights/some.safetensors"):
+        (source / weights).parent.mkdir(exist_ok=True)
+        (source / weights).write_bytes(b"x")
+    wanted = {str(file.relative_to(source)) for top in ("carclf", "detection") for file in (source / top).rglob("*.*")}
+    wanted |= {f"detection/{file.relative_to(source)}" for file in (source / "configs").rglob("*.yaml")}
+
+    command = [sys.executable, "-m", "pip", "wheel", "--no-index", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "-w", str(tmp_path), str(source)], check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        missing = wanted - set(wheel.namelist())
+    assert not missing
 
 
 def test_opencv_is_asked_for_without_windows():

@@ -12,13 +12,18 @@ CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "train").glob("*.yaml"
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump({"data": "photos", "stages": {"head": {"train": "head"}, "all": {"epochs": 3}}}))
+    path.write_text(
+        yaml.safe_dump({"data": "photos", "stages": {"head": {"train": "head"}, "all": {"epochs": 3}}}, sort_keys=False)
+    )
     return path
 
 
 def test_stages_by_name_keep_their_order_and_take_overrides(file):
     config = read_config(TrainConfig, file, ["stages.all.epochs=5", "cutout.background=black", "model.head.dense=64"])
-    assert [(stage.name, stage.train, stage.epochs) for stage in config.stages] == [("head", "head", 1), ("all", "all", 5)]
+    assert [(stage.name, stage.train, stage.epochs) for stage in config.stages] == [
+        ("head", "head", 1),
+        ("all", "all", 5),
+    ]
     assert config.cutout.background == "black"
     assert config.model.head.dense == 64
 
