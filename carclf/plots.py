@@ -53,10 +53,12 @@ def save_confusion(counts: np.ndarray, rows: Sequence[str], columns: Sequence[st
     n = max(len(rows), len(columns))
     cell = 0.6 if n <= 15 else 0.36 if n <= 50 else 0.16
     font = 9 if n <= 15 else 7 if n <= 50 else 6
-    margin = 1.5 + 0.011 * font * max(len(name) for name in [*rows, *columns])
-    side = max(3.0, cell * n) + margin
-    figure = Figure(figsize=(side, side), layout="constrained")
-    axis = figure.subplots()
+    labels = 0.0085 * font * max(len(name) for name in [*rows, *columns]) + 0.6  # inches, left and below
+    side = max(3.0, cell * n)
+    # The room for the labels is reckoned here: measuring 400 of them takes matplotlib's layouts ten seconds.
+    whole = side + labels + 0.2
+    figure = Figure(figsize=(whole, whole))
+    axis = figure.add_axes((labels / whole, labels / whole, side / whole, side / whole))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     axis.set_xticks(range(len(columns)), columns, rotation=90, fontsize=font)
@@ -67,10 +69,9 @@ def save_confusion(counts: np.ndarray, rows: Sequence[str], columns: Sequence[st
             colour = "white" if shares[row, column] > 0.5 else "black"
             axis.text(column, row, counts[row, column], ha="center", va="center", color=colour, fontsize=font)
     else:
-        axis.set_xticks(np.arange(len(columns)) - 0.5, minor=True)
-        axis.set_yticks(np.arange(len(rows)) - 0.5, minor=True)
-        axis.grid(which="minor", color="#eef0f3", linewidth=0.3)
-        axis.tick_params(which="minor", length=0)
+        lines = {"color": "#eef0f3", "linewidth": 0.3}
+        axis.vlines(np.arange(len(columns)) - 0.5, -0.5, len(rows) - 0.5, **lines)
+        axis.hlines(np.arange(len(rows)) - 0.5, -0.5, len(columns) - 0.5, **lines)
     _save(figure, path)
 
 

@@ -16,6 +16,7 @@ import timm
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 
+from carclf.allocator import keep_freed_memory
 from carclf.checkpoint import ModelInfo, load_model, save_model
 from carclf.classifier import Classifier, choose_device
 from carclf.config import TrainConfig
@@ -42,6 +43,8 @@ def train(config: TrainConfig) -> Path:
         torch.set_num_threads(config.threads)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     device = choose_device(config.device)
+    if device == "cpu":
+        keep_freed_memory()
     run = open_run(config)
     table, style, detector = prepare_crops(config, run)
     table = _split(table, config, run)

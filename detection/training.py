@@ -50,7 +50,7 @@ class DetectorTraining(StrictConfig):
     precision: str = "auto"
     short_side: int = 320
     long_side: int = 480
-    score_threshold: float = 0.5
+    score_threshold: float = 0.8
     seed: int = 0
 
 

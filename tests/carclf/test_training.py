@@ -19,12 +19,13 @@ from carclf.training import train, use_bfloat16
 from detection import CutoutStyle, UsageError, load_image
 from tests.carclf.drawn import draw_folders
 
-STAGES = (
-    {"name": "head", "train": "head", "epochs": 1, "image_size": 32, "batch_size": 8, "learning_rate": 0.02},
-    {"name": "half", "train": "half", "epochs": 1, "image_size": 32, "batch_size": 8, "learning_rate": 0.003},
-    {"name": "all", "train": "all", "epochs": 4, "image_size": 32, "batch_size": 8, "learning_rate": 0.006,
-     "schedule": "onecycle"},
-)  # fmt: skip
+
+def _stage(name, epochs=1, learning_rate=0.005, **settings):
+    common = {"image_size": 32, "batch_size": 8, "backbone_factor": 1.0}
+    return {"name": name, "train": name, "epochs": epochs, "learning_rate": learning_rate} | common | settings
+
+
+STAGES = (_stage("head", learning_rate=0.02), _stage("half"), _stage("all", 4, schedule="onecycle"))
 
 
 def _config(root, **changes):
@@ -37,9 +38,11 @@ def _config(root, **changes):
         "precision": "float32",
         "device": "cpu",
         "cutout": CutoutStyle(background="gray"),
-        "model": {"architecture": "mobilenetv3_small_050", "pretrained": "none", "image_size": 32},
+        "model": {
+            "architecture": "test_efficientnet", "pretrained": "none", "image_size": 32, "head": {"dropout": 0.0}
+        },
         "stages": STAGES,
-    }
+    }  # fmt: skip
     return TrainConfig.model_validate(settings | changes)
 
 
@@ -53,7 +56,8 @@ def run(tmp_path_factory):
 def test_it_learns_and_says_so(run):
     epochs = pd.read_csv(run / "epochs.csv")
     assert epochs["stage"].tolist() == ["head", "half"] + ["all"] * 4
-    assert epochs["val_loss"].iloc[-1] < 0.85 * epochs["val_loss"].iloc[0]
+    assert epochs["val_loss"].iloc[-1] < 0.5 * epochs["val_loss"].iloc[0]
+    assert json.loads((run / "metrics.json").read_text())["accuracy"] > 0.8  # by chance: 0.33
     assert {"val_loss", "val_accuracy", "learning_rate", "seconds", "image_size"} <= set(epochs)
 
 
@@ -97,14 +101,14 @@ def test_frozen_blocks_are_bit_equal_from_stage_to_stage(run):
 
 def test_early_stopping_ends_a_stage(tmp_path):
     draw_folders(tmp_path / "photos", each=6)
-    stage = {"name": "all", "epochs": 30, "image_size": 32, "batch_size": 8, "learning_rate": 1e-6, "stop_patience": 1}
+    stage = _stage("all", 30, learning_rate=1e-6, stop_patience=1)
     folder = train(_config(tmp_path, stages=[stage], validation=0.3))
     assert len(pd.read_csv(folder / "epochs.csv")) < 30
 
 
 def test_a_diverging_training_is_one_sentence(tmp_path):
     draw_folders(tmp_path / "photos", each=6)
-    stage = {"name": "all", "epochs": 3, "image_size": 32, "batch_size": 8, "learning_rate": 1e12}
+    stage = _stage("all", 3, learning_rate=1e12)
     with pytest.raises(UsageError, match="lower its learning_rate"):
         train(_config(tmp_path, stages=[stage]))
 
