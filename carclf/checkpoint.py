@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from carclf.config import HeadConfig
 from carclf.model import CarNet
 from detection.config import StrictConfig
 from detection.cutout import CutoutStyle
 from detection.errors import UsageError
+from detection.images import replace_file
 
 FORMAT = "carclf-classifier-1"
 KEY = "carclf"
@@ -52,12 +52,7 @@ def save_model(net: CarNet, info: ModelInfo, path: Path, half: bool = True) -> N
         tensor = tensor.detach().cpu().float()
         tensors[name] = (tensor.half() if half and tensor.ndim > 1 else tensor).contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file(tensors, temporary, metadata={KEY: info.model_dump_json()})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_file(path, save(tensors, metadata={KEY: info.model_dump_json()}))
 
 
 def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[CarNet, ModelInfo]:

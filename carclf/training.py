@@ -16,7 +16,6 @@ import timm
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 
-from carclf.allocator import keep_freed_memory
 from carclf.checkpoint import ModelInfo, load_model, save_model
 from carclf.classifier import Classifier, choose_device
 from carclf.config import TrainConfig
@@ -30,6 +29,7 @@ from carclf.plots import save_curves
 from carclf.runs import BEST, git_state, open_run, read_epochs, write_json, write_table
 from carclf.sources import split_table
 from carclf.stages import Stage
+from detection.allocator import keep_freed_memory
 from detection.errors import UsageError
 from detection.images import load_image
 from detection.precision import cpu_has_bfloat16

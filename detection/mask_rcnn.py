@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,12 @@ import torch
 from torch import Tensor
 
 from detection.errors import UsageError
+from detection.images import replace_file
 from detection.vehicle import Vehicle, mask_box
+
+# Detectron2 0.6 calls torch in ways that newer versions advise against: nothing that a user could act on.
+warnings.filterwarnings("ignore", message=".*torch.meshgrid.*")
+warnings.filterwarnings("ignore", message=".*torch.jit.script.*")
 
 # Contiguous class ids of Detectron2's COCO models that are road vehicles one can sit in.
 COCO_VEHICLES = {2: "car", 5: "bus", 7: "truck"}
@@ -186,7 +192,7 @@ def save_compact(model: torch.nn.Module, path: Path, details: dict) -> None:
 
     details: at least short_side, long_side and score_threshold.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {
         name: value.half().contiguous() if value.is_floating_point() else value
@@ -194,9 +200,7 @@ def save_compact(model: torch.nn.Module, path: Path, details: dict) -> None:
         if not name.endswith("num_batches_tracked")
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, metadata={"format": WEIGHTS_FORMAT, "details": json.dumps(details)})
-    temporary.replace(path)
+    replace_file(path, save(tensors, metadata={"format": WEIGHTS_FORMAT, "details": json.dumps(details)}))
 
 
 def _load_compact(device: torch.device, path: Path, score_threshold: float | None) -> Detector:

