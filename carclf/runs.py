@@ -64,6 +64,15 @@ def open_run(config: TrainConfig) -> Path:
     return folder
 
 
+def discard_run(folder: Path) -> None:
+    """Removes the run folder of a training that never began; one that holds any result stays."""
+    written = {path.name for path in folder.iterdir()}
+    if written <= {"config.yaml", "stages"} and not any((folder / "stages").iterdir()):
+        (folder / "stages").rmdir()
+        (folder / "config.yaml").unlink()
+        folder.rmdir()
+
+
 def git_state(folder: Path | None = None) -> dict[str, str | bool | None]:
     """Commit hash of the source and whether it was changed since; None for both outside a git checkout."""
 

@@ -26,7 +26,7 @@ from carclf.evaluation import evaluate
 from carclf.fitting import EpochLog, StageModule
 from carclf.model import CarNet, build_model, mean_and_std
 from carclf.plots import save_curves
-from carclf.runs import BEST, git_state, open_run, read_epochs, write_json, write_table
+from carclf.runs import BEST, discard_run, git_state, open_run, read_epochs, write_json, write_table
 from carclf.sources import split_table
 from carclf.stages import Stage
 from detection.allocator import keep_freed_memory
@@ -46,8 +46,12 @@ def train(config: TrainConfig) -> Path:
     if device == "cpu":
         keep_freed_memory()
     run = open_run(config)
-    table, style, detector = prepare_crops(config, run)
-    table = _split(table, config, run)
+    try:
+        table, style, detector = prepare_crops(config, run)
+        table = _split(table, config, run)
+    except UsageError:
+        discard_run(run)  # or the corrected command would be told that the folder is taken
+        raise
     classes = sorted(table["label"].unique())
     counts = table["split"].value_counts()
     say(f"{len(classes)} classes, {counts['train']} photos to train, {counts['val']} to validate; run folder {run}")

@@ -21,6 +21,7 @@ from detection.vehicle import Vehicle, mask_box
 # Detectron2 0.6 calls torch in ways that newer versions advise against: nothing that a user could act on.
 warnings.filterwarnings("ignore", message=".*torch.meshgrid.*")
 warnings.filterwarnings("ignore", message=".*torch.jit.script.*")
+warnings.filterwarnings("ignore", message=".*pkg_resources is deprecated.*")
 
 # Contiguous class ids of Detectron2's COCO models that are road vehicles one can sit in.
 COCO_VEHICLES = {2: "car", 5: "bus", 7: "truck"}

@@ -106,10 +106,15 @@ def _check_apart(source: Path, output: Path) -> None:
 def _check_distinct(outputs: dict[str, str]) -> None:
     """Raises `UsageError` when two sources share an output, or one's output is a folder of another's."""
     owners: dict[str, str] = {}
+    clashes: list[tuple[str, str]] = []
     for source, output in outputs.items():
         if output in owners:
-            raise UsageError(f"'{owners[output]}' and '{source}' would both become '{output}': rename one of them.")
+            clashes.append((owners[output], source))
         owners[output] = source
+    if clashes:
+        (one, other), more = clashes[0], len(clashes) - 1
+        also = f", and {more} more pair{'s' * (more > 1)} clash" if more else ""
+        raise UsageError(f"'{one}' and '{other}' would both become '{outputs[one]}'{also}: rename one of each pair.")
     folders = {str(parent): source for source, output in outputs.items() for parent in PurePosixPath(output).parents}
     for output, source in owners.items():
         if output in folders:

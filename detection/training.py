@@ -169,10 +169,13 @@ def train_detector(config_path: str | Path, overrides: Sequence[str] = ()) -> Pa
     config = read_config(DetectorTraining, config_path, overrides)
     if not torch.cuda.is_available():
         keep_freed_memory()
-    output = Path(config.output)
-    output.mkdir(parents=True, exist_ok=True)
     pl.seed_everything(config.seed, verbose=False)
     train, held_out = _split(config)
+    output = Path(config.output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"The output folder '{output}' can't be written: {error.strerror}.") from error
     write_config(config, output / "config.yaml")
     names = {name: [Path(record.path).name for record in records] for name, records in held_out.items()}
     (output / "split.json").write_text(json.dumps({"held_out": names, "train": len(train)}, indent=1))

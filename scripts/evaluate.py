@@ -1,11 +1,6 @@
 """Measures a model on labelled photos: the same as `carclf evaluate`, see `--help`."""
 
-from __future__ import annotations
-
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a checkout without an installation too
 
 from carclf.cli import app
 

@@ -4,7 +4,7 @@ import subprocess
 import pytest
 
 from carclf.config import TrainConfig
-from carclf.runs import find_model, git_state, open_run, read_epochs, write_json, write_table
+from carclf.runs import discard_run, find_model, git_state, open_run, read_epochs, write_json, write_table
 from detection import UsageError
 
 
@@ -74,3 +74,11 @@ def test_tables_and_json_come_back(tmp_path):
     write_json(tmp_path / "m.json", {"name": "Škoda"})
     assert json.loads((tmp_path / "m.json").read_text(encoding="utf-8")) == {"name": "Škoda"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["epochs.csv", "m.json"]
+
+
+def test_a_run_that_never_began_leaves_no_folder(config):
+    discard_run(open_run(config))
+    assert not config.output.exists()
+    (open_run(config) / "split.csv").write_text("file")
+    discard_run(config.output)
+    assert (config.output / "config.yaml").is_file(), "what holds a result stays"
