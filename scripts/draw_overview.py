@@ -7,11 +7,11 @@ from pathlib import Path
 
 import typer
 
-SIDE = 300
+SIDE = 360
 GAP = 16
 
 
-def draw(model: str, output: Path, shape: str = "coupe", seed: int = 5) -> None:
+def draw(model: str, output: Path, shape: str = "suv", seed: int = 3) -> None:
     import cv2
     import numpy as np
 
