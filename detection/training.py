@@ -171,6 +171,8 @@ def train_detector(config_path: str | Path, overrides: Sequence[str] = ()) -> Pa
         keep_freed_memory()
     pl.seed_everything(config.seed, verbose=False)
     train, held_out = _split(config)
+    if not any(record.masks for record in train):
+        raise UsageError("The training has no photo with a mask: name at least one source with annotations.")
     output = Path(config.output)
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -211,10 +213,15 @@ def train_detector(config_path: str | Path, overrides: Sequence[str] = ()) -> Pa
     return _finish(module, output)
 
 
-def evaluate_held_out(detector: Detector, config_path: str | Path, overrides: Sequence[str] = ()) -> dict[str, dict]:
-    """Figures of a detector on the photos that the training of this config holds out, by source."""
+def evaluate_held_out(
+    detector: Detector, config_path: str | Path, overrides: Sequence[str] = (), only: Sequence[str] | None = None
+) -> dict[str, dict]:
+    """Figures of a detector on the photos that the training of this config holds out, by source (`only` these)."""
     config = read_config(DetectorTraining, config_path, overrides)
-    _, held_out = _split(config)
+    wanted = tuple(
+        source for source in config.sources if source.validation > 0 and (only is None or source.name in only)
+    )
+    _, held_out = _split(config.model_copy(update={"sources": wanted}))
     return {name: evaluate_detector(detector, records) for name, records in held_out.items()}
 
 
@@ -244,8 +251,6 @@ def _split(config: DetectorTraining) -> tuple[list[Record], dict[str, list[Recor
         train += kept
         if held:
             held_out[source.name] = held
-    if not any(record.masks for record in train):
-        raise UsageError("The training has no photo with a mask: name at least one source with annotations.")
     return train, held_out
 
 

@@ -203,6 +203,21 @@ def test_bundled_detector_finds_every_competition_photo(shared_data):
         assert main is not None and main.mask.mean() > 0.1
 
 
+@pytest.mark.skipif(not compact_weights().is_file(), reason="the bundled weights are not there")
+def test_bundled_detector_keeps_its_figures_on_held_out_photos(shared_data):
+    """The model card's figures, with a margin: a slip in preprocessing or pasting costs more than that."""
+    pytest.importorskip("pycocotools")
+    from detection.training import evaluate_held_out
+
+    # Only what has real masks or no car at all; the drawn scenes are not needed to judge.
+    overrides = [f"data={shared_data}"]
+    detector = load_detector("compact", device="cpu")
+    figures = evaluate_held_out(detector, "configs/detector/compact.yaml", overrides, only=("hand", "plain"))
+    assert figures["hand"]["photos"] == 42
+    assert figures["hand"]["main_iou"] > 0.945 and figures["hand"]["missed"] == 0
+    assert figures["plain"]["false_share"] <= 0.04
+
+
 def test_batches_never_exceed_the_batch_size():
     class Recorder:
         """Stands for a Detectron2 model: what is tested is how photos are grouped."""
