@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from detection.batches import try_batch
 from detection.cutout import cut_out
 from detection.errors import UsageError
 from detection.images import ImageError, load_image, shrink
@@ -152,7 +153,7 @@ class CarRecognizer:
         for batch in _batches(items, DETECTOR_BATCH):
             whole = [item for item in batch if item.pixels is not None]
             small = [shrink(item.pixels, DETECT_SIDE) for item in whole]
-            found = _call(self.detector.detect, small)
+            found = try_batch(self.detector.detect, small)
             for item, image, vehicles in zip(whole, small, found, strict=True):
                 if isinstance(vehicles, Exception):
                     item.fail("error", f"the detector failed: {_brief(vehicles)}")
@@ -179,7 +180,7 @@ class CarRecognizer:
         """Pools the cut-outs of several photos, so that photos without a car leave no holes in the batches."""
         for batch in _batches(items, self.batch_size):
             whole = [item for item in batch if item.pixels is not None]
-            rows = _call(
+            rows = try_batch(
                 lambda crops: self.classifier.predict(crops, batch_size=self.batch_size),
                 [item.pixels for item in whole],
             )
@@ -291,21 +292,6 @@ def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
             batch, alive, pixels = [], 0, 0
     if batch:
         yield batch
-
-
-def _call(function: Callable[[list[np.ndarray]], Sequence], images: list[np.ndarray]) -> list:
-    """One result an image: the whole batch at once, or one by one when that fails; then an exception may be one."""
-    if not images:
-        return []
-    try:
-        results = list(function(images))
-        if len(results) != len(images):
-            raise RuntimeError(f"{len(results)} results for {len(images)} photos")
-        return results
-    except Exception as error:
-        if len(images) == 1:
-            return [error]
-        return [_call(function, [image])[0] for image in images]
 
 
 def _brief(error: Exception) -> str:

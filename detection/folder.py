@@ -20,6 +20,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from detection.batches import try_batch
 from detection.cutout import CutoutStyle
 from detection.errors import UsageError
 from detection.images import TEMP_PREFIX
@@ -183,7 +184,7 @@ def _process(
     writing: deque[Future[Record]] = deque()
     try:
         for batch in photo_batches(read_ahead(plan, todo, readers, batch_size, workers), batch_size):
-            found = iter(_detect(detector, [photo.small for photo in batch if photo.small is not None]))
+            found = iter(try_batch(detector.detect, [photo.small for photo in batch if photo.small is not None]))
             for photo in batch:
                 result = None if photo.small is None else next(found)
                 choice = _rank(result, photo)  # here, so that only the chosen mask waits for the writer
@@ -197,21 +198,6 @@ def _process(
     finally:
         readers.shutdown(wait=True, cancel_futures=True)
         writers.shutdown(wait=True, cancel_futures=True)
-
-
-def _detect(detector: VehicleDetector, images: list[np.ndarray]) -> list[list[Vehicle] | Exception]:
-    """One result an image; when a batch fails, its images are tried one by one, and the culprit's is the error."""
-    if not images:
-        return []
-    try:
-        found = detector.detect(images)
-        if len(found) != len(images):
-            raise RuntimeError(f"the detector gave {len(found)} results for {len(images)} photos")
-        return found
-    except Exception as error:
-        if len(images) == 1:
-            return [error]
-        return [_detect(detector, [image])[0] for image in images]
 
 
 def _rank(found: list[Vehicle] | Exception | None, photo: Photo) -> MainChoice | Exception | None:
