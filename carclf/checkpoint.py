@@ -17,7 +17,7 @@ from carclf.model import CarNet
 from detection.config import StrictConfig
 from detection.cutout import CutoutStyle
 from detection.errors import UsageError
-from detection.images import replace_file
+from detection.files import replace_file
 
 FORMAT = "carclf-classifier-1"
 KEY = "carclf"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from detection.images import replace_file
+from detection.files import replace_file
 
 TRAIN, VAL = "#8a8f98", "#1f6feb"
 

@@ -87,7 +87,7 @@ def check_output(path: str | Path | None) -> None:
 
 def write_text(path: str | Path, text: str) -> None:
     """Writes UTF-8 to a temp file in the same folder and renames it, so a reader never sees half of it."""
-    from detection.images import replace_file
+    from detection.files import replace_file
 
     try:
         replace_file(Path(path), encode(text))

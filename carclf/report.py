@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from carclf.charts import line_chart
-from detection.images import replace_file
+from detection.files import replace_file
 
 if TYPE_CHECKING:
     from carclf.pipeline import Prediction

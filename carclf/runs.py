@@ -18,7 +18,7 @@ import pandas as pd
 
 from carclf.config import TrainConfig, read_config, write_config
 from detection.errors import UsageError
-from detection.images import replace_file
+from detection.files import replace_file
 
 BUNDLED = Path(__file__).parent / "weights" / "stanford196.safetensors"
 BEST = "best.safetensors"

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from detection.errors import UsageError
+from detection.files import replace_file
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -46,7 +47,8 @@ def read_config(schema: type[Config], path: str | Path | None = None, overrides:
 
 def write_config(config: BaseModel, path: str | Path) -> None:
     """Saves a resolved config as YAML that `read_config` reads back to an equal value."""
-    Path(path).write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    replace_file(Path(path), text.encode("utf-8"))
 
 
 def _shipped(path: Path) -> Path:

@@ -11,12 +11,12 @@ from detection.masks_data import Record
 from detection.vehicle import choose_main
 
 
-def evaluate_detector(detector, records: Sequence[Record], threshold: float | None = None) -> dict[str, float]:
+def evaluate_detector(detector, records: Sequence[Record]) -> dict[str, float]:
     """Figures on `records`, one photo at a time as in prediction.
 
     Photos with a vehicle: IoU of the chosen main vehicle with the largest mask (mean, median, least), the best match
-    among all found, the count missed. Photos without: the share that gets a vehicle. `threshold` drops vehicles of
-    lower score; `ms` is the median time of one photo.
+    among all found, the count missed. Photos without: the share that gets a vehicle. `ms` is the median time of one
+    photo.
     """
     main, best, false, times = [], [], [], []
     for record in records:
@@ -24,7 +24,6 @@ def evaluate_detector(detector, records: Sequence[Record], threshold: float | No
         start = time.perf_counter()
         vehicles = detector.detect([image])[0]
         times.append(time.perf_counter() - start)
-        vehicles = [vehicle for vehicle in vehicles if threshold is None or vehicle.score >= threshold]
         masks = record.decoded_masks()
         if not masks:
             false.append(bool(vehicles))

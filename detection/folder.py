@@ -23,7 +23,7 @@ import numpy as np
 from detection.batches import try_batch
 from detection.cutout import CutoutStyle
 from detection.errors import UsageError
-from detection.images import TEMP_PREFIX
+from detection.files import TEMP_PREFIX
 from detection.manifest import FAILED, STATUSES, Journal, Record, write_changed, write_manifest
 from detection.plan import Plan, check_settings, plan_folder, settings_bytes, settings_of
 from detection.reader import Photo, photo_batches, read_ahead

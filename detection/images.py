@@ -7,7 +7,6 @@ truncated JPEGs without a word, prints libjpeg's and libpng's complaints to the 
 from __future__ import annotations
 
 import io
-import itertools
 import logging
 import os
 import stat
@@ -19,6 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from detection.errors import UsageError
+from detection.files import replace_file
 
 # heic and heif can't be decoded here, but as inputs they get a row that says so; as unknown files they would vanish.
 IMAGE_SUFFIXES = frozenset(
@@ -34,8 +34,6 @@ _EXIF_ORIENTATION = 0x0112
 # 16 to 8 bit over the full range: 65535 becomes 255, 0 stays 0, rounded to nearest.
 _TO_8_BIT = ((np.arange(65536, dtype=np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 _WRITABLE = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
-TEMP_PREFIX = ".carclf-"
-_temp_numbers = itertools.count()
 
 # Odd EXIF blocks and large photos make Pillow warn on stderr, in the middle of a progress bar. Per-call
 # `catch_warnings` is not safe with several reader threads, so this is set once, for Pillow's modules alone.
@@ -118,19 +116,6 @@ def save_image(path: str | Path, array: np.ndarray, quality: int = 95) -> None:
     except ValueError as error:
         raise OSError(f"'{path.name}' can't be encoded: {error}") from error
     replace_file(path, encoded.getbuffer())
-
-
-def replace_file(path: Path, data: bytes | memoryview) -> None:
-    """Writes a file by way of a temp file in the same folder and a rename, so that it is never half there."""
-    # Not named after the file: a name at the file system's limit would not take a longer one.
-    temp = path.with_name(f"{TEMP_PREFIX}{os.getpid()}-{next(_temp_numbers)}.tmp")
-    try:
-        with open(temp, "wb") as file:
-            file.write(data)
-        os.replace(temp, path)
-    except BaseException:
-        temp.unlink(missing_ok=True)
-        raise
 
 
 def _walk(folder: Path, ancestors: tuple[tuple[int, int], ...], found: list[Path]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from detection.errors import UsageError
-from detection.images import replace_file
+from detection.files import replace_file
 
 COLUMNS = ("source", "output", "status", "reason", "score", "x1", "y1", "x2", "y2")
 COLUMNS += ("mask_area", "candidates", "width", "height")

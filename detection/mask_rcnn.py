@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from detection.errors import UsageError
-from detection.images import replace_file
+from detection.files import replace_file
 from detection.vehicle import Vehicle, mask_box
 
 # Detectron2 0.6 calls torch in ways that newer versions advise against: nothing that a user could act on.
@@ -56,7 +56,7 @@ def load_detector(
 
     name_or_config: "compact" (bundled), a Detectron2 model-zoo name such as
     "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x", or the path of a Detectron2 YAML config with COCO classes.
-    weights: a .safetensors file (for zoo models a .pkl or .pth is refused: it would have to be unpickled).
+    weights: a .safetensors file; for zoo models and configs also a .pth that holds tensors only (never a pickle).
     device: "auto" takes a GPU when there is one. score_threshold: None takes the model's own.
     Raises `UsageError` with one sentence when the model or its weights can't be had.
     """

@@ -22,6 +22,7 @@ from detection.compact import KINDS, compact_config
 from detection.config import StrictConfig, read_config, write_config
 from detection.errors import UsageError
 from detection.evaluation import evaluate_detector
+from detection.files import replace_file
 from detection.mask_rcnn import Detector, DetectorSettings, load_detector, save_compact
 from detection.masks_data import Record, Source, read_source, split_records
 from detection.precision import cpu_has_bfloat16, keep_depthwise_float32
@@ -180,7 +181,7 @@ def train_detector(config_path: str | Path, overrides: Sequence[str] = ()) -> Pa
         raise UsageError(f"The output folder '{output}' can't be written: {error.strerror}.") from error
     write_config(config, output / "config.yaml")
     names = {name: [Path(record.path).name for record in records] for name, records in held_out.items()}
-    (output / "split.json").write_text(json.dumps({"held_out": names, "train": len(train)}, indent=1))
+    replace_file(output / "split.json", json.dumps({"held_out": names, "train": len(train)}, indent=1).encode())
     preload(train)
     module = _Module(config, SceneMaker(train, config.scenes), held_out)
     epochs = math.ceil(config.steps / config.steps_per_epoch)
@@ -209,7 +210,7 @@ def train_detector(config_path: str | Path, overrides: Sequence[str] = ()) -> Pa
         enable_model_summary=False,
     )
     last = output / "checkpoints" / "last.ckpt"
-    trainer.fit(module, ckpt_path=str(last) if last.is_file() else None, weights_only=False)
+    trainer.fit(module, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
     return _finish(module, output)
 
 
@@ -239,7 +240,7 @@ def _finish(module: _Module, output: Path) -> Path:
     # From the file, so that the figures are those of the half-precision weights that ship.
     detector = load_detector("compact", device="cpu", weights=weights)
     figures = {name: evaluate_detector(detector, records) for name, records in module.held_out.items()}
-    (output / "metrics.json").write_text(json.dumps(figures, indent=2))
+    replace_file(output / "metrics.json", json.dumps(figures, indent=2).encode())
     return weights
 
 

@@ -8,7 +8,8 @@ import os
 import numpy as np
 
 from detection.cutout import cut_out
-from detection.images import replace_file, save_image
+from detection.files import replace_file
+from detection.images import save_image
 from detection.manifest import Record, row_cells
 from detection.plan import QUARANTINE, Plan
 from detection.reader import Photo

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from detection.errors import UsageError
-from detection.images import replace_file
+from detection.files import replace_file
 from detection.mask_rcnn import COCO_VEHICLES, Detector, DetectorSettings
 
 DEFAULT_THRESHOLD = 0.5
