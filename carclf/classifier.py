@@ -13,7 +13,7 @@ from carclf.model import CarNet
 from carclf.preprocessing import normalise, squash, stack
 from carclf.runs import find_model
 from detection.cutout import CutoutStyle
-from detection.errors import UsageError
+from detection.device import choose_device
 
 
 class Classifier:
@@ -69,14 +69,3 @@ class Classifier:
                 probabilities = (probabilities + self.net(images.flip(3)).softmax(dim=1)) / 2
             rows.append(probabilities.float().cpu().numpy())
         return np.concatenate(rows)
-
-
-def choose_device(device: str) -> str:
-    """`auto` takes the GPU when there is one. Raises `UsageError` for one that this machine lacks."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise UsageError(f"The device '{device}' is not there: use cpu or auto.") from error
-    return device

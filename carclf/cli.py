@@ -92,17 +92,13 @@ def clean(
         CutoutStyle,
         overrides=[f"padding={padding}", f"background={background}", f"feather={feather}", f"no_car={no_car}"],
     )
-    from detection.plan import plan_folder
-
-    plan_folder(source, output, style, format, quality)  # a wrong path should not first wait for the model
     from detection.folder import clean_folder
     from detection.mask_rcnn import load_detector
 
-    loaded = load_detector(detector, device=device, weights=weights, score_threshold=score_threshold)
     summary = clean_folder(
         source,
         output,
-        loaded,
+        lambda: load_detector(detector, device=device, weights=weights, score_threshold=score_threshold),
         style,
         batch_size=batch_size,
         workers=workers,

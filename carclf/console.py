@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TypeVar
 
+from detection.progress import photo_bar
+
 Thing = TypeVar("Thing")
 
 
@@ -17,21 +19,9 @@ def say(text: str = "") -> None:
 
 def track(things: Iterable[Thing], total: int, what: str) -> Iterator[Thing]:
     """Passes a stream on with a progress bar, its speed in photos/s; draws nothing where stderr is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.text import Text
-
-    class Speed(ProgressColumn):
-        def render(self, task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed:.1f} photos/s")
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task(what, total=total)
+    with photo_bar(what, total) as advance:
         for thing in things:
-            progress.advance(task)
+            advance()
             yield thing
 
 

@@ -32,7 +32,7 @@ def prepare_crops(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutS
     root = root if config.images is not None else _common_root(table, root)
     folder = config.crops_dir or run / "crops"
     say(f"stage 1 cuts out the photos of {root} into {folder}")
-    clean_folder(root, folder, load_detector(config.detector, device=config.device), config.cutout)
+    clean_folder(root, folder, lambda: load_detector(config.detector, device=config.device), config.cutout)
     return map_to_crops(table, root, folder), config.cutout, config.detector
 
 

@@ -17,7 +17,7 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 
 from carclf.checkpoint import ModelInfo, load_model, save_model
-from carclf.classifier import Classifier, choose_device
+from carclf.classifier import Classifier
 from carclf.config import TrainConfig
 from carclf.console import say
 from carclf.crops import prepare_crops
@@ -30,9 +30,10 @@ from carclf.runs import BEST, discard_run, git_state, open_run, read_epochs, wri
 from carclf.sources import split_table
 from carclf.stages import Stage
 from detection.allocator import keep_freed_memory
+from detection.device import choose_device
 from detection.errors import UsageError
 from detection.images import load_image
-from detection.precision import cpu_has_bfloat16
+from detection.precision import use_bfloat16
 
 
 def train(config: TrainConfig) -> Path:
@@ -147,13 +148,6 @@ def _run_stage(
         file.unlink()
     folder.rmdir()
     return float(accuracy)
-
-
-def use_bfloat16(precision: str, device: str) -> bool:
-    """Whether to train under bf16 autocast: `auto` does where the processor computes it in hardware."""
-    if precision != "auto":
-        return precision == "bf16"
-    return torch.cuda.is_bf16_supported() if device.startswith("cuda") else cpu_has_bfloat16()
 
 
 def _split(table: pd.DataFrame, config: TrainConfig, run: Path) -> pd.DataFrame:

@@ -26,6 +26,7 @@ from detection.errors import UsageError
 from detection.files import TEMP_PREFIX
 from detection.manifest import FAILED, STATUSES, Journal, Record, write_changed, write_manifest
 from detection.plan import Plan, check_settings, plan_folder, settings_bytes, settings_of
+from detection.progress import photo_bar
 from detection.reader import Photo, photo_batches, read_ahead
 from detection.vehicle import MainChoice, Vehicle, rank_vehicles
 from detection.writer import finish_photo
@@ -71,7 +72,7 @@ class CleanSummary:
 def clean_folder(
     source: Path,
     output: Path,
-    detector: VehicleDetector,
+    detector: VehicleDetector | Callable[[], VehicleDetector],
     style: CutoutStyle,
     *,
     batch_size: int = 8,
@@ -84,6 +85,7 @@ def clean_folder(
     """Cuts out the main vehicle of every photo below `source` into the same tree below `output`.
 
     A bad photo is a row with a reason. A run that was stopped goes on where it was; a finished one does nothing.
+    `detector` may be a function that loads one: a wrong path is then told before the model is loaded.
     `restart` removes what an earlier run wrote. `workers` is the number of reader and of writer threads, 0 chooses.
     `progress` is a bar on a terminal, or a function of (done, total).
     Raises `UsageError` for wrong usage, settings other than the earlier run's, and an OUT that can't be written.
@@ -92,6 +94,8 @@ def clean_folder(
         raise UsageError(f"batch_size must be at least 1 and workers 0 or more, not {batch_size} and {workers}.")
     workers = workers or min(4, os.cpu_count() or 1)
     plan = plan_folder(source, output, style, image_format, quality)
+    if not hasattr(detector, "detect"):
+        detector = detector()
     settings = settings_of(plan, detector.name, detector.fingerprint)
     started = time.perf_counter()
     try:
@@ -223,17 +227,8 @@ def _progress(wanted: bool | Callable[[int, int], None], done: int, total: int) 
         counter = iter(range(done + 1, total + 1))
         yield lambda: wanted(next(counter), total)
         return
-    if not wanted or not sys.stderr.isatty():
+    if not wanted:
         yield lambda: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TimeRemainingColumn
-
-    class Speed(ProgressColumn):
-        def render(self, task):
-            return "" if task.speed is None else f"{task.speed:.1f} photos/s"
-
-    columns = ("cleaning", BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=total, completed=done)
-        yield lambda: bar.advance(task)
+    with photo_bar("cleaning", total, done) as advance:
+        yield advance

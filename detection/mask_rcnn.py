@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from detection.device import choose_device
 from detection.errors import UsageError
 from detection.files import replace_file
 from detection.vehicle import Vehicle, mask_box
@@ -60,7 +61,7 @@ def load_detector(
     device: "auto" takes a GPU when there is one. score_threshold: None takes the model's own.
     Raises `UsageError` with one sentence when the model or its weights can't be had.
     """
-    place = _device(device)
+    place = torch.device(choose_device(device))
     if name_or_config == "compact":
         return _load_compact(place, Path(weights) if weights else compact_weights(), score_threshold)
     from detection.zoo import load_zoo
@@ -244,15 +245,3 @@ def _load_compact(device: torch.device, path: Path, score_threshold: float | Non
         fingerprint=f"compact-{digest}-{threshold:g}",
     )
     return Detector(model, settings)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"'{name}' is not a device: write auto, cpu, cuda or cuda:1.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError("There is no usable CUDA GPU: write device cpu or auto.")
-    return device

@@ -15,6 +15,7 @@ from pycocotools import mask as coco_mask
 from detection.config import StrictConfig
 from detection.duplicates import difference_hash, near_duplicate_groups
 from detection.errors import UsageError
+from detection.images import ImageError, find_images, load_image
 
 
 class Source(StrictConfig):
@@ -52,10 +53,10 @@ class Record:
 
     def image(self) -> np.ndarray:
         """RGB uint8 HxWx3, stretched to its true proportions."""
-        image = cv2.imread(self.path, cv2.IMREAD_COLOR)
-        if image is None:
-            raise UsageError(f"The training photo '{self.path}' can't be read: remove it from '{self.source}'.")
-        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        try:
+            image = load_image(self.path)
+        except ImageError as error:
+            raise UsageError(f"A photo of '{self.source}' can't be used, remove it: {error}") from error
         return image if self.stretch == 1 else cv2.resize(image, self._stretched(image.shape[:2]))
 
     def decoded_masks(self) -> list[np.ndarray]:
@@ -79,8 +80,7 @@ def read_source(source: Source) -> list[Record]:
         return _read_coco(source, images)
     if source.kind == "alpha":
         return _read_alpha(source, images)
-    paths = sorted(path for path in images.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
-    return [_record(source, path, _size_of(path), ()) for path in paths]
+    return [_record(source, path, _size_of(path), ()) for path in find_images(images)]
 
 
 def _read_coco(source: Source, images: Path) -> list[Record]:

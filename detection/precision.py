@@ -18,6 +18,14 @@ def cpu_has_bfloat16() -> bool:
     return bool(probe()) if probe is not None else False
 
 
+def use_bfloat16(precision: str, device: str) -> bool:
+    """Whether to train under bf16 autocast. precision: `bf16`, `float32`, or `auto`, which does where the hardware
+    computes it; device: as `choose_device` gives it."""
+    if precision != "auto":
+        return precision == "bf16"
+    return torch.cuda.is_bf16_supported() if device.startswith("cuda") else cpu_has_bfloat16()
+
+
 def keep_depthwise_float32(model: nn.Module) -> nn.Module:
     """Makes every depthwise convolution of `model` compute in float32 under CPU autocast; returns the model.
 

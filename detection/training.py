@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -20,12 +21,13 @@ from torch.utils.data import DataLoader, Dataset
 from detection.allocator import keep_freed_memory
 from detection.compact import KINDS, compact_config
 from detection.config import StrictConfig, read_config, write_config
+from detection.device import choose_device
 from detection.errors import UsageError
 from detection.evaluation import evaluate_detector
 from detection.files import replace_file
 from detection.mask_rcnn import Detector, DetectorSettings, load_detector, save_compact
 from detection.masks_data import Record, Source, read_source, split_records
-from detection.precision import cpu_has_bfloat16, keep_depthwise_float32
+from detection.precision import keep_depthwise_float32, use_bfloat16
 from detection.scenes_data import SceneMaker, SceneSettings, preload
 from detection.vehicle import mask_box
 
@@ -49,7 +51,7 @@ class DetectorTraining(StrictConfig):
     ema: float = 0.998
     validate_every: int = 4  # epochs
     workers: int = 1
-    precision: str = "auto"
+    precision: Literal["auto", "float32", "bf16"] = "auto"
     short_side: int = 320
     long_side: int = 480
     score_threshold: float = 0.8
@@ -168,7 +170,8 @@ def train_detector(config_path: str | Path, overrides: Sequence[str] = ()) -> Pa
     metrics.json (figures on the held-out photos). Returns the path of the weights.
     """
     config = read_config(DetectorTraining, config_path, overrides)
-    if not torch.cuda.is_available():
+    device = choose_device("auto")
+    if device == "cpu":
         keep_freed_memory()
     pl.seed_everything(config.seed, verbose=False)
     train, held_out = _split(config)
@@ -196,7 +199,7 @@ def train_detector(config_path: str | Path, overrides: Sequence[str] = ()) -> Pa
     trainer = pl.Trainer(
         default_root_dir=output,
         max_epochs=epochs,
-        precision=_precision(config.precision),
+        precision="bf16-mixed" if use_bfloat16(config.precision, device) else "32-true",
         gradient_clip_val=config.clip,
         check_val_every_n_epoch=config.validate_every,
         reload_dataloaders_every_n_epochs=1,
@@ -253,12 +256,3 @@ def _split(config: DetectorTraining) -> tuple[list[Record], dict[str, list[Recor
         if held:
             held_out[source.name] = held
     return train, held_out
-
-
-def _precision(wanted: str) -> str:
-    known = {"float32": "32-true", "bf16": "bf16-mixed", "auto": "bf16-mixed" if cpu_has_bfloat16() else "32-true"}
-    if torch.cuda.is_available():
-        known["auto"] = "bf16-mixed"
-    if wanted not in known:
-        raise UsageError(f"The precision '{wanted}' is unknown: write auto, float32 or bf16.")
-    return known[wanted]

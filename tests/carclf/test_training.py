@@ -15,8 +15,9 @@ import torch
 from carclf.checkpoint import load_model
 from carclf.classifier import Classifier
 from carclf.config import TrainConfig
-from carclf.training import train, use_bfloat16
+from carclf.training import train
 from detection import CutoutStyle, UsageError, load_image
+from detection.precision import use_bfloat16
 from tests.carclf.drawn import draw_folders
 
 
@@ -140,5 +141,5 @@ def test_killed_training_goes_on(tmp_path):
 
 def test_precision_follows_the_machine(monkeypatch):
     assert use_bfloat16("bf16", "cpu") and not use_bfloat16("float32", "cpu")
-    monkeypatch.setattr("carclf.training.cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr("detection.precision.cpu_has_bfloat16", lambda: False)
     assert not use_bfloat16("auto", "cpu")
