@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from pydantic import Field, ValidationError
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from carclf.config import HeadConfig
@@ -18,6 +17,7 @@ from detection.config import StrictConfig
 from detection.cutout import CutoutStyle
 from detection.errors import UsageError
 from detection.files import replace_file
+from detection.tensors import read_safetensors
 
 FORMAT = "carclf-classifier-1"
 KEY = "carclf"
@@ -57,12 +57,8 @@ def save_model(net: CarNet, info: ModelInfo, path: Path, half: bool = True) -> N
 
 def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[CarNet, ModelInfo]:
     """The network in eval and float32, and its description. Raises `UsageError` for anything else than such a file."""
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            text = (file.metadata() or {}).get(KEY)
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
-        raise UsageError(f"'{path}' is not a readable safetensors file: {str(error).splitlines()[0]}.") from error
+    tensors, metadata = read_safetensors(Path(path))
+    text = metadata.get(KEY)
     if text is None:
         raise UsageError(f"'{path}' is not a classifier of carclf: its metadata are missing.")
     try:
@@ -75,7 +71,7 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[CarNet, 
     wanted = {name: value for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")}
     if set(wanted) != set(tensors) or any(wanted[name].shape != tensors[name].shape for name in wanted):
         raise UsageError(f"The weights in '{path}' do not fit the '{info.architecture}' that it describes.")
-    net.load_state_dict(tensors, strict=False)
+    net.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False)
     return net.to(device, memory_format=torch.channels_last).eval(), info
 
 

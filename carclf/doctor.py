@@ -33,6 +33,8 @@ SHOWN = (
     ("pytorch-lightning", None),
     ("albumentations", None),
 )
+# What makes a processor fast at matrices, by torch's name for it.
+PROCESSOR = {"avx512_bf16": "AVX-512 bf16", "avx512_vnni": "VNNI", "amx_bf16": "AMX bf16", "amx_tile": "AMX"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def collect() -> list[Check]:
     """Makes every check; never raises. The order is that in which things have to be mended."""
     checks = [check_python()]
     checks += [check_package(name, module) for name, module in SHOWN]
-    checks += [check_opencv(), check_others(), check_detectron2(), check_device()]
+    checks += [check_opencv(), check_others(), check_detectron2(), check_device(), check_speed()]
     checks += [
         check_weights("detector weights", ROOT / "detection" / "weights" / "compact.safetensors"),
         check_weights("classifier weights", ROOT / "carclf" / "weights" / "stanford196.safetensors"),
@@ -177,12 +179,31 @@ def check_device() -> Check:
     if getattr(torch.backends, "mps", None) is not None and torch.backends.mps.is_available():
         return Check("device", True, "mps")
     abilities = [str(_ask(lambda: torch.backends.cpu.get_cpu_capability()) or "capability unknown")]
-    # Private names of torch: each may be gone in another release, and then says nothing.
-    if _ask(lambda: torch.cpu._is_avx512_bf16_supported()):
-        abilities.append("bf16")
-    if _ask(lambda: torch.cpu._is_amx_tile_supported()):
-        abilities.append("AMX")
+    # Not in every release of torch, and the private names before it may be gone in another: then it says nothing.
+    known = _ask(lambda: torch.cpu.get_capabilities()) or {
+        "avx512_bf16": _ask(lambda: torch.cpu._is_avx512_bf16_supported()),
+        "amx_tile": _ask(lambda: torch.cpu._is_amx_tile_supported()),
+    }
+    abilities += [shown for name, shown in PROCESSOR.items() if known.get(name)]
     return Check("device", True, f"cpu: {torch.get_num_threads()} threads, {', '.join(abilities)}")
+
+
+def check_speed() -> Check:
+    """How the detectors will compute on this machine's processor, or GPU: chosen by a measurement, which it shows."""
+    if import_trouble("torch") or import_trouble("detectron2.modeling"):
+        return Check("detector speed", True, "not measured: torch and Detectron2 are needed first")
+    import torch
+
+    if torch.cuda.is_available():
+        precision = "float16" if torch.cuda.get_device_capability() >= (7, 0) else "float32"
+        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+        return Check("detector speed", True, f"{precision}, channels_last, batches sized to {memory:.0f} GiB")
+    try:
+        from detection.tuning import choose_for_cpu
+
+        return Check("detector speed", True, str(choose_for_cpu()))
+    except Exception as error:  # the doctor must not fall ill itself
+        return Check("detector speed", True, f"not measured: {_line(error)}")
 
 
 def check_weights(name: str, path: Path) -> Check:

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detection.batches import try_batch
-from detection.cutout import cut_out
 from detection.errors import UsageError
-from detection.images import ImageError, load_image, shrink
-from detection.reader import DETECT_SIDE
-from detection.vehicle import MainChoice, rank_vehicles, resize_vehicle
+from detection.extract import detector_view, extract, shrink_crop
+from detection.images import ImageError, load_image
+from detection.vehicle import MainChoice, rank_vehicles
 
 if TYPE_CHECKING:
     import pandas
@@ -28,9 +27,11 @@ Photo = str | os.PathLike | np.ndarray
 
 DETECTOR_BATCH = 8
 BATCH_PIXELS = 24_000_000  # a batch is closed early at this size, so memory does not grow with the photos
-# The classifier looks at a few hundred pixels a side: what a larger photo holds beyond this is lost on it anyway, but
-# a 60-megapixel photo would keep 180 MB while it waits for its batch.
-WORKING_PIXELS = 8_000_000
+# Photos are read ahead as far as this many pixels hold them: they are cut at full size, as the crops for training are.
+READ_PIXELS = 64_000_000
+# The classifier looks at a few hundred pixels a side: what a larger crop holds beyond this is lost on it anyway, but
+# one of 60 megapixels would keep 180 MB while it waits for its batch.
+CROP_PIXELS = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,7 @@ class CarRecognizer:
     def recognize_fully(self, photos: Iterable[Photo]) -> Iterator[tuple[Prediction, np.ndarray | None]]:
         """As `recognize`, with the probabilities (float32, one a class in the order of `classes`) or None."""
         items = self._read(photos)
-        if self.detector is not None:
-            items = self._cut(items)
+        items = _as_crops(items) if self.detector is None else self._cut(items)
         for item in self._classify(items):
             yield self._prediction(item), item.probabilities
 
@@ -139,11 +139,15 @@ class CarRecognizer:
         """Loads ahead in threads: decoding releases the interpreter's lock, and the models need not wait for it."""
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="carclf-read")
         waiting = deque()
+        largest = 1
         try:
             for photo in photos:
                 waiting.append(pool.submit(_load, photo))
-                if len(waiting) > max(DETECTOR_BATCH, self.workers):
-                    yield waiting.popleft().result()
+                # As many as fit if all are as large as the largest so far: a photo's size is known too late.
+                while len(waiting) > max(self.workers, min(DETECTOR_BATCH, READ_PIXELS // largest)):
+                    item = waiting.popleft().result()
+                    largest = max(largest, item.size[0] * item.size[1])
+                    yield item
             while waiting:
                 yield waiting.popleft().result()
         finally:
@@ -152,7 +156,7 @@ class CarRecognizer:
     def _cut(self, items: Iterable[_Item]) -> Iterator[_Item]:
         for batch in _batches(items, DETECTOR_BATCH):
             whole = [item for item in batch if item.pixels is not None]
-            small = [shrink(item.pixels, DETECT_SIDE) for item in whole]
+            small = [detector_view(item.pixels) for item in whole]
             found = try_batch(self.detector.detect, small)
             for item, image, vehicles in zip(whole, small, found, strict=True):
                 if isinstance(vehicles, Exception):
@@ -169,12 +173,12 @@ class CarRecognizer:
         if choice.main is None:
             item.fail("no_car", "no vehicle found in the photo")
             return
-        item.box = _scaled(choice.main.box, detected, item.size)
         if choice.tie:
             other = [round(value) for value in _scaled(choice.runners_up[0].box, detected, item.size)]
             item.reason = f"two vehicles are about equally prominent; the other one is at {other}"
-        vehicle = resize_vehicle(choice.main, item.pixels.shape[:2])
-        item.pixels = _opaque(cut_out(item.pixels, vehicle, self.classifier.style))
+        crop, vehicle = extract(item.pixels, choice.main, self.classifier.style)
+        item.box = tuple(round(float(value), 1) for value in vehicle.box)
+        item.pixels = _opaque(_limited(crop))
 
     def _classify(self, items: Iterable[_Item]) -> Iterator[_Item]:
         """Pools the cut-outs of several photos, so that photos without a car leave no holes in the batches."""
@@ -259,10 +263,24 @@ def _load(photo: Photo) -> _Item:
         except Exception as error:
             item.fail("unreadable", _brief(error))
     if item.pixels is not None:
-        height, width = item.size = item.pixels.shape[:2]
-        if height * width > WORKING_PIXELS:
-            item.pixels = shrink(item.pixels, round(max(height, width) * (WORKING_PIXELS / (height * width)) ** 0.5))
+        item.size = item.pixels.shape[:2]
     return item
+
+
+def _as_crops(items: Iterable[_Item]) -> Iterator[_Item]:
+    """Photos that are cut out already."""
+    for item in items:
+        if item.pixels is not None:
+            item.pixels = _limited(item.pixels)
+        yield item
+
+
+def _limited(crop: np.ndarray) -> np.ndarray:
+    """A crop of at most `CROP_PIXELS`."""
+    height, width = crop.shape[:2]
+    if height * width <= CROP_PIXELS:
+        return crop
+    return shrink_crop(crop, round(max(height, width) * (CROP_PIXELS / (height * width)) ** 0.5))
 
 
 def _scaled(box: Sequence[float], old: tuple[int, int], new: tuple[int, int]) -> tuple[float, float, float, float]:

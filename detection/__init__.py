@@ -14,7 +14,10 @@ _HOMES = {
     "ImageError": "images",
     "load_image": "images",
     "save_image": "images",
+    "extract": "extract",
     "clean_folder": "folder",
+    "CleanOptions": "options",
+    "merge_shards": "merge",
     "UsageError": "errors",
 }
 __all__ = sorted(_HOMES)

@@ -11,7 +11,7 @@ KINDS = ("car",)
 
 
 def compact_config(imagenet: bool = False) -> CfgNode:
-    """GeneralizedRCNN: EfficientNet-Lite0 + FPN, proposals at strides 8-64, masks of 56x56 from stride 4.
+    """GeneralizedRCNN: EfficientNet-Lite0 + FPN, proposals at strides 8-64, masks of 112x112 from strides 4 and 2.
 
     `imagenet` starts the backbone from ImageNet weights (for training; finished weights hold the backbone too).
     Input is RGB in 0-255, normalised to -1..1 as the backbone was trained.
@@ -54,14 +54,16 @@ def compact_config(imagenet: bool = False) -> CfgNode:
     model.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO = 2
 
     mask = model.ROI_MASK_HEAD
-    mask.NAME = "MaskRCNNConvUpsampleHead"
-    mask.IN_FEATURE = "p2"
-    mask.POOLER_RESOLUTION = 28
+    mask.NAME = "DetailMaskHead"
+    # Masks, their edges, and the whole.
+    mask.IN_FEATURES = ["p2", "c1", "p4"]
+    mask.POOLER_RESOLUTIONS = [56, 112, 14]
     mask.POOLER_SAMPLING_RATIO = 1
     mask.NUM_CONV = 4
     mask.CONV_DIM = 64
+    mask.DETAIL_DIM = 32
     mask.MARGIN = 0.06
-    mask.TRAIN_PER_IMAGE = 6
+    mask.TRAIN_PER_IMAGE = 3
 
     cfg.TEST.DETECTIONS_PER_IMAGE = 20
     return cfg

@@ -30,7 +30,7 @@ def read_config(schema: type[Config], path: str | Path | None = None, overrides:
     """
     merged = OmegaConf.create()
     if path is not None:
-        merged = _read_yaml(_shipped(Path(path)))
+        merged = _read_yaml(shipped_path(Path(path)))
     try:
         for override in overrides:
             if "=" not in override:
@@ -51,7 +51,7 @@ def write_config(config: BaseModel, path: str | Path) -> None:
     replace_file(Path(path), text.encode("utf-8"))
 
 
-def _shipped(path: Path) -> Path:
+def shipped_path(path: Path) -> Path:
     """`configs/train/quick.yaml` means the shipped file, from whatever folder and from an installed copy too."""
     if path.exists() or path.parts[:1] != ("configs",):
         return path

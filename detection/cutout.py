@@ -16,6 +16,8 @@ _COLOURS = {"white": 255, "black": 0, "gray": 128}
 # A blurred background is computed at this size, with this sigma: about a tenth of the crop, nothing recognizable left.
 _BLUR_SIDE = 64
 _BLUR_SIGMA = 6.0
+# A colour is known where at least this part of the blur's weight falls on its source.
+_LEAST_SOURCE = 0.01
 
 
 class CutoutStyle(StrictConfig):
@@ -68,7 +70,8 @@ def cut_out(image: np.ndarray, vehicle: Vehicle, style: CutoutStyle) -> np.ndarr
     left, top = max(0, x1 - reach), max(0, y1 - reach)
     wide = (slice(top, y2 + reach), slice(left, x2 + reach))
     inner = (slice(y1 - top, y2 - top), slice(x1 - left, x2 - left))
-    alpha, colours = (part[inner] for part in soften(image[wide], mask[wide], style.feather))
+    fitted = None if vehicle.alpha is None else vehicle.alpha[wide]
+    alpha, colours = (part[inner] for part in soften(image[wide], mask[wide], style.feather, fitted))
     if style.background == "transparent":
         # White below full transparency: viewers that ignore alpha show a white background.
         colours = np.where(alpha[..., None] == 0, np.uint8(255), colours)
@@ -77,30 +80,75 @@ def cut_out(image: np.ndarray, vehicle: Vehicle, style: CutoutStyle) -> np.ndarr
     return _composite(colours, alpha, _background(crop, crop_mask, style.background))
 
 
-def soften(image: np.ndarray, mask: np.ndarray, feather: float) -> tuple[np.ndarray, np.ndarray]:
+def soften(
+    image: np.ndarray, mask: np.ndarray, feather: float, alpha: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Soft alpha (uint8 HxW) of a bool mask, and the colours (RGB uint8 HxWx3) to be blended with it.
 
-    Outside the mask, and on its outermost pixel, which holds a mixture, the colours are those of the vehicle next to
-    it (a normalized blur of its inside). Blending the photo's own colours there would leave a fringe of the old
-    background: dark on white after a photo in front of dark trees.
+    alpha: the fitted edge (uint8 HxW) where there is one; it is softened further by the feather. A feather of 0 is a
+    hard edge. Along the edge the colours are the vehicle's alone: the photo's own would leave a fringe of the old
+    background, dark on white after a photo in front of dark trees.
     """
-    solid = mask.astype(np.uint8)
+    solid = mask.astype(np.uint8) * 255
     if feather == 0:
-        return solid * 255, image
-    alpha = _blur(solid * 255, feather)
-    inside = cv2.erode(solid, np.ones((3, 3), np.uint8))
-    if not inside.any():
-        inside = solid
-    # A little wider than the feather: the eroded inside must still reach where alpha does.
-    sigma = feather + 1.0
-    weight = _blur(inside * 255, sigma)
-    spread = _blur(image * inside[..., None], sigma)
-    # Where no inside pixel is near (an antenna one pixel wide), the photo's own colour stays.
-    band = (alpha > 0) & (inside == 0) & (weight >= 8)
+        return solid, image
+    soft = _blur(solid if alpha is None else alpha, feather)
+    return soft, _own_colours(image, solid, soft, alpha, feather)
+
+
+def _own_colours(
+    image: np.ndarray, solid: np.ndarray, soft: np.ndarray, alpha: np.ndarray | None, feather: float
+) -> np.ndarray:
+    """The photo with the colours along the edge freed of the background that is mixed into them.
+
+    A pixel of the edge holds alpha parts of vehicle and the rest of background. Both are estimated from what is
+    surely the one or the other nearby; where alpha was fitted to the photo, the vehicle's part is then corrected so
+    that the mixture gives the pixel (the idea of Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021),
+    less so towards the outside, where the pixel is mostly background. A hard mask says nothing of the mixture: there
+    the estimate alone stands, on the mask's outermost pixel too.
+    """
+    fitted = solid if alpha is None else alpha
+    sure = _eroded(fitted >= 250)
+    if not sure.any():
+        sure = (solid > 0).astype(np.uint8)
+    band = (soft > 0) & (sure == 0)
+    if not band.any():
+        return image
     colours = image.copy()
-    values = spread[band].astype(np.float32) * (255.0 / weight[band].astype(np.float32))[:, None]
-    colours[band] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return alpha, colours
+    pixels = image[band].astype(np.float32)
+    own, known = _spread(image, sure, band, feather + 1.0)
+    if alpha is not None:
+        other, seen = _spread(image, _eroded(alpha <= 5), band, feather + 1.0)
+        part = (alpha[band].astype(np.float32) / 255)[:, None]
+        mixed = part * own + (1 - part) * np.where(seen[:, None], other, pixels)
+        own += part**2 * (pixels - mixed)
+    # Where no vehicle is surely near (an antenna one pixel wide), the photo's own colour stays.
+    colours[band] = np.where(known[:, None], np.clip(np.rint(own), 0, 255), pixels).astype(np.uint8)
+    return colours
+
+
+def _eroded(mask: np.ndarray) -> np.ndarray:
+    return cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8))
+
+
+def _spread(image: np.ndarray, source: np.ndarray, band: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Colours (float32 Nx3) at the band's N pixels, as those of the source (uint8 0 or 1, HxW) go on there.
+
+    And bool N: whether there was any source near. A wider blur answers where the narrow one sees nothing.
+    """
+    colours = np.zeros((np.count_nonzero(band), 3), np.float32)
+    known = np.zeros(len(colours), bool)
+    # In 16 bits: where little of the source is near, the quotient of two 8-bit blurs would be off by tens.
+    lit = image.astype(np.uint16) * np.uint16(257) * source[..., None]
+    for reach in (sigma, 3 * sigma):
+        weight = _blur(source * np.uint16(65535), reach)[band].astype(np.float32)
+        found = ~known & (weight >= 65535 * _LEAST_SOURCE)
+        if found.any():
+            colours[found] = _blur(lit, reach)[band][found].astype(np.float32) * (255.0 / weight[found])[:, None]
+            known |= found
+        if known.all():
+            break
+    return colours, known
 
 
 def _blur(array: np.ndarray, sigma: float) -> np.ndarray:

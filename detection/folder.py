@@ -7,215 +7,217 @@ row is true, and what has no row is done again.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any
 
-import numpy as np
-
-from detection.batches import try_batch
 from detection.cutout import CutoutStyle
+from detection.detections import DetectionsWriter, read_detections
+from detection.engine import Engine
 from detection.errors import UsageError
-from detection.files import TEMP_PREFIX
-from detection.manifest import FAILED, STATUSES, Journal, Record, write_changed, write_manifest
-from detection.plan import Plan, check_settings, plan_folder, settings_bytes, settings_of
+from detection.files import replace_file
+from detection.finder import Finder, VehicleDetector, check_kinds, make_finders
+from detection.journal import Journal
+from detection.manifest import FAILED, file_stamp
+from detection.meter import Meter
+from detection.options import CleanOptions
+from detection.outfolder import DETECTIONS, open_output, remaining, remove_files, write_results
+from detection.plan import SHEETS, Plan, plan_folder, settings_of
 from detection.progress import photo_bar
-from detection.reader import Photo, photo_batches, read_ahead
-from detection.vehicle import MainChoice, Vehicle, rank_vehicles
-from detection.writer import finish_photo
+from detection.summary import CleanSummary
+from detection.writer import OutputError
 
-
-class VehicleDetector(Protocol):
-    """What a folder run needs of a detector."""
-
-    name: str
-    fingerprint: str
-
-    def detect(self, images: list[np.ndarray]) -> list[list[Vehicle]]: ...
-
-
-@dataclass(frozen=True)
-class CleanSummary:
-    """How a run ended. `counts` is of all rows by status, `processed` of the photos that this run did itself."""
-
-    counts: dict[str, int]
-    processed: int
-    seconds: float
-    manifest: Path
-    notes: tuple[str, ...] = ()
-
-    @property
-    def photos_per_second(self) -> float:
-        return self.processed / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 3 when some photos failed; a photo without a car is an answer, not a failure."""
-        return 3 if any(self.counts.get(status) for status in FAILED) else 0
-
-    def __str__(self) -> str:
-        parts = ", ".join(f"{self.counts[status]} {status}" for status in STATUSES if self.counts.get(status))
-        total = sum(self.counts.values())
-        earlier = total - self.processed
-        done = f"{self.processed} now at {self.photos_per_second:.1f} photos/s" if self.processed else "nothing to do"
-        before = f", {earlier} earlier" if earlier else ""
-        return f"{total} photo{'s' * (total != 1)}: {parts} ({done}{before})."
+Loader = Callable[[], VehicleDetector]
+# Nobody looks at more pages than these make; of more photos they show some, evenly spread.
+_MOST_ON_SHEETS = 2400
 
 
 def clean_folder(
     source: Path,
     output: Path,
-    detector: VehicleDetector | Callable[[], VehicleDetector],
+    detector: VehicleDetector | Loader | Sequence[VehicleDetector | Loader] | None,
     style: CutoutStyle,
     *,
-    batch_size: int = 8,
-    workers: int = 2,
-    image_format: Literal["jpg", "png", "webp"] | None = None,
-    quality: int = 95,
-    restart: bool = False,
+    options: CleanOptions | None = None,
     progress: bool | Callable[[int, int], None] = True,
+    **values: Any,
 ) -> CleanSummary:
     """Cuts out the main vehicle of every photo below `source` into the same tree below `output`.
 
     A bad photo is a row with a reason. A run that was stopped goes on where it was; a finished one does nothing.
-    `detector` may be a function that loads one: a wrong path is then told before the model is loaded.
-    `restart` removes what an earlier run wrote. `workers` is the number of reader and of writer threads, 0 chooses.
-    `progress` is a bar on a terminal, or a function of (done, total).
-    Raises `UsageError` for wrong usage, settings other than the earlier run's, and an OUT that can't be written.
+    `detector` may be a function that loads one: a wrong path is then told before the model is loaded. Of several, each
+    gets a thread of its own; with `detections` none is needed. The options are those of `CleanOptions`, as an object
+    or by name. `progress` is a bar on a terminal, or a function of (done, total).
+    Raises `UsageError` for wrong usage, settings other than the earlier run's, an OUT that can't be written, and
+    folders that vanish.
     """
-    if batch_size < 1 or workers < 0:
-        raise UsageError(f"batch_size must be at least 1 and workers 0 or more, not {batch_size} and {workers}.")
-    workers = workers or min(4, os.cpu_count() or 1)
-    plan = plan_folder(source, output, style, image_format, quality)
-    if not hasattr(detector, "detect"):
-        detector = detector()
-    settings = settings_of(plan, detector.name, detector.fingerprint)
-    started = time.perf_counter()
-    try:
-        journal = _open_output(plan, settings, restart)
-    except OSError as error:
-        raise _unwritable(plan, error) from error
-    try:
-        todo = _remaining(plan, journal)
-        earlier = len(plan.outputs) - len(todo)
-        process = closing(_process(plan, detector, todo, batch_size, workers))
-        with _progress(progress, earlier, len(plan.outputs)) as advance, process as finished:
-            for record in finished:
-                journal.append(record)
-                advance()
-        gone = sorted(set(journal.records) - set(plan.outputs))
-        records = journal.finish(plan.outputs)
-        manifest = plan.output / "manifest.csv"
-        write_manifest(manifest, records)
-    except OSError as error:
-        raise _unwritable(plan, error) from error
-    except KeyboardInterrupt:
-        done = sum(name in journal.records for name in plan.outputs)
-        text = f"Stopped after {done} of {len(plan.outputs)} photos: the same command again goes on from there."
-        print(text, file=sys.stderr)
-        raise
-    finally:
-        journal.close()
-    notes = ()
-    if gone:
-        notes = (f"{len(gone)} earlier photos are no longer in IN ('{gone[0]}', ...): their files in OUT stay.",)
-    counts = dict(Counter(record.status for record in records))
-    return CleanSummary(counts, len(todo), time.perf_counter() - started, manifest, notes)
+    options = CleanOptions.of(**{**dict(options or ()), **values})
+    plan = plan_folder(source, output, style, options)
+    with ExitStack() as stack:
+        stored = None
+        if options.detections is not None:
+            stored = stack.enter_context(read_detections(options.detections))
+        finders = make_finders(detector, stored)
+        check_kinds(options.only, finders[0])
+        settings = settings_of(plan, finders[0].name, finders[0].fingerprint)
+        try:
+            journal = stack.enter_context(closing(open_output(plan, settings)))
+            run = _Run(plan, journal, finders, progress)
+            if options.save_detections:
+                path = plan.output / options.shard.file(DETECTIONS)
+                run.saved = stack.enter_context(DetectionsWriter(path, finders[0].name, finders[0].fingerprint))
+            return run.watch() if options.watch is not None else run.once()
+        except (OSError, OutputError) as error:
+            raise _unwritable(plan, error) from error
 
 
-def _open_output(plan: Plan, settings: dict, restart: bool) -> Journal:
-    """Makes OUT ready: checks or writes its settings, removes what a killed run left half-written."""
-    settings_file = plan.output / "settings.json"
-    known = settings_file.is_file()
-    if known and not restart:
-        check_settings(settings_file, settings, plan.output)
-    if not known:
-        for name in plan.outputs.values():
-            if os.path.lexists(plan.output / name):
-                raise UsageError(f"'{plan.output / name}' is in the way and not of an earlier run: choose another OUT.")
-    plan.output.mkdir(parents=True, exist_ok=True)
-    journal = Journal(plan.output / "journal.jsonl")
-    try:
-        for leftover in plan.output.rglob(f"{TEMP_PREFIX}*.tmp"):
-            leftover.unlink()
-        if restart:
-            (plan.output / "manifest.csv").unlink(missing_ok=True)
-            for record in journal.records.values():
-                _remove_output(plan, record)
-            journal.clear()
-        write_changed(settings_file, settings_bytes(settings))
-    except BaseException:
-        journal.close()
-        raise
-    return journal
+class _Run:
+    """One run with its journal open."""
+
+    def __init__(
+        self, plan: Plan, journal: Journal, finders: list[Finder], progress: bool | Callable[[int, int], None]
+    ):
+        self._plan, self._journal, self._finders, self._progress = plan, journal, finders, progress
+        self._workers = plan.options.workers or min(4, os.cpu_count() or 1)
+        self._working, self._processed = 0.0, 0
+        self._meter = Meter()
+        self.saved: DetectionsWriter | None = None
+        self._told = ""
+
+    def once(self) -> CleanSummary:
+        """Does all photos that have no row which still holds."""
+        try:
+            self._do(self._todo())
+        except KeyboardInterrupt:
+            done = sum(name in self._journal for name in self._plan.sources)
+            total = len(self._plan.sources)
+            text = f"Stopped after {done} of {total} photos: the same command again goes on from there."
+            print(text, file=sys.stderr)
+            raise
+        return self._end()
+
+    def watch(self) -> CleanSummary:
+        """Does photos as they come, until Ctrl-C."""
+        todo = self._todo()
+        failed = [record.source for record in self._journal.records(todo) if record.status in FAILED]
+        again = failed if self._plan.options.retry_failed else []
+        self._plan = replace(self._plan, options=self._plan.options.again())
+        waiting: dict[str, tuple[int, int] | None] = {}
+        next_manifest = 0.0
+        try:
+            self._do(again)
+            while True:
+                stamps = {source: file_stamp(self._plan.source / source) for source in todo}
+                steady = [source for source in todo if source in waiting and waiting[source] == stamps[source]]
+                waiting = stamps
+                if steady:
+                    self._do(steady)
+                    if time.perf_counter() >= next_manifest:  # of a million rows it takes a while
+                        before = time.perf_counter()
+                        write_results(self._plan, self._journal, self._rows())
+                        next_manifest = time.perf_counter() + 20 * (time.perf_counter() - before)
+                time.sleep(self._plan.options.watch)
+                self._look_again()
+                todo = remaining(self._plan, self._journal)
+        except KeyboardInterrupt:
+            return self._end()
+        except UsageError:  # IN has vanished
+            self._end()
+            raise
+
+    def _todo(self) -> list[str]:
+        if self.saved is None:
+            return remaining(self._plan, self._journal)
+        with read_detections(self.saved.path) as saved:
+            return remaining(self._plan, self._journal, saved)
+
+    def _do(self, todo: list[str]) -> None:
+        if not todo:
+            return
+        before = time.perf_counter()
+        for source in todo:
+            record = self._journal.get(source)
+            if record is not None:  # it does not hold any more
+                remove_files(self._plan.output, record)
+        engine = Engine(self._plan, self._finders, self._workers, self._meter, self.saved)
+        total = len(self._plan.sources)
+        finished = closing(engine.run(todo))
+        try:
+            with _progress(self._progress, total - len(todo), total) as advance, finished as records:
+                for record in records:
+                    self._journal.append(record)
+                    self._processed += 1
+                    advance()
+        finally:
+            self._working += time.perf_counter() - before
+
+    def _look_again(self) -> None:
+        """Lists IN anew. What can't be done now (two photos that would become one file) is told, and waited for."""
+        try:
+            self._plan = plan_folder(self._plan.source, self._plan.output, self._plan.style, self._plan.options)
+        except UsageError as error:
+            if not self._plan.source.is_dir():
+                raise
+            if str(error) != self._told:
+                print(error, file=sys.stderr)
+            self._told = str(error)
+
+    def _end(self) -> CleanSummary:
+        plan, journal, shard = self._plan, self._journal, self._plan.options.shard
+        notes = []
+        gone = self._gone()
+        if gone and plan.options.watch is None:
+            notes.append(f"{len(gone)} earlier photos are no longer in IN ('{gone[0]}', ...): their files in OUT stay.")
+        before = time.perf_counter()
+        counts = write_results(plan, journal, self._rows())
+        seconds = self._working + time.perf_counter() - before  # without what --watch waited for
+        manifest = plan.output / shard.file("manifest.csv")
+        if plan.options.contact_sheet:
+            notes.append(self._contact_sheet(manifest))
+        threads = {"read": self._workers, "detect": len(self._finders), "cut": self._workers, "write": self._workers}
+        busy = self._meter.busy(self._working, threads) if self._processed else {}
+        summary = CleanSummary(counts, self._processed, seconds, manifest, tuple(notes), busy)
+        if self._processed:
+            replace_file(plan.output / shard.file("run.json"), summary.as_json())
+        journal.compact(self._rows())
+        return summary
+
+    def _gone(self) -> list[str]:
+        """Photos with a row that are not in IN any more."""
+        known = set(self._plan.sources)
+        return sorted(source for source in self._journal if source not in known)
+
+    def _rows(self) -> list[str]:
+        """The photos that the manifest lists: those of IN, and where a folder is watched, those that were there."""
+        if self._plan.options.watch is None:
+            return self._plan.sources
+        return sorted([*self._plan.sources, *self._gone()])
+
+    def _contact_sheet(self, manifest: Path) -> str:
+        from detection.contact_sheet import write_contact_sheets
+
+        source, output, options = self._plan.source, self._plan.output, self._plan.options
+        target = output / SHEETS
+        file = self.saved.path if self.saved else options.detections
+        with read_detections(file) if file else nullcontext() as found:
+            pages = write_contact_sheets(
+                source, output, manifest, target, detections=found, limit=_MOST_ON_SHEETS, workers=self._workers
+            )
+        return f"{len(pages)} page{'s' * (len(pages) != 1)} to look at: {target / 'index.html'}"
 
 
-def _remaining(plan: Plan, journal: Journal) -> list[str]:
-    """The sources without a row that still holds. The output of a row that no longer does is removed."""
-    todo = []
-    for source in plan.outputs:
-        record = journal.records.get(source)
-        if record is not None and record.holds(plan.source / source, plan.output):
-            continue
-        if record is not None:
-            _remove_output(plan, record)
-        todo.append(source)
-    return todo
-
-
-def _remove_output(plan: Plan, record: Record) -> None:
-    path = plan.output / record.output
-    # The journal is a file that someone may have edited: nothing outside OUT is removed on its word.
-    if record.output and path.parent.resolve().is_relative_to(plan.output.resolve()) and not path.is_dir():
-        path.unlink(missing_ok=True)
-
-
-def _process(
-    plan: Plan, detector: VehicleDetector, todo: Sequence[str], batch_size: int, workers: int
-) -> Iterator[Record]:
-    """Records of `todo`, in about that order, each when its file is in place.
-
-    Reading and writing happen in threads ahead of and behind the detector; both queues are bounded.
-    """
-    readers, writers = ThreadPoolExecutor(workers), ThreadPoolExecutor(workers)
-    writing: deque[Future[Record]] = deque()
-    try:
-        for batch in photo_batches(read_ahead(plan, todo, readers, batch_size, workers), batch_size):
-            found = iter(try_batch(detector.detect, [photo.small for photo in batch if photo.small is not None]))
-            for photo in batch:
-                result = None if photo.small is None else next(found)
-                choice = _rank(result, photo)  # here, so that only the chosen mask waits for the writer
-                photo.small = None
-                writing.append(writers.submit(finish_photo, plan, photo, choice))
-            # Batches of large photos are short, and so is then what waits for the writers.
-            while writing and (len(writing) > len(batch) or writing[0].done()):
-                yield writing.popleft().result()
-        while writing:
-            yield writing.popleft().result()
-    finally:
-        readers.shutdown(wait=True, cancel_futures=True)
-        writers.shutdown(wait=True, cancel_futures=True)
-
-
-def _rank(found: list[Vehicle] | Exception | None, photo: Photo) -> MainChoice | Exception | None:
-    if found is None or isinstance(found, Exception):
-        return found
-    try:
-        return rank_vehicles(found, photo.small.shape[:2])
-    except Exception as error:
-        return error
-
-
-def _unwritable(plan: Plan, error: OSError) -> UsageError:
+def _unwritable(plan: Plan, error: OSError | OutputError) -> UsageError:
+    cause = error.__cause__ if isinstance(error, OutputError) else error
+    if cause.errno == errno.ENOENT and not plan.output.is_dir():
+        return UsageError(f"OUT '{plan.output}' has vanished: put it back, or choose another one, and start again.")
     return UsageError(
-        f"OUT '{plan.output}' can't be written ({error.strerror or error}): make room or choose another one; what is "
+        f"OUT '{plan.output}' can't be written ({cause.strerror or cause}): make room or choose another one; what is "
         "done is kept, and the same command goes on from there."
     )
 

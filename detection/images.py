@@ -6,10 +6,13 @@ truncated JPEGs without a word, prints libjpeg's and libpng's complaints to the 
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import io
 import logging
 import os
 import stat
+import threading
 import warnings
 from pathlib import Path
 
@@ -27,18 +30,32 @@ IMAGE_SUFFIXES = frozenset(
 # Formats that Pillow may open, whatever the suffix. Its others include EPS, which runs an external program.
 # JPEG takes in MPO, the several pictures in one file that some phones write.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF")
+_TRUNCATED = "'{}' is truncated: the file ends before the picture does."
 # Pillow's own limit against decompression bombs; `max_pixels` can only be lower.
 MAX_PIXELS = 2 * 89_478_485
 _MAX_BYTES = 2 * 1024**3
+# Decoding takes up to 17 bytes a pixel (an animated WebP), and a few kilobytes may be 179 megapixels: so only one
+# photo above this size is decoded at a time, however many threads read.
+_LARGE_PIXELS = 32_000_000
+_one_large_photo = threading.Lock()
+# Larger pictures become arrays in strips of this size; as a whole they would need their memory twice on the way.
+_STRIP_PIXELS = 4_000_000
+# The shortest code is one bit for a block of 8x8 pixels, so a JPEG with fewer bytes has lost its end, or its header
+# lies. libjpeg would fill the rest with grey and take it for whole.
+_JPEG_PIXELS_A_BYTE = 8 * 64
 _EXIF_ORIENTATION = 0x0112
 # 16 to 8 bit over the full range: 65535 becomes 255, 0 stays 0, rounded to nearest.
 _TO_8_BIT = ((np.arange(65536, dtype=np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 _WRITABLE = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
+_LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
 
 # Odd EXIF blocks and large photos make Pillow warn on stderr, in the middle of a progress bar. Per-call
 # `catch_warnings` is not safe with several reader threads, so this is set once, for Pillow's modules alone.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+# Pillow's libtiff prints what is wrong with a file to stderr by itself; there is no other way to stop it.
+with contextlib.suppress(OSError, AttributeError):
+    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
 
 class ImageError(ValueError):
@@ -52,11 +69,17 @@ def find_images(root: str | Path) -> list[Path]:
     not a folder, or a folder below it can't be read.
     """
     root = Path(root)
-    if not root.is_dir():
+    return sorted(root / name for name in image_names(root))
+
+
+def image_names(root: str | Path) -> list[str]:
+    """The same files as `find_images`, as paths below `root` with slashes, sorted: a million of them fit in memory."""
+    if not Path(root).is_dir():
         raise UsageError(f"There is no folder '{root}': check the path.")
-    found: list[Path] = []
-    _walk(root, (), found)
-    return sorted(found)
+    found: list[str] = []
+    _walk(str(root), "", (), found)
+    found.sort()
+    return found
 
 
 def load_image(path: str | Path, *, max_side: int | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -70,13 +93,19 @@ def load_image(path: str | Path, *, max_side: int | None = None, max_pixels: int
     data = _read(path)
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
-        if image.width * image.height > max_pixels:
+        pixels = image.width * image.height
+        if pixels > max_pixels:
             raise _too_large(path, max_pixels)
+        if image.format in ("JPEG", "MPO") and pixels > _JPEG_PIXELS_A_BYTE * len(data):
+            raise ImageError(_TRUNCATED.format(path.name))
         if max_side is not None:
             image.draft(None, (max_side, max_side))
-        image.load()
-        array = _to_rgb(image)
-        array = _turn(array, _orientation(image))
+        with _one_large_photo if image.width * image.height > _LARGE_PIXELS else contextlib.nullcontext():
+            image.load()
+            array = _to_rgb(image)
+            orientation = _orientation(image)
+            del image
+            array = _turn(array, orientation)
     except ImageError:
         raise
     except Image.DecompressionBombError:
@@ -108,6 +137,10 @@ def save_image(path: str | Path, array: np.ndarray, quality: int = 95) -> None:
         raise UsageError(f"'{path.name}' can't be written: the suffix must be one of {', '.join(_WRITABLE)}.")
     if file_format == "JPEG" and array.shape[2] == 4:
         raise UsageError(f"'{path.name}' can't hold transparency: use .png or .webp.")
+    height, width = array.shape[:2]
+    longest = _LONGEST_SIDE.get(file_format)
+    if longest is not None and max(height, width) > longest:  # libjpeg would say so on stderr
+        raise OSError(f"'{path.name}' can't hold {width} x {height} pixels: {file_format} ends at {longest} a side.")
     # zlib level 3 is a third of the time of Pillow's 6 for a few percent more bytes.
     options = {"compress_level": 3} if file_format == "PNG" else {"quality": quality}
     encoded = io.BytesIO()
@@ -118,22 +151,23 @@ def save_image(path: str | Path, array: np.ndarray, quality: int = 95) -> None:
     replace_file(path, encoded.getbuffer())
 
 
-def _walk(folder: Path, ancestors: tuple[tuple[int, int], ...], found: list[Path]) -> None:
+def _walk(folder: str, below: str, ancestors: tuple[tuple[int, int], ...], found: list[str]) -> None:
+    """Adds the names of the photos in `folder`, which is `below` the root ('' or a path with a slash at its end)."""
     try:
         status = os.stat(folder)
         identity = (status.st_dev, status.st_ino)
         if identity in ancestors:  # a link that leads back up
             return
-        entries = list(os.scandir(folder))
+        with os.scandir(folder) as listing:
+            entries = [entry.name for entry in listing if not entry.name.startswith(".")]
     except OSError as error:
         raise UsageError(f"The folder '{folder}' can't be read: {error.strerror}.") from error
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if os.path.isdir(entry.path):  # unlike entry.is_dir() it takes a link to itself calmly
-            _walk(folder / entry.name, (*ancestors, identity), found)
-        elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
-            found.append(folder / entry.name)
+    for name in entries:
+        path = os.path.join(folder, name)
+        if os.path.isdir(path):  # unlike entry.is_dir() it takes a link to itself calmly
+            _walk(path, f"{below}{name}/", (*ancestors, identity), found)
+        elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+            found.append(below + name)
 
 
 def _read(path: Path) -> bytes:
@@ -160,6 +194,18 @@ def _read(path: Path) -> bytes:
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
     """A loaded Pillow image of any mode as RGB uint8 HxWx3."""
+    width, height = image.size
+    rows = max(1, _STRIP_PIXELS // width)
+    if rows >= height:
+        return _strip_to_rgb(image)
+    array = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        array[top:bottom] = _strip_to_rgb(image.crop((0, top, width, bottom)))
+    return array
+
+
+def _strip_to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):  # 16-bit grey, in several byte orders
         grey = _TO_8_BIT[np.clip(np.asarray(image), 0, 65535)]
         return np.repeat(grey[..., None], 3, axis=2)
@@ -210,7 +256,7 @@ def _complaint(path: Path, data: bytes, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"'{path.name}' is not a photo in a known format, or its header is damaged."
     if "truncated" in str(error).lower():
-        return f"'{path.name}' is truncated: the file ends before the picture does."
+        return _TRUNCATED.format(path.name)
     if isinstance(error, MemoryError):
         return f"'{path.name}' does not fit into memory."
     detail = " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -1,37 +1,52 @@
-"""The record of a folder run: one row a photo, a journal that survives kill -9, and manifest.csv made from it."""
+"""The rows of a folder run: what is known of each photo, and manifest.csv and vehicles.csv made from it."""
 
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from detection.errors import UsageError
-from detection.files import replace_file
+from detection.files import replace_chunks, same_content
 
 COLUMNS = ("source", "output", "status", "reason", "score", "x1", "y1", "x2", "y2")
 COLUMNS += ("mask_area", "candidates", "width", "height")
 STATUSES = ("ok", "no_car", "unreadable", "error")
 FAILED = ("unreadable", "error")
+CROP_COLUMNS = ("output", "rank", "kind", "score", "x1", "y1", "x2", "y2", "mask_area")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """One of several cut-outs of a photo: a row of vehicles.csv without the source (text, see `CROP_COLUMNS`)."""
+
+    cells: tuple[str, ...]
+    size: int
+
+    @property
+    def output(self) -> str:
+        return self.cells[0]
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One photo's row, and what tells on a later run that it still holds.
 
     cells: the manifest's row as text, one string for each of `COLUMNS`.
     stamp: size in bytes and mtime in ns of the source; None when it can't be asked.
     output_size: size in bytes of the written file; None when nothing was to be written.
+    crops: of a run with a cut-out of every vehicle, each of them, the first one (`output`) included.
     """
 
     cells: tuple[str, ...]
     stamp: tuple[int, int] | None
     output_size: int | None
+    crops: tuple[Crop, ...] = ()
 
     @property
     def source(self) -> str:
@@ -45,16 +60,42 @@ class Record:
     def status(self) -> str:
         return self.cells[2]
 
+    @property
+    def files(self) -> dict[str, int | None]:
+        """The size in bytes of each file that was written for the photo, by its path below OUT."""
+        written = {self.output: self.output_size} if self.output else {}
+        return written | {crop.output: crop.size for crop in self.crops}
+
     def holds(self, source: Path, output_root: Path) -> bool:
-        """Whether the source is unchanged and the output is there, whole."""
+        """Whether the source is unchanged and all outputs are there, whole."""
         if file_stamp(source) != self.stamp:
             return False
-        if not self.output:
-            return True
         try:
-            return os.stat(output_root / self.output).st_size == self.output_size
+            return all(os.stat(output_root / name).st_size == size for name, size in self.files.items())
         except OSError:
             return False
+
+    def line(self) -> bytes:
+        """The record as a line of the journal."""
+        values: dict[str, Any] = {"cells": self.cells, "stamp": self.stamp, "output_size": self.output_size}
+        if self.crops:
+            values["crops"] = [[crop.cells, crop.size] for crop in self.crops]
+        # ASCII with escapes: also names that are not UTF-8 come back as they were.
+        return json.dumps(values).encode("ascii") + b"\n"
+
+
+def parse_record(line: bytes) -> Record | None:
+    """The record of a journal's line; None when it is damaged."""
+    try:
+        values = json.loads(line)
+        stamp = None if values["stamp"] is None else (int(values["stamp"][0]), int(values["stamp"][1]))
+        crops = tuple(Crop(tuple(map(str, cells)), int(size)) for cells, size in values.get("crops", ()))
+        record = Record(tuple(map(str, values["cells"])), stamp, values["output_size"], crops)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        return None
+    if len(record.cells) != len(COLUMNS) or any(len(crop.cells) != len(CROP_COLUMNS) for crop in crops):
+        return None
+    return record if record.status in STATUSES else None
 
 
 def row_cells(
@@ -70,10 +111,17 @@ def row_cells(
     size: tuple[int, int] | None = None,
 ) -> tuple[str, ...]:
     """A manifest row as text; `box` is xyxy and `size` (height, width), both in pixels of the EXIF-turned photo."""
-    corners = ("",) * 4 if box is None else tuple(f"{value:.1f}" for value in box)
+    corners = ("",) * 4 if box is None else _corners(box)
     height, width = size or ("", "")
     tail = ("" if value is None else str(value) for value in (mask_area, candidates, width, height))
     return (source, output, status, reason, "" if score is None else f"{score:.4f}", *corners, *tail)
+
+
+def crop_cells(
+    output: str, rank: int, kind: str, score: float, box: tuple[float, float, float, float], mask_area: int
+) -> tuple[str, ...]:
+    """A row of vehicles.csv as text, without the source; rank 1 is the main vehicle."""
+    return (output, str(rank), kind, f"{score:.4f}", *_corners(box), str(mask_area))
 
 
 def file_stamp(path: Path) -> tuple[int, int] | None:
@@ -85,68 +133,22 @@ def file_stamp(path: Path) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-class Journal:
-    """The rows of a run so far, one JSON line each, appended when the photo is done.
+def write_manifest(path: Path, records: Callable[[], Iterable[Record]]) -> None:
+    """Writes manifest.csv (UTF-8; names that are not UTF-8 keep their bytes) by temp file and rename.
 
-    JSON and not csv: a file name with a line break must not break a line, as a line is what can be torn. Only one
-    run at a time can have it open; the lock goes with the process, however that ends.
+    `records` gives them anew at each call: they are gone through twice, and never all in memory.
     """
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.records: dict[str, Record] = {}
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._file)
-            raise UsageError(f"Another run writes to '{path.parent}': wait for it, or choose another OUT.") from error
-        self._recover()
-
-    def append(self, record: Record) -> None:
-        """Adds a row. One write call a line, so that only the last line can ever be torn."""
-        os.write(self._file, _line(record))
-        self.records[record.source] = record
-
-    def clear(self) -> None:
-        """Forgets all rows."""
-        os.ftruncate(self._file, 0)
-        self.records.clear()
-
-    def finish(self, sources: Iterable[str]) -> list[Record]:
-        """The rows of `sources` in order of name; the journal is rewritten to hold just these, in that order."""
-        records = [self.records[source] for source in sorted(sources)]
-        write_changed(self.path, b"".join(map(_line, records)))
-        return records
-
-    def close(self) -> None:
-        os.close(self._file)
-
-    def _recover(self) -> None:
-        """Reads the rows; a torn last line is cut off, a damaged one in between is passed over."""
-        content = self.path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.ftruncate(self._file, whole)
-        for line in content[:whole].splitlines():
-            try:
-                values = json.loads(line)
-                stamp = None if values["stamp"] is None else (int(values["stamp"][0]), int(values["stamp"][1]))
-                cells = tuple(str(cell) for cell in values["cells"])
-                record = Record(cells, stamp, values["output_size"])
-            except (ValueError, KeyError, TypeError, IndexError):
-                continue
-            if len(cells) == len(COLUMNS) and record.status in STATUSES:
-                self.records[record.source] = record
+    write_changed(path, lambda: _csv(COLUMNS, (record.cells for record in records())))
 
 
-def write_manifest(path: Path, records: Iterable[Record]) -> None:
-    """Writes manifest.csv (UTF-8; names that are not UTF-8 keep their bytes) by temp file and rename."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(record.cells for record in records)
-    write_changed(path, text.getvalue().encode("utf-8", "surrogateescape"))
+def write_vehicles(path: Path, records: Callable[[], Iterable[Record]]) -> None:
+    """Writes vehicles.csv, one row a cut-out, in the same way."""
+    write_changed(
+        path,
+        lambda: _csv(
+            ("source", *CROP_COLUMNS), ((record.source, *crop.cells) for record in records() for crop in record.crops)
+        ),
+    )
 
 
 def read_manifest(path: Path) -> list[dict[str, str]]:
@@ -155,16 +157,24 @@ def read_manifest(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-def write_changed(path: Path, content: bytes) -> None:
+def write_changed(path: Path, chunks: Callable[[], Iterable[bytes]]) -> None:
     """Replaces the file unless it holds this already: a finished run started again touches nothing."""
-    try:
-        if path.read_bytes() == content:
-            return
-    except FileNotFoundError:
-        pass
-    replace_file(path, content)
+    if not same_content(path, chunks()):
+        replace_chunks(path, chunks())
 
 
-def _line(record: Record) -> bytes:
-    # ASCII with escapes: also names that are not UTF-8 come back as they were.
-    return json.dumps(asdict(record)).encode("ascii") + b"\n"
+def _csv(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[bytes]:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    rows = iter(rows)
+    while some := list(islice(rows, 1000)):
+        writer.writerows(some)
+        yield text.getvalue().encode("utf-8", "surrogateescape")
+        text.seek(0)
+        text.truncate()
+    yield text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _corners(box: tuple[float, float, float, float]) -> tuple[str, ...]:
+    return tuple(f"{value:.1f}" for value in box)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +17,9 @@ from torch import Tensor
 from detection.device import choose_device
 from detection.errors import UsageError
 from detection.files import replace_file
+from detection.inference import Precision, autocast, fitting_batch, speed_up
+from detection.paste import clipped, paste_mask, paste_soft
+from detection.tensors import read_safetensors
 from detection.vehicle import Vehicle, mask_box
 
 # Detectron2 0.6 calls torch in ways that newer versions advise against: nothing that a user could act on.
@@ -26,6 +29,8 @@ warnings.filterwarnings("ignore", message=".*pkg_resources is deprecated.*")
 
 # Contiguous class ids of Detectron2's COCO models that are road vehicles one can sit in.
 COCO_VEHICLES = {2: "car", 5: "bus", 7: "truck"}
+# Beyond this a batch's activations are too large for the C library to keep between batches: each costs new pages.
+_CPU_PIXELS = 400_000
 WEIGHTS_FORMAT = "carclf-detector-1"
 
 
@@ -52,15 +57,26 @@ def load_detector(
     device: str = "auto",
     weights: str | Path | None = None,
     score_threshold: float | None = None,
+    precision: Precision = "auto",
 ) -> Detector:
-    """Loads a detector.
+    """Loads a detector and makes it fast on its device.
 
     name_or_config: "compact" (bundled), a Detectron2 model-zoo name such as
     "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x", or the path of a Detectron2 YAML config with COCO classes.
     weights: a .safetensors file; for zoo models and configs also a .pth that holds tensors only (never a pickle).
     device: "auto" takes a GPU when there is one. score_threshold: None takes the model's own.
+    precision: "auto" takes half precision where it is faster and the results stay the same to 0.5 px; "float32" never.
     Raises `UsageError` with one sentence when the model or its weights can't be had.
     """
+    detector = load_as_trained(name_or_config, device, weights, score_threshold)
+    detector.speed_up(precision)
+    return detector
+
+
+def load_as_trained(
+    name_or_config: str, device: str, weights: str | Path | None = None, score_threshold: float | None = None
+) -> Detector:
+    """`load_detector` without what makes it fast: a plain Detectron2 model, for comparisons."""
     place = torch.device(choose_device(device))
     if name_or_config == "compact":
         return _load_compact(place, Path(weights) if weights else compact_weights(), score_threshold)
@@ -70,12 +86,23 @@ def load_detector(
 
 
 class Detector:
-    """Finds vehicles in photos. One for a thread: Detectron2 models keep no state, but batches share the cores."""
+    """Finds vehicles in photos. One for a thread: Detectron2 models keep no state, but batches share the cores.
 
-    def __init__(self, model: torch.nn.Module, settings: DetectorSettings, batch_size: int = 8):
+    batch_size: the most photos that the model sees at a time; it falls when the device's memory does not do for it.
+    `precision` is what `speed_up` has chosen, float32 before.
+    """
+
+    def __init__(self, model: torch.nn.Module, settings: DetectorSettings, batch_size: int | None = None):
         self.model = model.eval()
         self.settings = settings
-        self.batch_size = batch_size
+        self.precision = "float32"
+        # None: on a GPU the first batch shows how many fit; on a CPU more than two small ones only cost time.
+        self.batch_size = batch_size or max(1, min(2, _CPU_PIXELS // (settings.short_side * settings.long_side)))
+        self._measure_memory = batch_size is None and torch.device(self.device).type == "cuda"
+
+    def speed_up(self, precision: Precision = "auto") -> None:
+        """Prepares the model, in place, for nothing but inference; see `detection.inference`."""
+        self.precision = speed_up(self.model, set(self.settings.kinds), precision)
 
     @property
     def name(self) -> str:
@@ -90,6 +117,16 @@ class Detector:
         """Changes with architecture, weights and threshold: results of equal fingerprints may be mixed."""
         return self.settings.fingerprint
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The names of the vehicles that it knows."""
+        return tuple(dict.fromkeys(self.settings.kinds.values()))
+
+    def input_shape(self, height: int, width: int) -> tuple[int, int]:
+        """The padded (height, width) in which the model sees a photo of that size: equal ones share a batch."""
+        divisor = max(self.model.backbone.size_divisibility, 1)
+        return tuple(-(-side // divisor) * divisor for side in self._resized_shape(height, width))
+
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Vehicle]]:
         """Vehicles of each photo, best score first.
 
@@ -102,40 +139,88 @@ class Detector:
                 raise ValueError(f"A photo must be RGB uint8 HxWx3, not {image.dtype} {image.shape}.")
         inputs = [self._resized(image) for image in images]
         groups: dict[tuple[int, int], list[int]] = {}
-        for index, tensor in enumerate(inputs):
-            divisor = max(self.model.backbone.size_divisibility, 1)
-            padded = tuple(-(-side // divisor) * divisor for side in tensor.shape[1:])
-            groups.setdefault(padded, []).append(index)
+        for index, image in enumerate(images):
+            groups.setdefault(self.input_shape(*image.shape[:2]), []).append(index)
         found: list[list[Vehicle]] = [[] for _ in images]
         for members in groups.values():
-            for start in range(0, len(members), self.batch_size):
-                batch = members[start : start + self.batch_size]
+            while members:
+                batch, members = members[: self.batch_size], members[self.batch_size :]
                 outputs = self._forward([inputs[index] for index in batch])
                 for index, output in zip(batch, outputs, strict=True):
                     found[index] = self._vehicles(output, images[index].shape[:2], inputs[index].shape[1:])
         return found
 
-    def _resized(self, image: np.ndarray) -> Tensor:
-        height, width = image.shape[:2]
+    def soft_masks(self, image: np.ndarray, scale: float = 1.0) -> list[np.ndarray]:
+        """Probabilities (float32 HxW) of each vehicle of one photo (RGB uint8 HxWx3), best score first.
+
+        scale: of the resized photo, against the size that the model is used at.
+        """
+        sides = {
+            "short_side": round(self.settings.short_side * scale),
+            "long_side": round(self.settings.long_side * scale),
+        }
+        small = Detector(self.model, replace(self.settings, **sides), self.batch_size)
+        small.precision = self.precision
+        resized = small._resized(image)
+        (output,) = small._forward([resized])
+        size = image.shape[:2]
+        factors = np.array([size[1] / resized.shape[2], size[0] / resized.shape[1]] * 2, np.float64)
+        kept = output[(output.scores >= self.settings.score_threshold).nonzero()[:, 0]]
+        boxes = kept.pred_boxes.tensor.double().numpy() * factors
+        return [
+            paste_soft(soft[0].float().numpy(), box, size) for soft, box in zip(kept.pred_masks, boxes, strict=True)
+        ]
+
+    def _resized_shape(self, height: int, width: int) -> tuple[int, int]:
         scale = self.settings.short_side / min(height, width)
         scale = min(scale, self.settings.long_side / max(height, width))
-        size = max(1, round(width * scale)), max(1, round(height * scale))
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def _resized(self, image: np.ndarray) -> Tensor:
+        height, width = self._resized_shape(*image.shape[:2])
         # INTER_AREA averages what it shrinks; enlarging it would give blocks.
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        shrinks = height < image.shape[0] or width < image.shape[1]
+        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         if not self.settings.rgb:
             small = small[..., ::-1]
         return torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1)))
 
-    def _forward(self, batch: list[Tensor]):
-        with torch.inference_mode():
-            return self.model.inference([{"image": tensor} for tensor in batch], do_postprocess=False)
+    def _forward(self, batch: list[Tensor]) -> list:
+        """Detectron2 `Instances` of each resized photo (uint8 3xHxW); in smaller batches when memory runs out."""
+        try:
+            return self._run(batch)
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+        # Here, and not above, where the error still holds what the failed batch took.
+        if torch.device(self.device).type == "cuda":
+            torch.cuda.empty_cache()
+        self.batch_size = max(1, len(batch) // 2)
+        outputs = []
+        while batch:
+            part, batch = batch[: self.batch_size], batch[self.batch_size :]
+            outputs += self._forward(part)
+        return outputs
+
+    def _run(self, batch: list[Tensor]) -> list:
+        device = torch.device(self.device)
+        if device.type == "cuda":
+            batch = [tensor.pin_memory().to(device, non_blocking=True) for tensor in batch]
+            if self._measure_memory:
+                torch.cuda.reset_peak_memory_stats(device)
+        with torch.inference_mode(), autocast(self.precision):
+            outputs = self.model.inference([{"image": tensor} for tensor in batch], do_postprocess=False)
+            outputs = [one.to("cpu") for one in outputs]
+        if self._measure_memory:
+            self.batch_size, self._measure_memory = fitting_batch(device, len(batch)), False
+        return outputs
 
     def _vehicles(self, output, size: tuple[int, int], resized: tuple[int, int]) -> list[Vehicle]:
         scale = np.array([size[1] / resized[1], size[0] / resized[0]] * 2, np.float64)
-        boxes = output.pred_boxes.tensor.float().cpu().numpy().astype(np.float64) * scale
-        scores = output.scores.float().cpu().numpy()
-        classes = output.pred_classes.cpu().numpy()
-        soft = output.pred_masks[:, 0].float().cpu().numpy() if output.has("pred_masks") else None
+        boxes = output.pred_boxes.tensor.float().numpy().astype(np.float64) * scale
+        scores = output.scores.float().numpy()
+        classes = output.pred_classes.numpy()
+        soft = output.pred_masks[:, 0].float().numpy() if output.has("pred_masks") else None
         vehicles = []
         for index in np.argsort(-scores, kind="stable"):
             kind = self.settings.kinds.get(int(classes[index]))
@@ -144,49 +229,9 @@ class Detector:
             mask = paste_mask(None if soft is None else soft[index], boxes[index], size)
             if not mask.any():
                 continue
-            box = tuple(float(value) for value in mask_box(mask)) if soft is not None else _clipped(boxes[index], size)
+            box = tuple(float(value) for value in mask_box(mask)) if soft is not None else clipped(boxes[index], size)
             vehicles.append(Vehicle(box=box, mask=mask, score=float(scores[index]), kind=kind))
         return vehicles
-
-
-def paste_mask(soft: np.ndarray | None, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Full-size bool HxW mask of one instance.
-
-    soft: float MxM, the probabilities over the box, or None for a model without masks (the whole box).
-    box: xyxy in pixels of the photo. size: (height, width).
-    """
-    height, width = size
-    x1, y1, x2, y2 = _clipped(box, size)
-    left, top = int(np.floor(x1)), int(np.floor(y1))
-    right, bottom = min(width, int(np.ceil(x2))), min(height, int(np.ceil(y2)))
-    mask = np.zeros((height, width), bool)
-    if right <= left or bottom <= top:
-        return mask
-    if soft is None:
-        mask[top:bottom, left:right] = True
-        return mask
-    rows, columns = soft.shape
-    sx, sy = columns / max(box[2] - box[0], 1e-6), rows / max(box[3] - box[1], 1e-6)
-    # From pixel centres of the photo to cell centres of the soft mask.
-    inverse = np.array(
-        [[sx, 0, (left + 0.5 - box[0]) * sx - 0.5], [0, sy, (top + 0.5 - box[1]) * sy - 0.5]], np.float64
-    )
-    part = cv2.warpAffine(
-        np.ascontiguousarray(soft, np.float32),
-        inverse,
-        (right - left, bottom - top),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    mask[top:bottom, left:right] = part >= 0.5
-    return mask
-
-
-def _clipped(box: np.ndarray, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    height, width = size
-    x1, x2 = np.clip(box[[0, 2]], 0, width)
-    y1, y2 = np.clip(box[[1, 3]], 0, height)
-    return float(x1), float(y1), float(x2), float(y2)
 
 
 def save_compact(model: torch.nn.Module, path: Path, details: dict) -> None:
@@ -206,25 +251,20 @@ def save_compact(model: torch.nn.Module, path: Path, details: dict) -> None:
 
 
 def _load_compact(device: torch.device, path: Path, score_threshold: float | None) -> Detector:
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
+    if path == compact_weights() and not path.is_file():
         raise UsageError(f"The detector's weights '{path}' are missing: reinstall carclf, or pass --weights FILE.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UsageError(f"'{path}' is not a safetensors file: pass weights made by train_detector.") from error
+    tensors, metadata = read_safetensors(path)
     if metadata.get("format") != WEIGHTS_FORMAT:
-        raise UsageError(f"'{path}' holds no weights of the compact detector: pass weights made by train_detector.")
+        raise UsageError(f"'{path}' holds no weights of the compact detector: pass weights made by train-detector.")
     details = json.loads(metadata["details"])
     from detectron2.modeling import build_model
 
     from detection.compact import KINDS, compact_config
 
     threshold = details["score_threshold"] if score_threshold is None else score_threshold
+    kinds = details.get("kinds", KINDS)
     cfg = compact_config()
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(kinds)
     cfg.MODEL.DEVICE = str(device)
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = threshold
     model = build_model(cfg)
@@ -233,11 +273,10 @@ def _load_compact(device: torch.device, path: Path, score_threshold: float | Non
     if missing or unexpected:
         raise UsageError(f"'{path}' does not fit this version's compact detector: train it again with train_detector.")
     model.backbone.bottom_up.fold()
-    model.to(memory_format=torch.channels_last)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     settings = DetectorSettings(
         name="compact",
-        kinds=dict(enumerate(KINDS)),
+        kinds=dict(enumerate(kinds)),
         short_side=details["short_side"],
         long_side=details["long_side"],
         score_threshold=threshold,

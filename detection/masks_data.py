@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from detection.coco_file import read_coco_file
 from detection.config import StrictConfig
 from detection.duplicates import difference_hash, near_duplicate_groups
 from detection.errors import UsageError
@@ -41,7 +41,10 @@ class Source(StrictConfig):
 
 @dataclass(frozen=True)
 class Record:
-    """One photo. `masks` are COCO run-length encodings of the size (height, width); none means no vehicle."""
+    """One photo. `masks` are COCO run-length encodings of the size (height, width); none means no vehicle.
+
+    `categories` holds the name that the source gives each mask's category; empty where it knows no categories.
+    """
 
     source: str
     path: str
@@ -50,20 +53,21 @@ class Record:
     weight: float
     incomplete: bool
     stretch: float
+    categories: tuple[str, ...] = ()
 
-    def image(self) -> np.ndarray:
-        """RGB uint8 HxWx3, stretched to its true proportions."""
+    def image(self, max_side: int | None = None) -> np.ndarray:
+        """RGB uint8 HxWx3, stretched to its true proportions; before that shrunk to `max_side` where it is larger."""
         try:
-            image = load_image(self.path)
+            image = load_image(self.path, max_side=max_side)
         except ImageError as error:
             raise UsageError(f"A photo of '{self.source}' can't be used, remove it: {error}") from error
         return image if self.stretch == 1 else cv2.resize(image, self._stretched(image.shape[:2]))
 
-    def decoded_masks(self) -> list[np.ndarray]:
-        """One bool HxW array an instance, in the proportions of `image()`."""
+    def decoded_masks(self, shape: tuple[int, int] | None = None) -> list[np.ndarray]:
+        """One bool HxW array an instance, of the (height, width) `shape` of `image()`; None: its shape unshrunk."""
         masks = [coco_mask.decode(rle) for rle in self.masks]
-        if self.stretch != 1:
-            size = self._stretched(self.size)
+        size = self._stretched(self.size) if shape is None else shape[::-1]
+        if size != self.size[::-1]:
             masks = [cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR) for mask in masks]
         return [mask.astype(bool) for mask in masks]
 
@@ -84,21 +88,17 @@ def read_source(source: Source) -> list[Record]:
 
 
 def _read_coco(source: Source, images: Path) -> list[Record]:
-    path = Path(source.annotations or "")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        entries, annotations = content["images"], content.get("annotations", [])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"'{path}' of '{source.name}' is not a COCO file with images and annotations.") from error
-    by_image: dict[int, list[dict]] = {}
-    for annotation in annotations:
-        if not annotation.get("iscrowd"):
-            by_image.setdefault(annotation["image_id"], []).append(annotation)
     records = []
-    for entry in entries:
-        size = entry["height"], entry["width"]
-        masks = tuple(_encode(one["segmentation"], size) for one in by_image.get(entry["id"], []))
-        records.append(_record(source, images / entry["file_name"], size, masks))
+    for photo in read_coco_file(Path(source.annotations or ""), source.name):
+        path = images / photo.file_name.replace("\\", "/")
+        if not path.is_file():
+            # Some tools write the path that the photo had where it was labelled.
+            path = images / path.name
+        if not path.is_file():
+            raise UsageError(
+                f"The photo '{photo.file_name}' of '{source.annotations}' is not in the folder '{images}'."
+            )
+        records.append(_record(source, path, photo.size, photo.masks, photo.categories))
     return records
 
 
@@ -119,8 +119,10 @@ def _read_alpha(source: Source, images: Path) -> list[Record]:
     return records
 
 
-def _record(source: Source, path: Path, size: tuple[int, int], masks: tuple[dict, ...]) -> Record:
-    return Record(source.name, str(path), size, masks, source.weight, source.incomplete, source.stretch)
+def _record(
+    source: Source, path: Path, size: tuple[int, int], masks: tuple[dict, ...], categories: tuple[str, ...] = ()
+) -> Record:
+    return Record(source.name, str(path), size, masks, source.weight, source.incomplete, source.stretch, categories)
 
 
 def _size_of(path: Path) -> tuple[int, int]:
@@ -128,13 +130,6 @@ def _size_of(path: Path) -> tuple[int, int]:
 
     with Image.open(path) as image:
         return image.height, image.width
-
-
-def _encode(segmentation: list | dict, size: tuple[int, int]) -> dict:
-    if isinstance(segmentation, dict):
-        counts = segmentation["counts"]
-        return coco_mask.frPyObjects(segmentation, *size) if isinstance(counts, list) else segmentation
-    return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
 
 
 def largest_piece(mask: np.ndarray) -> np.ndarray:

@@ -3,88 +3,111 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from detection.cutout import CutoutStyle
 from detection.errors import UsageError
-from detection.images import find_images
+from detection.images import image_names
+from detection.options import CleanOptions
 
-FORMATS = ("jpg", "png", "webp")
 QUARANTINE = "quarantine"
+SHEETS = "contact-sheet"
 _AGAIN = "choose another OUT, or pass --restart to do everything again"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`outputs` maps each source to its output, both relative posix paths (below `source` and `output`), sorted."""
+    """`sources` are the photos to be done, as paths below `source` with slashes, sorted; `suffix` is of the outputs."""
 
     source: Path
     output: Path
     style: CutoutStyle
-    quality: int
-    outputs: dict[str, str]
+    options: CleanOptions
+    suffix: str
+    sources: list[str]
+
+    def target(self, source: str, rank: int | None = None) -> str:
+        """Where a photo's result goes, below `output`.
+
+        rank: with a cut-out of every vehicle, 1 for the main one and so on, 0 for a kept photo without any: as all
+        names then end in a number, those of `a.jpg` can't meet those of `a-1.jpg`.
+        """
+        stem = os.path.splitext(source)[0]
+        return f"{stem}{self.suffix}" if rank is None else f"{stem}-{rank}{self.suffix}"
 
 
-def plan_folder(source: Path, output: Path, style: CutoutStyle, image_format: str | None, quality: int) -> Plan:
+def plan_folder(source: Path, output: Path, style: CutoutStyle, options: CleanOptions) -> Plan:
     """Lists the photos below `source` and where each goes. Writes nothing.
 
     Raises `UsageError` when the folders overlap, no photo is found, two photos would become one file, or the format
     can't hold the style.
     """
     source, output = Path(source), Path(output)
-    if image_format is None:
-        image_format = "png" if style.background == "transparent" else "jpg"
-    if image_format not in FORMATS:
-        raise UsageError(f"'{image_format}' is not an output format: choose {', '.join(FORMATS)}.")
+    image_format = options.image_format or ("png" if style.background == "transparent" else "jpg")
     if image_format == "jpg" and style.background == "transparent":
         raise UsageError("A JPEG can't be transparent: choose the format png or webp, or another background.")
-    if not 1 <= quality <= 100:
-        raise UsageError(f"The quality is a number from 1 to 100, not {quality}.")
     if not source.is_dir():
         raise UsageError(f"There is no folder '{source}': check the path.")
     _check_apart(source, output)
-    photos = find_images(source)
-    if not photos:
+    sources = image_names(source)
+    if not sources and options.watch is None:
         raise UsageError(f"The folder '{source}' holds no photo (.jpg, .png, .webp, ...): check the path.")
     inside = output.resolve()
-    for folder in sorted({photo.parent for photo in photos}):
+    for folder in sorted({source / name.rpartition("/")[0] for name in sources}):
         if folder.resolve().is_relative_to(inside):
             raise UsageError(f"'{folder}' leads into the output '{output}': choose another OUT.")
     if style.no_car == "quarantine" and (source / QUARANTINE).is_dir():
         raise UsageError(f"'{source}' has a folder '{QUARANTINE}' of its own: rename it, or use no_car keep or skip.")
-    relatives = sorted(photo.relative_to(source).as_posix() for photo in photos)
-    outputs = {relative: str(PurePosixPath(relative).with_suffix(f".{image_format}")) for relative in relatives}
-    _check_distinct(outputs)
-    return Plan(source, output, style, quality, outputs)
+    if options.contact_sheet and (source / SHEETS).is_dir():
+        raise UsageError(f"'{source}' has a folder '{SHEETS}' of its own: rename it, or leave out the contact sheet.")
+    plan = Plan(source, output, style, options, f".{image_format}", sources)
+    _check_distinct(plan)
+    mine = sources if options.shard.whole else [name for name in sources if options.shard.holds(name)]
+    return Plan(source, output, style, options, plan.suffix, mine)
 
 
 def settings_of(plan: Plan, detector_name: str, fingerprint: str) -> dict[str, Any]:
-    """What the outputs depend on, as plain values: two runs may share an OUT only if these are equal."""
-    image_format = PurePosixPath(next(iter(plan.outputs.values()))).suffix[1:]
+    """What the outputs depend on, as plain values: two runs may share an OUT only if these are equal.
+
+    Options that were added later are left out at their defaults, so that older folders can be continued.
+    """
+    added: dict[str, Any] = {
+        "max_size": plan.options.max_size,
+        "only": list(plan.options.only),
+        "all_vehicles": plan.options.all_vehicles,
+    }
     return {
         "source": str(plan.source.resolve()),
         "detector": detector_name,
         "fingerprint": fingerprint,
-        "format": image_format,
-        "quality": plan.quality,
+        "format": plan.suffix[1:],
+        "quality": plan.options.quality,
         **plan.style.model_dump(mode="json"),
+        **{key: value for key, value in added.items() if value},
     }
 
 
 def check_settings(path: Path, settings: dict[str, Any], output: Path) -> None:
     """Compares with the settings.json of the run before. Raises `UsageError` that names the first difference."""
-    try:
-        before = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UsageError(f"'{path}' is damaged, so what is in '{output}' can't be continued: {_AGAIN}.") from error
-    if not isinstance(before, dict):
-        before = {}
+    before = read_settings(path, output)
     for key in [*settings, *before]:
         if settings.get(key) != before.get(key):
             then, now = before.get(key), settings.get(key)
             raise UsageError(f"'{output}' was made with {key} '{then}', and now it is '{now}': {_AGAIN}.")
+
+
+def read_settings(path: Path, output: Path) -> dict[str, Any]:
+    """A settings.json; raises `UsageError` when it is damaged."""
+    try:
+        before = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UsageError(f"'{path}' is damaged, so what is in '{output}' can't be continued: {_AGAIN}.") from error
+    return before if isinstance(before, dict) else {}
 
 
 def settings_bytes(settings: dict[str, Any]) -> bytes:
@@ -103,19 +126,36 @@ def _check_apart(source: Path, output: Path) -> None:
         raise UsageError(f"OUT '{output}' is a file: choose a folder.")
 
 
-def _check_distinct(outputs: dict[str, str]) -> None:
+def _check_distinct(plan: Plan) -> None:
     """Raises `UsageError` when two sources share an output, or one's output is a folder of another's."""
-    owners: dict[str, str] = {}
-    clashes: list[tuple[str, str]] = []
-    for source, output in outputs.items():
-        if output in owners:
-            clashes.append((owners[output], source))
-        owners[output] = source
-    if clashes:
-        (one, other), more = clashes[0], len(clashes) - 1
-        also = f", and {more} more pair{'s' * (more > 1)} clash" if more else ""
-        raise UsageError(f"'{one}' and '{other}' would both become '{outputs[one]}'{also}: rename one of each pair.")
-    folders = {str(parent): source for source, output in outputs.items() for parent in PurePosixPath(output).parents}
-    for output, source in owners.items():
+    twice = _seen_twice(plan.target(source) for source in plan.sources)
+    if twice:
+        owners: dict[str, list[str]] = {}
+        for source in plan.sources:
+            if hash(plan.target(source)) in twice:
+                owners.setdefault(plan.target(source), []).append(source)
+        clashes = [(output, *pair) for output, same in owners.items() for pair in pairwise(same)]
+        if clashes:
+            (output, one, other), more = clashes[0], len(clashes) - 1
+            also = f", and {more} more pair{'s' * (more > 1)} clash" if more else ""
+            raise UsageError(f"'{one}' and '{other}' would both become '{output}'{also}: rename one of each pair.")
+    folders: set[str] = set()
+    for source in plan.sources:
+        folder = source.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    for source in plan.sources:
+        output = plan.target(source)
         if output in folders:
-            raise UsageError(f"'{source}' would become '{output}', the folder of '{folders[output]}': rename one.")
+            other = next(name for name in plan.sources if name.startswith(f"{output}/"))
+            raise UsageError(f"'{source}' would become '{output}', the folder of '{other}': rename one.")
+
+
+def _seen_twice(names: Iterable[str]) -> set[int]:
+    """The hashes that several names have: of a million names only numbers are kept."""
+    seen: set[int] = set()
+    twice: set[int] = set()
+    for name in names:
+        (twice if hash(name) in seen else seen).add(hash(name))
+    return twice

@@ -3,75 +3,130 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from detection.images import ImageError, load_image, shrink
+from detection.errors import UsageError
+from detection.extract import detector_view
+from detection.images import ImageError, load_image
 from detection.manifest import file_stamp
-from detection.plan import Plan
 
-# Detectors look at some hundred pixels a side. Beyond this a photo would only cost time and memory: at 60 megapixels
-# every vehicle's mask is 60 MB. The chosen mask is enlarged, and the cut is made in the photo itself.
-DETECT_SIDE = 1600
-# Photos held in memory at a time: as many as make 128 megapixels (400 MB), at least one a reader.
-_PIXELS_AHEAD = 128_000_000
+# Pixels of photos that are held at a time, at least one photo a reader: those that are read ahead, and as many again
+# that wait for their batch (200 MB each).
+PIXELS_AHEAD = 64_000_000
+# Batches that are filled at a time: photos of this many batches may be looked through for some of a like shape.
+WINDOW = 4
+# A photo that is being written while it is read is read again this many times.
+_TRIES = 3
 
 
 @dataclass(slots=True)
 class Photo:
     """One photo on its way: `image` RGB uint8 HxWx3, `small` what the detector sees, both None if unreadable.
 
-    `stamp` is the file's size and mtime before it was read, `reason` why it could not be.
+    `stamp` is the file's size and mtime before it was read; `view` the (height, width) of `small`, None without it.
+    `status` and `reason` say why there is no image. `cost` is how many pixels it takes up in memory.
     """
 
     source: str
     stamp: tuple[int, int] | None
     image: np.ndarray | None = None
     small: np.ndarray | None = None
+    view: tuple[int, int] | None = None
+    status: str = ""
     reason: str = ""
+    cost: int = 0
+
+    def drop(self) -> None:
+        """Frees the pixels."""
+        self.image = self.small = None
+
+
+def read_photo(root: Path, source: str, shrunk: bool = True) -> Photo:
+    """Reads one photo below `root`; what can't be read has a reason. Without `shrunk` there is no `small`.
+
+    Raises `UsageError` when the whole folder is gone.
+    """
+    path = root / source
+    for _ in range(_TRIES):
+        photo = Photo(source, file_stamp(path))
+        try:
+            photo.image = load_image(path)
+            if shrunk:
+                photo.small = detector_view(photo.image)
+                photo.view = photo.small.shape[:2]
+            photo.cost = photo.image.shape[0] * photo.image.shape[1]
+        except ImageError as error:
+            photo.status, photo.reason = "unreadable", str(error)
+        except Exception as error:  # one odd photo costs one row, never the run
+            photo.drop()
+            photo.status, photo.reason = "error", one_line(error)
+        if file_stamp(path) == photo.stamp:
+            if photo.status and not root.is_dir():
+                raise UsageError(f"The folder '{root}' has vanished: the same command goes on when it is there again.")
+            return photo
+    return Photo(source, photo.stamp, status="error", reason=f"'{path.name}' changed while it was read.")
 
 
 def read_ahead(
-    plan: Plan, todo: Sequence[str], readers: ThreadPoolExecutor, batch_size: int, workers: int
+    read: Callable[[str], Photo], sources: Iterable[str], readers: ThreadPoolExecutor, workers: int, ahead: int
 ) -> Iterator[Photo]:
-    """Photos in the order of `todo`; as many are read ahead as fit the memory if all are as large as the largest."""
+    """Photos in the order of `sources`; `ahead` are read ahead, fewer if they are large.
+
+    As many as fit the memory if all are as large as the largest so far, as a photo's size is known too late.
+    """
     waiting: deque[Future[Photo]] = deque()
-    sources, largest = iter(todo), 1
+    remaining, largest = iter(sources), 1
     limit = workers
     while True:
-        while len(waiting) < limit and (source := next(sources, None)) is not None:
-            waiting.append(readers.submit(_read, plan, source))
+        while len(waiting) < limit and (source := next(remaining, None)) is not None:
+            waiting.append(readers.submit(read, source))
         if not waiting:
             return
         photo = waiting.popleft().result()
-        if photo.image is not None:
-            largest = max(largest, photo.image.shape[0] * photo.image.shape[1])
-        limit = max(workers, min(batch_size + workers, _PIXELS_AHEAD // largest))
+        largest = max(largest, photo.cost)
+        limit = max(workers, min(ahead + workers, PIXELS_AHEAD // largest))
         yield photo
 
 
-def photo_batches(photos: Iterator[Photo], batch_size: int) -> Iterator[list[Photo]]:
-    """Groups of `batch_size` photos, fewer when they are large."""
-    batch: list[Photo] = []
-    pixels = 0
+def like_batches(
+    photos: Iterable[Photo], batch_size: int, shape: Callable[[np.ndarray], Hashable]
+) -> Iterator[list[Photo]]:
+    """Batches of `batch_size` photos that are equal by `shape(small)`, from a window of some batches.
+
+    When the window is full, the batch that the oldest photo waits in goes as it is. Photos that could not be read come
+    by themselves. Which photos share a batch depends on their sizes and order alone.
+    """
+    waiting: dict[Hashable, list[Photo]] = {}  # in order of each list's oldest photo
+    held = pixels = 0
+
+    def take(key: Hashable) -> list[Photo]:
+        nonlocal held, pixels
+        batch = waiting.pop(key)
+        held -= len(batch)
+        pixels -= sum(photo.cost for photo in batch)
+        return batch
+
     for photo in photos:
-        batch.append(photo)
-        pixels += 0 if photo.image is None else photo.image.shape[0] * photo.image.shape[1]
-        if len(batch) == batch_size or pixels >= _PIXELS_AHEAD:
-            yield batch
-            batch, pixels = [], 0
-    if batch:
-        yield batch
+        if photo.image is None:
+            yield [photo]
+            continue
+        key = None if photo.small is None else shape(photo.small)
+        waiting.setdefault(key, []).append(photo)
+        held += 1
+        pixels += photo.cost
+        if len(waiting[key]) == batch_size:
+            yield take(key)
+        while held >= WINDOW * batch_size or pixels >= PIXELS_AHEAD:
+            yield take(next(iter(waiting)))
+    while waiting:
+        yield take(next(iter(waiting)))
 
 
-def _read(plan: Plan, source: str) -> Photo:
-    photo = Photo(source, file_stamp(plan.source / source))
-    try:
-        photo.image = load_image(plan.source / source)
-        photo.small = shrink(photo.image, DETECT_SIDE)
-    except ImageError as error:
-        photo.reason = str(error)
-    return photo
+def one_line(error: BaseException) -> str:
+    """An unexpected error on one line, without its traceback."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

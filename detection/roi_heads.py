@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 from detectron2.config import configurable
-from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY
 from detectron2.modeling.poolers import ROIPooler
-from detectron2.modeling.roi_heads import StandardROIHeads, build_mask_head
+from detectron2.modeling.roi_heads import StandardROIHeads
 from detectron2.modeling.roi_heads.roi_heads import select_foreground_proposals
 from detectron2.structures import Boxes, Instances
-from torch import Tensor
+from torch import Tensor, nn
+
+from detection.mask_head import DetailMaskHead
 
 
 @ROI_HEADS_REGISTRY.register()
@@ -18,7 +19,7 @@ class FineMaskROIHeads(StandardROIHeads):
     """Standard heads, but masks are read from the finest features, from a box with a margin.
 
     The standard assignment takes a car that fills the photo from stride 16 or 32, where a mirror is less than one
-    cell; the finest level (stride 4) keeps it. The margin lets a mask reach past a box that is a little too small.
+    cell; strides 4 and 2 keep it. The margin lets a mask reach past a box that is a little too small.
     """
 
     @configurable
@@ -37,21 +38,33 @@ class FineMaskROIHeads(StandardROIHeads):
     @classmethod
     def _init_mask_head(cls, cfg, input_shape):
         head = cfg.MODEL.ROI_MASK_HEAD
-        source = head.IN_FEATURE
-        pooler = ROIPooler(
-            output_size=head.POOLER_RESOLUTION,
-            scales=(1.0 / input_shape[source].stride,),
-            sampling_ratio=head.POOLER_SAMPLING_RATIO,
-            pooler_type=head.POOLER_TYPE,
+        poolers = [
+            ROIPooler(
+                output_size=side,
+                scales=(1.0 / input_shape[name].stride,),
+                sampling_ratio=head.POOLER_SAMPLING_RATIO,
+                pooler_type=head.POOLER_TYPE,
+            )
+            for name, side in zip(head.IN_FEATURES, head.POOLER_RESOLUTIONS, strict=True)
+        ]
+        mask_head = DetailMaskHead(
+            *(input_shape[name].channels for name in head.IN_FEATURES),
+            convs=head.NUM_CONV,
+            width=head.CONV_DIM,
+            detail_width=head.DETAIL_DIM,
+            context_side=head.POOLER_RESOLUTIONS[-1],
+            classes=cfg.MODEL.ROI_HEADS.NUM_CLASSES,
         )
-        side = head.POOLER_RESOLUTION
-        shape = ShapeSpec(channels=input_shape[source].channels, height=side, width=side)
-        return {"mask_in_features": [source], "mask_pooler": pooler, "mask_head": build_mask_head(cfg, shape)}
+        return {
+            "mask_in_features": list(head.IN_FEATURES),
+            "mask_pooler": nn.ModuleList(poolers),
+            "mask_head": mask_head,
+        }
 
     def _forward_mask(self, features: dict[str, Tensor], instances: list[Instances]):
         if self.training:
             instances, _ = select_foreground_proposals(instances, self.num_classes)
-            # A handful of masks a photo teaches as much as all and costs a fraction.
+            # A few masks a photo teach as much as all and cost a fraction.
             instances = [one[torch.randperm(len(one))[: self.masks_per_image]] for one in instances]
             for one in instances:
                 margin = torch.rand(len(one), 1, device=one.proposal_boxes.device) * 2 * self.mask_margin
@@ -61,8 +74,11 @@ class FineMaskROIHeads(StandardROIHeads):
             for one in instances:
                 one.pred_boxes = _widened(one.pred_boxes, self.mask_margin, one.image_size)
             boxes = [one.pred_boxes for one in instances]
-        pooled = self.mask_pooler([features[name] for name in self.mask_in_features], boxes)
-        return self.mask_head(pooled.contiguous(memory_format=torch.channels_last), instances)
+        pooled = [
+            pooler([features[name]], boxes).contiguous(memory_format=torch.channels_last)
+            for name, pooler in zip(self.mask_in_features, self.mask_pooler, strict=True)
+        ]
+        return self.mask_head(*pooled, instances)
 
 
 def _widened(boxes: Boxes, margin: Tensor | float, size: tuple[int, int]) -> Boxes:

@@ -21,13 +21,15 @@ class Vehicle:
     """One vehicle in one photo.
 
     `box` is x1, y1, x2, y2 in pixels, x2 and y2 exclusive; `mask` is bool HxW of the whole photo; `score` is 0..1;
-    `kind` is the detector's class name (car, truck, bus).
+    `kind` is the detector's class name (car, truck, bus). `alpha` is the soft mask, uint8 HxW (255 is vehicle), once
+    the edge has been fitted to the photo (`finish_vehicle`).
     """
 
     box: tuple[float, float, float, float]
     mask: np.ndarray
     score: float
     kind: str = "car"
+    alpha: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +119,10 @@ def mask_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
 
 
 def resize_vehicle(vehicle: Vehicle, size: tuple[int, int]) -> Vehicle:
-    """The same vehicle in the same photo at another (height, width): box scaled, mask enlarged with smooth edges."""
+    """The same vehicle in the same photo at another (height, width): box scaled, mask enlarged with smooth edges.
+
+    Its edge is to be fitted to the photo after that, not before: `alpha` does not come along.
+    """
     height, width = size
     old_height, old_width = vehicle.mask.shape
     if (height, width) == (old_height, old_width):

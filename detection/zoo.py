@@ -4,44 +4,71 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import os
-import pickle
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from detection.config import shipped_path
+from detection.detector_files import read_details, read_training_config, run_detector
 from detection.errors import UsageError
-from detection.files import replace_file
-from detection.mask_rcnn import COCO_VEHICLES, Detector, DetectorSettings
+from detection.mask_rcnn import COCO_VEHICLES, Detector, DetectorSettings, load_as_trained
+from detection.zoo_weights import fetch_zoo_weights, read_weights
 
 DEFAULT_THRESHOLD = 0.5
+_YAML = {".yaml", ".yml"}
 
 
 def load_zoo(name: str, device: torch.device, weights: str | Path | None, score_threshold: float | None) -> Detector:
-    """A model-zoo model by name (with or without .yaml), or the model of a Detectron2 YAML config file.
+    """Every detector that is not simply `compact`.
 
-    weights: .safetensors, or a .pth that holds tensors only; None takes the zoo's own, fetched once and cached.
+    name: a model-zoo name (with or without .yaml), a Detectron2 YAML config file, the output folder of a training, or
+    a training config such as configs/detector/mask_rcnn_R50_FPN.yaml, which means the model as it is published.
+    weights: .safetensors, or a .pth that holds tensors only; None takes those beside a trained config, or the zoo's
+    own, fetched once and cached. Weights that carclf trained say themselves which kinds and sizes they know.
     Raises `UsageError` for an unknown name, unusable weights, and when weights are neither given nor to be had.
     """
+    path = shipped_path(Path(name))
+    if path.is_dir():
+        name, found = run_detector(path)
+        return load_as_trained(name, str(device), weights or found, score_threshold)
+    training = read_training_config(path) if path.suffix in _YAML and path.is_file() else None
+    if training is not None and training.compact:
+        return load_as_trained("compact", str(device), weights, score_threshold)
+    cfg, zoo_name = model_config(training.model if training else name)
+    if training is not None:
+        set_options(cfg, training.detectron2)
+    if weights is None and zoo_name is None:
+        weights = Path(name).with_suffix(".safetensors")
+        if not weights.is_file():
+            raise UsageError(f"The config '{name}' needs weights: pass --weights FILE.safetensors.")
+    found = Path(weights) if weights else fetch_zoo_weights(zoo_name)
+    return _load(name, cfg, device, found, score_threshold, training)
+
+
+def _load(name: str, cfg, device: torch.device, path: Path, score_threshold: float | None, training) -> Detector:
     from detectron2.modeling import build_model
 
-    cfg, zoo_name = _config(name)
-    threshold = DEFAULT_THRESHOLD if score_threshold is None else score_threshold
+    state, details = read_weights(path), read_details(path)
+    # What training wrote beside the weights wins over the training config, and that over the model's own.
+    config = {} if training is None else training.model_dump(include={"short_side", "long_side", "score_threshold"})
+    told = {key: value for key, value in (config | details).items() if value is not None}
+    threshold = told.get("score_threshold", DEFAULT_THRESHOLD) if score_threshold is None else score_threshold
     cfg.MODEL.WEIGHTS = ""
     cfg.MODEL.DEVICE = str(device)
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = threshold
-    if weights is None and zoo_name is None:
-        raise UsageError(f"The config '{name}' needs weights: pass --weights FILE.safetensors.")
-    path = Path(weights) if weights is not None else fetch_zoo_weights(zoo_name)
-    state = read_weights(path)
+    cfg.INPUT.MIN_SIZE_TEST = told.get("short_side", cfg.INPUT.MIN_SIZE_TEST)
+    cfg.INPUT.MAX_SIZE_TEST = told.get("long_side", cfg.INPUT.MAX_SIZE_TEST)
+    if "kinds" in details:
+        cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(details["kinds"])
+        kinds = dict(enumerate(details["kinds"]))
+    else:
+        classes = cfg.MODEL.ROI_HEADS.NUM_CLASSES
+        kinds = COCO_VEHICLES if classes == 80 else dict.fromkeys(range(classes), "car")
     model = build_model(cfg)
     _load_state(model, state, path)
-    classes = cfg.MODEL.ROI_HEADS.NUM_CLASSES
-    kinds = COCO_VEHICLES if classes == 80 else dict.fromkeys(range(classes), "car")
+    cfg.MODEL.DEVICE = ""
+    digest = hashlib.sha256(cfg.dump().encode() + path.read_bytes()).hexdigest()[:12]
     settings = DetectorSettings(
         name=name,
         kinds=kinds,
@@ -49,18 +76,18 @@ def load_zoo(name: str, device: torch.device, weights: str | Path | None, score_
         long_side=cfg.INPUT.MAX_SIZE_TEST,
         score_threshold=threshold,
         rgb=cfg.INPUT.FORMAT == "RGB",
-        fingerprint=f"{name}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}-{threshold:g}",
+        fingerprint=f"{Path(name).stem}-{digest}-{threshold:g}",
     )
     return Detector(model, settings)
 
 
-def _config(name: str):
-    """The Detectron2 config and, for a zoo model, its zoo name (else None)."""
+def model_config(name: str):
+    """The Detectron2 config (CfgNode) of a zoo name or YAML file and, for a zoo model, its zoo name (else None)."""
     from detectron2 import model_zoo
     from detectron2.config import CfgNode, get_cfg
 
     zoo_name = None
-    if Path(name).suffix in {".yaml", ".yml"} and Path(name).is_file():
+    if Path(name).suffix in _YAML and Path(name).is_file():
         path = name
     else:
         zoo_name = name.removesuffix(".yaml") + ".yaml"
@@ -80,6 +107,21 @@ def _config(name: str):
     return cfg, zoo_name
 
 
+def set_options(cfg, options: dict) -> None:
+    """Sets keys such as MODEL.RPN.NMS_THRESH of a Detectron2 config. Raises `UsageError` for one that does not fit."""
+    try:
+        cfg.merge_from_list([part for pair in options.items() for part in pair])
+    except Exception as error:
+        raise UsageError(f"The setting 'detectron2' does not fit: {str(error).splitlines()[0]}.") from error
+
+
+def coco_names() -> tuple[str, ...]:
+    """The 80 kinds of Detectron2's COCO models, in the order of their class numbers."""
+    from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+
+    return tuple(one["name"] for one in COCO_CATEGORIES if one["isthing"])
+
+
 def _suggestion(zoo_name: str) -> str:
     from detectron2 import model_zoo
 
@@ -90,31 +132,6 @@ def _suggestion(zoo_name: str) -> str:
     return f"use compact, a model-zoo name such as COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x{meant}, or a file."
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a .safetensors file, or of a .pth file that holds nothing but tensors."""
-    if not path.is_file():
-        raise UsageError(f"There is no weights file '{path}': check the path.")
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise UsageError(f"'{path}' is not a whole safetensors file: fetch it again.") from error
-    if path.suffix == ".pth":
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise UsageError(f"'{path}' holds more than tensors, or is damaged: convert it to safetensors.") from error
-        state = state.get("model", state)
-        return {key: value for key, value in state.items() if isinstance(value, Tensor)}
-    raise UsageError(
-        f"'{path.name}' is not loaded, since reading it could run code: on a machine with network run"
-        " 'python scripts/fetch_zoo_weights.py NAME OUT.safetensors' and pass --weights OUT.safetensors."
-    )
-
-
 def _load_state(model: torch.nn.Module, state: dict[str, Tensor], path: Path) -> None:
     own = model.state_dict()
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
@@ -123,64 +140,3 @@ def _load_state(model: torch.nn.Module, state: dict[str, Tensor], path: Path) ->
     if missing or wrong:
         raise UsageError(f"'{path}' does not fit the model: {(missing + wrong)[0]} is missing or of another shape.")
     model.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
-
-
-def fetch_zoo_weights(zoo_name: str, target: Path | None = None) -> Path:
-    """Path of a zoo model's weights as safetensors, downloaded on first use.
-
-    target: where to write them; None is the cache (`CARCLF_CACHE`, else ~/.cache/carclf). Raises `UsageError` when
-    the zoo can't be reached.
-    """
-    from detectron2 import model_zoo
-
-    zoo_name = zoo_name.removesuffix(".yaml") + ".yaml"
-    if target is None:
-        cache = Path(os.environ.get("CARCLF_CACHE") or Path.home() / ".cache" / "carclf")
-        target = cache / "zoo" / Path(zoo_name).with_suffix(".safetensors")
-    if target.is_file():
-        return target
-    try:
-        url = model_zoo.get_checkpoint_url(zoo_name)
-    except RuntimeError as error:
-        raise UsageError(f"The model zoo has no weights for '{zoo_name}': pass --weights FILE.safetensors.") from error
-    target.parent.mkdir(parents=True, exist_ok=True)
-    download = target.with_suffix(".download")
-    try:
-        with urllib.request.urlopen(url, timeout=30) as response, download.open("wb") as file:
-            while chunk := response.read(1 << 20):
-                file.write(chunk)
-        tensors = _zoo_tensors(download)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise UsageError(
-            f"The weights of '{zoo_name.removesuffix('.yaml')}' can't be fetched here: on a machine with network run"
-            f" 'python scripts/fetch_zoo_weights.py {zoo_name.removesuffix('.yaml')} OUT.safetensors', then pass"
-            " --weights OUT.safetensors, or use the detector compact, which is bundled."
-        ) from error
-    finally:
-        download.unlink(missing_ok=True)
-    from safetensors.torch import save
-
-    replace_file(target, save(tensors))
-    return target
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Reads the zoo's own files, which are pickles of NumPy arrays, and can build nothing else."""
-
-    _ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer", "OrderedDict", "encode"})
-    _MODULES = frozenset({"numpy", "numpy.core.multiarray", "numpy._core.multiarray", "collections", "_codecs"})
-
-    def find_class(self, module: str, name: str):
-        if module in self._MODULES and name in self._ALLOWED:
-            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-        raise pickle.UnpicklingError(f"{module}.{name} is not an array")
-
-
-def _zoo_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        with path.open("rb") as file:
-            content = _ArraysOnly(file, encoding="latin1").load()
-        arrays = content.get("model", content)
-    except (pickle.UnpicklingError, EOFError, AttributeError) as error:
-        raise UsageError(f"What the model zoo sent is not a file of arrays: {error}. Try again later.") from error
-    return {key: torch.from_numpy(np.array(value)) for key, value in arrays.items() if isinstance(value, np.ndarray)}

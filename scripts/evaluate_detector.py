@@ -5,29 +5,71 @@ python scripts/evaluate_detector.py configs/detector/compact.yaml data=FOLDER [-
 
 import json
 import sys
+import warnings
 from typing import Annotated
 
 import typer
 
+# Name of a figure, its title in the table, and how it is written.
+COLUMNS = (
+    ("photos", "photos", "{:.0f}"),
+    ("main_iou", "main IoU", "{:.3f}"),
+    ("main_iou_median", "median", "{:.3f}"),
+    ("main_iou_least", "least", "{:.3f}"),
+    ("missed", "missed", "{:.0f}"),
+    ("boundary_f", "edge F", "{:.3f}"),
+    ("ap", "mask AP", "{:.3f}"),
+    ("ap50", "AP50", "{:.3f}"),
+    ("ap75", "AP75", "{:.3f}"),
+    ("box_ap", "box AP", "{:.3f}"),
+    ("false_share", "false", "{:.1%}"),
+    ("ms", "ms", "{:.0f}"),
+)
+
 
 def evaluate(
     config: str,
-    overrides: Annotated[list[str] | None, typer.Argument()] = None,
-    detector: str = "compact",
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    detector: Annotated[str, typer.Option(help="As for carclf clean, or a training's output folder.")] = "compact",
     weights: str | None = None,
     score_threshold: float | None = None,
+    device: str = "auto",
+    finish: Annotated[bool, typer.Option("--finish", help="With the edge finished, as clean does.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON instead of a table.")] = False,
 ) -> None:
     from detection.errors import UsageError
 
+    warnings.simplefilter("ignore", FutureWarning)  # libraries' advice to their own developers
     try:
+        from detection.finish import finish_vehicle
         from detection.mask_rcnn import load_detector
         from detection.training import evaluate_held_out
 
-        loaded = load_detector(detector, "auto", weights, score_threshold)
-        print(json.dumps(evaluate_held_out(loaded, config, overrides or []), indent=2))
+        loaded = load_detector(detector, device, weights, score_threshold)
+        figures = evaluate_held_out(loaded, config, overrides or [], finish=finish_vehicle if finish else None)
     except UsageError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from error
+    if as_json:
+        print(json.dumps(figures, indent=2))
+    else:
+        _print_table(figures, f"{loaded.name}, score threshold {loaded.settings.score_threshold:g}")
+
+
+def _print_table(figures: dict[str, dict], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title)
+    table.add_column("held out")
+    shown = [column for column in COLUMNS if any(column[0] in row for row in figures.values())]
+    for _, name, _ in shown:
+        table.add_column(name, justify="right")
+    for source, row in figures.items():
+        table.add_row(source, *(style.format(row[key]) if key in row else "" for key, _, style in shown))
+    console = Console()
+    # In a file or a pipe there is no window to fold the table to.
+    (console if console.is_terminal else Console(width=160)).print(table)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import typer
 
 def fetch(name: str, output: Path) -> None:
     from detection.errors import UsageError
-    from detection.zoo import fetch_zoo_weights
+    from detection.zoo_weights import fetch_zoo_weights
 
     try:
         print(fetch_zoo_weights(name, output))

@@ -1,4 +1,4 @@
-"""Trains the compact detector: the same as `carclf train-detector CONFIG [key=value ...]`."""
+"""Trains a detector: the same as `carclf train-detector CONFIG [key=value ...]`."""
 
 import sys
 

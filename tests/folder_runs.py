@@ -31,7 +31,9 @@ def rows(output: Path) -> dict[str, dict[str, str]]:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """All files below a folder but run.json, which says how long the run took."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "run.json"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def times(folder: Path) -> dict[str, int]:

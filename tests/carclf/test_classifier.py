@@ -88,7 +88,7 @@ def _foreign(tmp_path, name, **metadata):
 
 def test_other_files_are_refused_in_one_sentence(tmp_path, path):
     (tmp_path / "t.safetensors").write_text("hello")
-    with pytest.raises(UsageError, match="not a readable safetensors"):
+    with pytest.raises(UsageError, match="not a whole safetensors"):
         Classifier.load(tmp_path / "t.safetensors")
     with pytest.raises(UsageError, match="not a classifier"):
         Classifier.load(_foreign(tmp_path, "o.safetensors"))

@@ -157,6 +157,54 @@ def test_clean_refuses_a_style_that_there_is_not(carclf, photos, tmp_path):
     assert "padding" in sentence(carclf("clean", photos, tmp_path / "cut", "--padding", "-1"))
 
 
+def test_clean_needs_two_folders(carclf, photos):
+    assert "not 1: carclf clean IN OUT" in sentence(carclf("clean", photos))
+    assert "not 3" in sentence(carclf("clean", photos, photos, photos))
+
+
+def test_clean_dry_run_loads_nothing_and_writes_nothing(carclf, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("detection.mask_rcnn.load_detector", lambda *_, **__: pytest.fail("loaded"))
+    result = carclf("clean", photos, tmp_path / "cut", "--dry-run", "--format", "webp", "--quality", "80")
+    assert result.exit_code == 0 and not (tmp_path / "cut").exists()
+    assert "3 to do" in result.stdout and "as webp, quality 80" in result.stdout
+    assert "sub/blue.png -> sub/blue.webp" in result.stdout
+
+
+def test_clean_on_several_devices(carclf, photos, tmp_path, monkeypatch):
+    asked = []
+
+    def load(name, device, **_):
+        asked.append(device)
+        return FakeDetector()
+
+    monkeypatch.setattr("detection.mask_rcnn.load_detector", load)
+    result = carclf("clean", photos, tmp_path / "cut", "--devices", "cpu, cpu", "--max-size", "20", "--all-vehicles")
+    assert result.exit_code == 0 and asked == ["cpu", "cpu"]
+    assert (tmp_path / "cut" / "red-1.jpg").is_file() and "Bound by " in result.stdout
+
+
+def test_clean_in_shards_and_merge(carclf, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("detection.mask_rcnn.load_detector", lambda *_, **__: FakeDetector())
+    outs = [tmp_path / "one", tmp_path / "two"]
+    for number, out in enumerate(outs, 1):
+        assert carclf("clean", photos, out, "--shard", f"{number}/2").exit_code == 0
+    assert "are missing" in sentence(carclf("clean", outs[0], "--merge"))
+    result = carclf("clean", *outs, tmp_path / "all", "--merge")
+    assert result.exit_code == 0 and "3 photos: 2 ok, 1 no_car (merged from 2 shards)" in result.stdout
+    assert (tmp_path / "all" / "manifest.csv").is_file() and (tmp_path / "all" / "red.jpg").is_file()
+    assert "is not a shard" in sentence(carclf("clean", photos, tmp_path / "x", "--shard", "half"))
+
+
+def test_clean_reuses_detections(carclf, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("detection.mask_rcnn.load_detector", lambda *_, **__: FakeDetector())
+    assert carclf("clean", photos, tmp_path / "one", "--save-detections").exit_code == 0
+    monkeypatch.setattr("detection.mask_rcnn.load_detector", lambda *_, **__: pytest.fail("loaded"))
+    file = tmp_path / "one" / "detections.jsonl"
+    result = carclf("clean", photos, tmp_path / "two", "--detections", file, "--background", "blur", "--contact-sheet")
+    assert result.exit_code == 0 and "3 photos: 2 ok, 1 no_car" in result.stdout
+    assert (tmp_path / "two" / "contact-sheet" / "page-00001.jpg").is_file()
+
+
 def test_train_refuses_unknown_settings(carclf, tmp_path):
     config = tmp_path / "train.yaml"
     config.write_text(f"data: {tmp_path}\n")

@@ -181,3 +181,30 @@ def test_paths_below_the_current_folder_are_shown_short(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert doctor.near(tmp_path / "a" / "b") == Path("a/b")
     assert doctor.near(Path("/elsewhere/b")) == Path("/elsewhere/b")
+
+
+def test_speed_shows_what_was_chosen_and_measured(monkeypatch):
+    import torch
+
+    from detection import tuning
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    choice = tuning.CpuChoice("bf16", True, 2, {"eager": 4.0, "fused": 2.5, "bf16": 1.25})
+    monkeypatch.setattr(tuning, "choose_for_cpu", lambda: choice)
+    check = doctor.check_speed()
+    assert check.ok
+    for part in ("bf16, channels_last, 2 threads", "eager 4.00 ms", "fused 2.50 ms", "bf16 1.25 ms"):
+        assert part in check.detail
+
+
+def test_speed_that_can_not_be_measured_is_no_trouble(monkeypatch):
+    import torch
+
+    from detection import tuning
+
+    def broken():
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(tuning, "choose_for_cpu", broken)
+    assert doctor.check_speed().ok

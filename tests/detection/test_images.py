@@ -214,3 +214,40 @@ def test_a_failed_save_leaves_nothing_and_keeps_what_was_there(tmp_path):
         save_image(path, np.zeros((1, 20_000, 3), np.uint8))  # beyond what WebP can hold
     assert path.read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_large_pictures_are_converted_in_strips(tmp_path, monkeypatch):
+    files = {**READABLE, "alpha.png": traps.encoded(traps.rgba_scene(), "PNG"), "grey.png": traps.grey_16_bit()}
+    files["palette with alpha.png"] = traps.palette_with_alpha()
+    whole = {name: load_image(write(tmp_path, name, data)) for name, data in files.items()}
+    monkeypatch.setattr("detection.images._STRIP_PIXELS", 7 * traps.WIDTH)
+    monkeypatch.setattr("detection.images._LARGE_PIXELS", 1)
+    for name, image in whole.items():
+        np.testing.assert_array_equal(load_image(tmp_path / name), image, err_msg=name)
+
+
+def test_a_jpeg_that_is_too_short_for_its_size_is_truncated(tmp_path):
+    for options in ({}, {"progressive": True, "optimize": True}):
+        # The shortest that there can be, and the same with a header that lies.
+        data = bytearray(traps.encoded(np.full((2048, 2048, 3), 128, np.uint8), quality=1, subsampling=2, **options))
+        assert load_image(write(tmp_path, "x.jpg", bytes(data))).shape == (2048, 2048, 3)
+        place = data.find(b"\xff\xc2" if options else b"\xff\xc0") + 5
+        data[place : place + 4] = bytes([0x32, 0xC8]) * 2  # 13,000 x 13,000
+        with pytest.raises(ImageError, match="truncated"):
+            load_image(write(tmp_path, "x.jpg", bytes(data)))
+
+
+def test_decoders_print_nothing(tmp_path, capfd):
+    data = bytearray(traps.encoded(traps.scene(), "TIFF", compression="tiff_adobe_deflate"))
+    data[9:40] = bytes(31)
+    with pytest.raises(ImageError):
+        load_image(write(tmp_path, "x.tif", bytes(data)))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name, side", [("x.jpg", 65_501), ("x.webp", 16_384)])
+def test_a_picture_that_the_format_cannot_hold(tmp_path, capfd, name, side):
+    with pytest.raises(OSError, match=f"can't hold {side} x 1 pixels"):
+        save_image(tmp_path / name, np.zeros((1, side, 3), np.uint8))
+    save_image(tmp_path / name, np.zeros((side - 1, 1, 3), np.uint8))
+    assert capfd.readouterr() == ("", "")

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from detection import UsageError, choose_main, load_detector
-from detection.mask_rcnn import Detector, DetectorSettings, compact_weights, paste_mask, save_compact
+from detection.mask_rcnn import Detector, DetectorSettings, compact_weights, save_compact
+from detection.paste import paste_mask
 
 DETAILS = {"short_side": 128, "long_side": 192, "score_threshold": 0.0, "kinds": ["car"]}
 
@@ -157,10 +158,10 @@ def test_unknown_device_is_one_sentence(random_weights):
 def test_missing_and_foreign_weights_are_one_sentence(tmp_path):
     from safetensors.torch import save_file
 
-    with pytest.raises(UsageError, match="missing"):
+    with pytest.raises(UsageError, match="no weights file"):
         load_detector("compact", weights=tmp_path / "none.safetensors")
     (tmp_path / "text.safetensors").write_text("hello")
-    with pytest.raises(UsageError, match="not a safetensors file"):
+    with pytest.raises(UsageError, match="not a whole safetensors file"):
         load_detector("compact", weights=tmp_path / "text.safetensors")
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(UsageError, match="no weights of the compact detector"):

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from detection import UsageError, load_detector, zoo
+from detection import UsageError, load_detector, zoo_weights
+from tests.small_zoo import build_small_model, write_small_model
 
 NAME = "COCO-Detection/faster_rcnn_R_50_C4_1x"
 MASKS = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
@@ -16,28 +17,9 @@ MASKS = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
 
 @pytest.fixture(scope="module")
 def small_config(tmp_path_factory):
-    """A Mask R-CNN in Detectron2's YAML, with weights of its own, small enough to run here."""
-    from detectron2.config import get_cfg
-    from detectron2.modeling import build_model
-
-    folder = tmp_path_factory.mktemp("zoo")
-    path = folder / "small.yaml"
-    path.write_text(
-        "MODEL:\n  META_ARCHITECTURE: GeneralizedRCNN\n  MASK_ON: true\n  BACKBONE: {NAME: build_resnet_fpn_backbone}\n"
-        "  RESNETS: {DEPTH: 18, OUT_FEATURES: [res2, res3, res4, res5], RES2_OUT_CHANNELS: 64}\n"
-        "  FPN: {IN_FEATURES: [res2, res3, res4, res5], OUT_CHANNELS: 32}\n"
-        "  ANCHOR_GENERATOR: {SIZES: [[32], [64], [128], [256], [512]]}\n"
-        "  RPN: {IN_FEATURES: [p2, p3, p4, p5, p6], POST_NMS_TOPK_TEST: 20}\n"
-        "  ROI_HEADS: {NAME: StandardROIHeads, IN_FEATURES: [p2, p3, p4, p5]}\n"
-        "  ROI_BOX_HEAD: {NAME: FastRCNNConvFCHead, NUM_FC: 1, FC_DIM: 64, POOLER_RESOLUTION: 7}\n"
-        "  ROI_MASK_HEAD: {NAME: MaskRCNNConvUpsampleHead, NUM_CONV: 1, CONV_DIM: 32, POOLER_RESOLUTION: 14}\n"
-        "INPUT: {MIN_SIZE_TEST: 96, MAX_SIZE_TEST: 160}\n"
-    )
-    cfg = get_cfg()
-    cfg.merge_from_file(str(path), allow_unsafe=False)
-    cfg.MODEL.DEVICE = "cpu"
-    torch.manual_seed(0)
-    model = build_model(cfg)
+    """A small Mask R-CNN in Detectron2's YAML, and weights for it."""
+    path = write_small_model(tmp_path_factory.mktemp("zoo"))
+    model = build_small_model(path)
     with torch.no_grad():
         # Random features would give wild boxes: make it sure of itself, and of cars (2 in COCO's contiguous ids).
         for head in ("roi_heads.box_predictor", "proposal_generator.rpn_head"):
@@ -106,7 +88,7 @@ def test_no_network_and_no_weights_says_what_to_do(tmp_path, monkeypatch):
     def unreachable(*_args, **_kwargs):
         raise urllib.error.URLError("no network")
 
-    monkeypatch.setattr(zoo.urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr(zoo_weights.urllib.request, "urlopen", unreachable)
     with pytest.raises(UsageError, match=r"--weights OUT\.safetensors"):
         load_detector(MASKS, device="cpu")
     assert not list(tmp_path.rglob("*.*"))
@@ -122,13 +104,13 @@ def test_zoo_file_is_read_as_arrays_only(tmp_path, monkeypatch):
     content = {"model": {"a": np.arange(6, dtype=np.float32).reshape(2, 3)}, "__author__": "test"}
     source = tmp_path / "zoo.pkl"
     source.write_bytes(pickle.dumps(content))
-    monkeypatch.setattr(zoo.urllib.request, "urlopen", lambda *_a, **_k: source.open("rb"))
-    fetched = zoo.fetch_zoo_weights(NAME)
-    np.testing.assert_array_equal(zoo.read_weights(fetched)["a"].numpy(), content["model"]["a"])
+    monkeypatch.setattr(zoo_weights.urllib.request, "urlopen", lambda *_a, **_k: source.open("rb"))
+    fetched = zoo_weights.fetch_zoo_weights(NAME)
+    np.testing.assert_array_equal(zoo_weights.read_weights(fetched)["a"].numpy(), content["model"]["a"])
 
     source.write_bytes(pickle.dumps({"model": _Bomb(tmp_path / "ran")}))
     with pytest.raises(UsageError, match="not a file of arrays"):
-        zoo.fetch_zoo_weights(MASKS)
+        zoo_weights.fetch_zoo_weights(MASKS)
     assert not (tmp_path / "ran").exists()
 
 

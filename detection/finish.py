@@ -1,0 +1,121 @@
+"""The edge of a found vehicle, made to follow the picture: a guided filter over a band along the mask's edge."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from detection.vehicle import Vehicle, mask_box
+
+# A detector's mask has some hundred cells over the vehicle, so its edge is off by about a cell; the filter looks as
+# far. Measured on held-out photos with radii of 2, 4 and 8 pixels for vehicles of some 400 pixels: 4 was best.
+_CELLS = 112
+# The vehicle is filtered at most this large (longer side, pixels): there a cell has four pixels. Beyond it the linear
+# model that the filter finds is what is enlarged, not its result, so that the edge is as sharp as the photo.
+_WORKING_SIDE = 448
+# Contrast (squared, of colours in 0..1) that counts as an edge of the picture.
+_CONTRAST = 1e-3
+# Pieces of less than this part of the largest one are no part of a vehicle that a pole or a person divides.
+_SMALLEST_PIECE = 0.02
+
+
+def finish_vehicle(image: np.ndarray, vehicle: Vehicle) -> Vehicle:
+    """The vehicle with its edge fitted to the photo, and soft there: mask, box and `alpha` are new.
+
+    image: RGB uint8 HxWx3. vehicle: its mask is of the photo's size. A vehicle too small to gain is only cleared of
+    stray pieces. The method is He, Sun and Tang's guided filter (ECCV 2010) with the colours as its guide.
+    Raises ValueError when the mask is of another size.
+    """
+    if vehicle.mask.shape != image.shape[:2]:
+        raise ValueError(f"The mask is {vehicle.mask.shape}, but the photo is {image.shape[:2]} (height, width).")
+    mask = without_strays(vehicle.mask)
+    box = mask_box(mask)
+    if box is None:
+        return vehicle
+    x1, y1, x2, y2 = box
+    side = max(x2 - x1, y2 - y1)
+    scale = min(1.0, _WORKING_SIDE / side)
+    radius = max(1, round(side * scale / _CELLS))
+    margin = int(np.ceil(3 * radius / scale)) + 1
+    height, width = mask.shape
+    part = (slice(max(0, y1 - margin), min(height, y2 + margin)), slice(max(0, x1 - margin), min(width, x2 + margin)))
+    alpha = np.zeros(mask.shape, np.uint8)
+    alpha[part] = _fitted(image[part], mask[part], scale, radius)
+    fitted = without_strays(alpha >= 128)
+    # A filter that leaves nothing has found no edge to follow.
+    box = mask_box(fitted)
+    if box is None:
+        return Vehicle(vehicle.box, vehicle.mask, vehicle.score, vehicle.kind, vehicle.mask.astype(np.uint8) * 255)
+    return Vehicle(tuple(map(float, box)), fitted, vehicle.score, vehicle.kind, alpha)
+
+
+def without_strays(mask: np.ndarray) -> np.ndarray:
+    """A bool HxW mask without pieces that are tiny beside its largest one."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    if count <= 2:
+        return mask
+    areas = stats[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0
+    kept = areas >= _SMALLEST_PIECE * areas.max()
+    return mask if kept[1:].all() else kept[labels]
+
+
+def _fitted(image: np.ndarray, mask: np.ndarray, scale: float, radius: int) -> np.ndarray:
+    """Alpha (uint8 HxW) of a bool mask: the filter's in a band along its edge, 0 or 255 elsewhere."""
+    size = (mask.shape[1], mask.shape[0])
+    solid = mask.astype(np.uint8) * 255
+    guide, hard = image, solid
+    if scale < 1:
+        small = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+        guide = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+        hard = cv2.resize(solid, small, interpolation=cv2.INTER_AREA)
+    slopes, offset = _linear_model(guide, hard, radius)
+    reach = 2 * radius + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    band = cv2.morphologyEx(hard, cv2.MORPH_GRADIENT, kernel)
+    if scale < 1:
+        slopes, offset, band = (
+            cv2.resize(array, size, interpolation=cv2.INTER_LINEAR) for array in (slopes, offset, band)
+        )
+    near = band > 0
+    colours = image[near].astype(np.float32) / 255
+    soft = np.einsum("ij,ij->i", colours, slopes[near]) + offset[near]
+    # The filter's edge is about as wide as its window; a photo's is a pixel or two.
+    sharp = (soft - 0.5) * 2 + 0.5
+    alpha = solid
+    alpha[near] = np.clip(np.rint(sharp * 255), 0, 255).astype(np.uint8)
+    return alpha
+
+
+def _linear_model(guide: np.ndarray, hard: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes (float32 HxWx3) and offset (HxW) such that slopes . colour + offset is nearest to the mask around."""
+    colours = guide.astype(np.float32) / 255
+    wanted = hard.astype(np.float32) / 255
+    r, g, b = cv2.split(colours)
+    means = _mean(colours, radius)
+    mean = _mean(wanted, radius)
+    joint = _mean(colours * wanted[..., None], radius) - means * mean[..., None]
+    products = _mean(cv2.merge([r * r, g * g, b * b]), radius), _mean(cv2.merge([r * g, r * b, g * b]), radius)
+    mr, mg, mb = cv2.split(means)
+    rr, gg, bb = cv2.split(products[0])
+    rg, rb, gb = cv2.split(products[1])
+    rr, gg, bb = rr - mr * mr + _CONTRAST, gg - mg * mg + _CONTRAST, bb - mb * mb + _CONTRAST
+    rg, rb, gb = rg - mr * mg, rb - mr * mb, gb - mg * mb
+    # The inverse of the symmetric 3x3 covariance of every window, by cofactors.
+    c_rr, c_rg, c_rb = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
+    c_gg, c_gb, c_bb = rr * bb - rb * rb, rg * rb - rr * gb, rr * gg - rg * rg
+    determinant = rr * c_rr + rg * c_rg + rb * c_rb
+    jr, jg, jb = (plane / determinant for plane in cv2.split(joint))
+    slopes = cv2.merge(
+        [
+            c_rr * jr + c_rg * jg + c_rb * jb,
+            c_rg * jr + c_gg * jg + c_gb * jb,
+            c_rb * jr + c_gb * jg + c_bb * jb,
+        ]
+    )
+    offset = mean - np.einsum("ijk,ijk->ij", slopes, means)
+    return _mean(slopes, radius), _mean(offset, radius)
+
+
+def _mean(array: np.ndarray, radius: int) -> np.ndarray:
+    return cv2.blur(array, (2 * radius + 1, 2 * radius + 1), borderType=cv2.BORDER_REFLECT)

@@ -1,0 +1,68 @@
+"""What a training shows while it runs; all of it on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import pytorch_lightning as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+# Where nobody watches a bar (a log file), a line this often.
+_SECONDS = 60.0
+
+
+class TrainingBar(pl.Callback):
+    """A bar of all steps with loss, speed and time left; a line a minute where stderr is no terminal."""
+
+    def __init__(self, steps: int):
+        self.steps = steps
+        self._console = Console(stderr=True)
+        self._loss: float | None = None
+        self._progress: Progress | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._first, self._start = trainer.global_step, time.monotonic()
+        self._told = self._start
+        columns = (
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._task = self._progress.add_task("training", total=self.steps, completed=self._first, note="")
+        self._progress.start()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module, outputs, batch, batch_idx: int) -> None:
+        loss = float(outputs["loss"])
+        self._loss = loss if self._loss is None else 0.95 * self._loss + 0.05 * loss
+        step, now = trainer.global_step, time.monotonic()
+        speed = (now - self._start) / max(1, step - self._first)
+        note = f"loss {self._loss:.3f}, {speed:.2f} s a step"
+        self._progress.update(self._task, completed=step, note=note)
+        if not self._console.is_terminal and (now - self._told >= _SECONDS or step >= self.steps):
+            self._told = now
+            left = round((self.steps - step) * speed / 60)
+            print(f"step {step} of {self.steps}, {note}, {left} min left", file=sys.stderr, flush=True)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        figures = trainer.callback_metrics
+        shown = [
+            f"{name} {value:.3f}" for name, value in figures.items() if name.endswith(("/main_iou", "/false_share"))
+        ]
+        if shown:
+            self._console.print(f"step {trainer.global_step}: {', '.join(shown)}", highlight=False)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
