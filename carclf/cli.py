@@ -72,10 +72,13 @@ def clean(
         list[Path],
         typer.Argument(metavar="IN OUT", help="Folder of photos, whose tree is mirrored; folder for the cut-outs."),
     ],
-    detector: Annotated[str, typer.Option(help="compact, a Detectron2 model-zoo name, or a config file.")] = "compact",
+    detector: Annotated[
+        str, typer.Option(help="compact, a Detectron2 model-zoo name, a config, or a training's folder.")
+    ] = "compact",
     weights: Annotated[str | None, typer.Option(help="Weights file for the detector.")] = None,
     device: Device = "auto",
     devices: Annotated[str | None, typer.Option(help="Several, each with a detector: cuda:0,cuda:1.")] = None,
+    precision: Annotated[str, typer.Option(help="auto: half precision where it is faster; or float32.")] = "auto",
     score_threshold: Annotated[float | None, typer.Option(help="Least score of a vehicle.")] = None,
     padding: Annotated[float, typer.Option(help="Margin round the car, as a part of its longer side.")] = 0.05,
     background: Annotated[str, typer.Option(help="white, black, gray, mean, blur, keep or transparent.")] = "white",
@@ -155,7 +158,7 @@ def clean(
     def load(place: str):
         from detection.mask_rcnn import load_detector
 
-        return load_detector(detector, device=place, weights=weights, score_threshold=score_threshold)
+        return load_detector(detector, place, weights, score_threshold, precision)
 
     places = [place.strip() for place in devices.split(",")] if devices else [device]
     _end(clean_folder(*folders, [partial(load, place) for place in places], style, options=options))

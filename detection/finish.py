@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from detection.vehicle import Vehicle, mask_box
+from detection.vehicle import Vehicle, mask_box, soft_box
 
 # A detector's mask has some hundred cells over the vehicle, so its edge is off by about a cell; the filter looks as
 # far. Measured on held-out photos with radii of 2, 4 and 8 pixels for vehicles of some 400 pixels: 4 was best.
@@ -42,11 +42,12 @@ def finish_vehicle(image: np.ndarray, vehicle: Vehicle) -> Vehicle:
     alpha = np.zeros(mask.shape, np.uint8)
     alpha[part] = _fitted(image[part], mask[part], scale, radius)
     fitted = without_strays(alpha >= 128)
+    alpha[(alpha >= 128) & ~fitted] = 0
     # A filter that leaves nothing has found no edge to follow.
-    box = mask_box(fitted)
+    box = soft_box(alpha, 127.5)
     if box is None:
         return Vehicle(vehicle.box, vehicle.mask, vehicle.score, vehicle.kind, vehicle.mask.astype(np.uint8) * 255)
-    return Vehicle(tuple(map(float, box)), fitted, vehicle.score, vehicle.kind, alpha)
+    return Vehicle(box, fitted, vehicle.score, vehicle.kind, alpha)
 
 
 def without_strays(mask: np.ndarray) -> np.ndarray:

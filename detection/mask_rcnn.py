@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -18,9 +19,9 @@ from detection.device import choose_device
 from detection.errors import UsageError
 from detection.files import replace_file
 from detection.inference import Precision, autocast, fitting_batch, speed_up
-from detection.paste import clipped, paste_mask, paste_soft
+from detection.paste import paste_soft, paste_vehicle
 from detection.tensors import read_safetensors
-from detection.vehicle import Vehicle, mask_box
+from detection.vehicle import Vehicle
 
 # Detectron2 0.6 calls torch in ways that newer versions advise against: nothing that a user could act on.
 warnings.filterwarnings("ignore", message=".*torch.meshgrid.*")
@@ -68,6 +69,8 @@ def load_detector(
     precision: "auto" takes half precision where it is faster and the results stay the same to 0.5 px; "float32" never.
     Raises `UsageError` with one sentence when the model or its weights can't be had.
     """
+    if precision not in get_args(Precision):
+        raise UsageError(f"'{precision}' is not a precision: choose {' or '.join(get_args(Precision))}.")
     detector = load_as_trained(name_or_config, device, weights, score_threshold)
     detector.speed_up(precision)
     return detector
@@ -226,10 +229,9 @@ class Detector:
             kind = self.settings.kinds.get(int(classes[index]))
             if kind is None or scores[index] < self.settings.score_threshold:
                 continue
-            mask = paste_mask(None if soft is None else soft[index], boxes[index], size)
-            if not mask.any():
+            mask, box = paste_vehicle(None if soft is None else soft[index], boxes[index], size)
+            if box is None:
                 continue
-            box = tuple(float(value) for value in mask_box(mask)) if soft is not None else clipped(boxes[index], size)
             vehicles.append(Vehicle(box=box, mask=mask, score=float(scores[index]), kind=kind))
         return vehicles
 

@@ -5,13 +5,32 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from detection.vehicle import soft_box
 
-def paste_mask(soft: np.ndarray | None, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Full-size bool HxW mask of one instance; the arguments are those of `paste_soft`."""
+
+def paste_vehicle(
+    soft: np.ndarray | None, box: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, tuple[float, float, float, float] | None]:
+    """Full-size bool HxW mask of one instance, and the box round it (xyxy, to a part of a pixel; None when empty).
+
+    The arguments are those of `paste_soft`.
+    """
     rows, columns, part = _pasted(soft, box, size)
     mask = np.zeros(size, bool)
     mask[rows, columns] = part >= 0.5
-    return mask
+    if soft is None:
+        return mask, clipped(box, size) if part.size else None
+    found = soft_box(part, 0.5)
+    if found is None:
+        return mask, None
+    x1, y1, x2, y2 = found
+    left, top = columns.start, rows.start
+    return mask, (x1 + left, y1 + top, x2 + left, y2 + top)
+
+
+def paste_mask(soft: np.ndarray | None, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Full-size bool HxW mask of one instance; the arguments are those of `paste_soft`."""
+    return paste_vehicle(soft, box, size)[0]
 
 
 def paste_soft(soft: np.ndarray | None, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -41,6 +41,7 @@ class DetectorTraining(StrictConfig):
     unfrozen: tuple[Part, ...] = PARTS
     data: str = "data"  # for ${data} in the paths of the sources
     drawn: str = "data/drawn"  # likewise: scenes made by scripts/draw_scenes.py
+    pseudo: str = "data/pseudo"  # likewise: masks made by scripts/label_photos.py
     photos: str = "photos"  # likewise: your own photos, and the COCO file of their masks
     masks: str = "photos/annotations.json"
     sources: tuple[Source, ...]
@@ -104,7 +105,7 @@ def resolve_sizes(config: DetectorTraining, sides: tuple[int, int], threshold: f
 
 
 # What may change between two starts of one training; anything else would make it another training.
-CHANGEABLE = {"output", "data", "drawn", "photos", "masks", "steps", "warmup_steps", "ema", "validate_every",
+CHANGEABLE = {"output", "data", "drawn", "pseudo", "photos", "masks", "steps", "warmup_steps", "ema", "validate_every",
               "checkpoint_minutes", "workers", "device", "precision", "score_threshold", "learning_rate",
               "backbone_learning_rate", "weight_decay", "clip"}  # fmt: skip
 

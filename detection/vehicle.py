@@ -118,6 +118,38 @@ def mask_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
+def soft_box(soft: np.ndarray, level: float) -> tuple[float, float, float, float] | None:
+    """The box round what reaches `level` in a soft mask (HxW numbers), to a part of a pixel; None when nothing does.
+
+    Between the first pixel that reaches it and its neighbour the mask is taken to change in a straight line; at the
+    frame the box ends with it. So a mask that changes a little moves its box a little, not by a whole pixel or not at
+    all.
+
+    >>> soft_box(np.array([[0.0, 0.25, 1.0, 1.0, 0.0]]), 0.5)
+    (1.8333333333333335, 0.0, 4.0, 1.0)
+    """
+    sides = [_crossings(soft.max(axis=axis), level) for axis in (0, 1)] if soft.size else [None]
+    if None in sides:
+        return None
+    (x1, x2), (y1, y2) = sides
+    return x1, y1, x2, y2
+
+
+def _crossings(profile: np.ndarray, level: float) -> tuple[float, float] | None:
+    """Where a row of numbers first and last crosses a level, in pixels from its start; None when it stays below."""
+    reached = np.flatnonzero(profile >= level)
+    if not len(reached):
+        return None
+    profile = profile.astype(np.float64)
+    first, last = int(reached[0]), int(reached[-1])
+    start, end = 0.0, float(len(profile))
+    if first > 0:
+        start = first + 0.5 - (profile[first] - level) / (profile[first] - profile[first - 1])
+    if last + 1 < len(profile):
+        end = last + 0.5 + (profile[last] - level) / (profile[last] - profile[last + 1])
+    return float(start), float(end)
+
+
 def resize_vehicle(vehicle: Vehicle, size: tuple[int, int]) -> Vehicle:
     """The same vehicle in the same photo at another (height, width): box scaled, mask enlarged with smooth edges.
 

@@ -41,7 +41,7 @@ def test_the_edge_comes_nearer_to_the_truth(size):
     assert iou(truth, fitted.mask) > iou(truth, coarse) + 0.002
     assert boundary_f_score(truth, fitted.mask) > boundary_f_score(truth, coarse) + 0.02
     assert (fitted.score, fitted.kind) == (0.9, "truck")
-    assert fitted.box == tuple(map(float, mask_box(fitted.mask)))
+    assert fitted.box == pytest.approx(mask_box(fitted.mask), abs=0.5)
 
 
 def test_alpha_is_soft_at_the_edge_only():

@@ -252,3 +252,8 @@ def test_batches_never_exceed_the_batch_size():
     assert detector.detect(photos) == [[] for _ in photos]
     assert sorted(len(batch) for batch in model.batches) == [1, 2, 3, 3]
     assert all(len(set(batch)) == 1 for batch in model.batches)
+
+
+def test_unknown_precision():
+    with pytest.raises(UsageError, match="not a precision: choose auto or float32"):
+        load_detector("compact", device="cpu", precision="int8")

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detection.vehicle import Vehicle, centrality, choose_main, mask_box, rank_vehicles, resize_vehicle, vehicle_weight
+from detection.vehicle import (
+    Vehicle,
+    centrality,
+    choose_main,
+    mask_box,
+    rank_vehicles,
+    resize_vehicle,
+    soft_box,
+    vehicle_weight,
+)
 
 SIZE = (100, 200)
 
@@ -102,3 +111,33 @@ def test_resize(size, factor):
     assert resized.box == pytest.approx(tuple(factor * value for value in (20, 10, 60, 40)))
     assert mask_box(resized.mask) == pytest.approx(resized.box, abs=1)
     assert (resized.score, resized.kind) == (0.9, "bus")
+
+
+@pytest.mark.parametrize(
+    "row, expected",
+    [
+        ([0, 0, 1, 1, 0, 0], (2.0, 4.0)),
+        ([1, 1, 1, 1, 1, 1], (0.0, 6.0)),
+        ([0, 0.25, 1, 1, 0.4, 0], (2.5 - 0.5 / 0.75, 3.5 + 0.5 / 0.6)),
+        ([0.5, 0.4, 0, 0, 0, 0], (0.0, 0.5)),
+        ([0.4, 0.4, 0.4, 0, 0, 0], None),
+    ],
+)
+def test_soft_box(row, expected):
+    soft = np.zeros((3, 6))
+    soft[1] = row
+    box = soft_box(soft, 0.5)
+    assert (box is None) == (expected is None)
+    if expected:
+        assert (box[0], box[2]) == pytest.approx(expected)
+    assert soft_box(np.zeros((0, 4)), 0.5) is None
+
+
+def test_a_small_change_of_the_mask_moves_its_box_by_little():
+    soft = np.zeros((4, 8))
+    soft[1:3, 2:6] = 1
+    boxes = []
+    for edge in np.linspace(0.45, 0.55, 11):
+        soft[1:3, 6] = edge
+        boxes.append(soft_box(soft, 0.5)[2])
+    assert np.abs(np.diff(boxes)).max() < 0.11
