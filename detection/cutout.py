@@ -16,7 +16,7 @@ _COLOURS = {"white": 255, "black": 0, "gray": 128}
 # A blurred background is computed at this size, with this sigma: about a tenth of the crop, nothing recognizable left.
 _BLUR_SIDE = 64
 _BLUR_SIGMA = 6.0
-# A colour is known where at least this part of the blur's weight falls on its source.
+# A colour is known where its source fills at least this part of the window.
 _LEAST_SOURCE = 0.01
 
 
@@ -138,13 +138,15 @@ def _spread(image: np.ndarray, source: np.ndarray, band: np.ndarray, sigma: floa
     """
     colours = np.zeros((np.count_nonzero(band), 3), np.float32)
     known = np.zeros(len(colours), bool)
-    # In 16 bits: where little of the source is near, the quotient of two 8-bit blurs would be off by tens.
-    lit = image.astype(np.uint16) * np.uint16(257) * source[..., None]
-    for reach in (sigma, 3 * sigma):
-        weight = _blur(source * np.uint16(65535), reach)[band].astype(np.float32)
-        found = ~known & (weight >= 65535 * _LEAST_SOURCE)
+    source = source.astype(np.float32)
+    lit = image * source[..., None]
+    for reach in (math.ceil(2 * sigma), math.ceil(6 * sigma)):
+        window = (2 * reach + 1, 2 * reach + 1)
+        weight = cv2.blur(source, window, borderType=cv2.BORDER_REPLICATE)[band]
+        found = ~known & (weight >= _LEAST_SOURCE)
         if found.any():
-            colours[found] = _blur(lit, reach)[band][found].astype(np.float32) * (255.0 / weight[found])[:, None]
+            near = cv2.blur(lit, window, borderType=cv2.BORDER_REPLICATE)[band]
+            colours[found] = near[found] / weight[found, None]
             known |= found
         if known.all():
             break

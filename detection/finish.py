@@ -52,13 +52,22 @@ def finish_vehicle(image: np.ndarray, vehicle: Vehicle) -> Vehicle:
 
 def without_strays(mask: np.ndarray) -> np.ndarray:
     """A bool HxW mask without pieces that are tiny beside its largest one."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    box = mask_box(mask)
+    if box is None:
+        return mask
+    x1, y1, x2, y2 = box
+    inner = np.ascontiguousarray(mask[y1:y2, x1:x2]).view(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(inner, connectivity=8)
     if count <= 2:
         return mask
     areas = stats[:, cv2.CC_STAT_AREA].copy()
     areas[0] = 0
     kept = areas >= _SMALLEST_PIECE * areas.max()
-    return mask if kept[1:].all() else kept[labels]
+    if kept[1:].all():
+        return mask
+    cleared = mask.copy()
+    cleared[y1:y2, x1:x2] = kept[labels]
+    return cleared
 
 
 def _fitted(image: np.ndarray, mask: np.ndarray, scale: float, radius: int) -> np.ndarray:

@@ -37,7 +37,11 @@ WEIGHTS_FORMAT = "carclf-detector-1"
 
 @dataclass(frozen=True)
 class DetectorSettings:
-    """What a detector needs beside its weights. Sides are pixels of the resized photo."""
+    """What a detector needs beside its weights. Sides are pixels of the resized photo.
+
+    mask_scores: whether a score is the class's times the mean probability within the mask, after which the threshold
+    is applied: what is no vehicle is often called one with confidence, but seldom outlined with confidence.
+    """
 
     name: str
     kinds: dict[int, str]
@@ -46,6 +50,7 @@ class DetectorSettings:
     score_threshold: float
     rgb: bool
     fingerprint: str
+    mask_scores: bool = False
 
 
 def compact_weights() -> Path:
@@ -224,6 +229,8 @@ class Detector:
         scores = output.scores.float().numpy()
         classes = output.pred_classes.numpy()
         soft = output.pred_masks[:, 0].float().numpy() if output.has("pred_masks") else None
+        if self.settings.mask_scores and soft is not None:
+            scores = scores * np.array([_certainty(one) for one in soft], scores.dtype)
         vehicles = []
         for index in np.argsort(-scores, kind="stable"):
             kind = self.settings.kinds.get(int(classes[index]))
@@ -234,6 +241,12 @@ class Detector:
                 continue
             vehicles.append(Vehicle(box=box, mask=mask, score=float(scores[index]), kind=kind))
         return vehicles
+
+
+def _certainty(soft: np.ndarray) -> float:
+    """Mean probability of the cells (float MxM) that are more likely vehicle than not; 0 when none is."""
+    inside = soft >= 0.5
+    return float(soft[inside].mean()) if inside.any() else 0.0
 
 
 def save_compact(model: torch.nn.Module, path: Path, details: dict) -> None:
@@ -284,5 +297,6 @@ def _load_compact(device: torch.device, path: Path, score_threshold: float | Non
         score_threshold=threshold,
         rgb=True,
         fingerprint=f"compact-{digest}-{threshold:g}",
+        mask_scores=True,
     )
     return Detector(model, settings)

@@ -154,6 +154,7 @@ class DetectorModule(pl.LightningModule):
             score_threshold=config.score_threshold,
             rgb=self.blueprint.rgb,
             fingerprint="training",
+            mask_scores=config.compact,
         )
         return Detector(self.model, settings)
 
