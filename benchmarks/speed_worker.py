@@ -9,8 +9,10 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:  # not before `detection`, which sets what OpenMP reads when torch is loaded
+    import torch
 
 
 def main() -> None:
@@ -83,6 +85,8 @@ class Timer:
         start = time.perf_counter()
         result = self.inference(*values, **named)
         if self.model.device.type == "cuda":
+            import torch
+
             torch.cuda.synchronize(self.model.device)
         self.seconds += time.perf_counter() - start
         return result
@@ -94,6 +98,8 @@ class Timer:
 
 def _figures(photos: int, seconds: float, model_seconds: float, note: str) -> dict:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    import torch
+
     gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
     return {
         "photos": photos,

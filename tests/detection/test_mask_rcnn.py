@@ -257,3 +257,33 @@ def test_batches_never_exceed_the_batch_size():
 def test_unknown_precision():
     with pytest.raises(UsageError, match="not a precision: choose auto or float32"):
         load_detector("compact", device="cpu", precision="int8")
+
+
+@pytest.mark.parametrize(
+    "mask_scores, certainty, found", [(False, 0.7, 0.95), (True, 0.7, None), (True, 0.96, 0.95 * 0.96)]
+)
+def test_scores_are_weighed_by_the_certainty_of_the_mask(mask_scores, certainty, found):
+    class OneVehicle:
+        """Stands for a Detectron2 model that finds one vehicle, its mask equally certain everywhere."""
+
+        class backbone:
+            size_divisibility = 32
+
+        device = "cpu"
+
+        def eval(self):
+            return self
+
+        def inference(self, batch, do_postprocess):
+            from detectron2.structures import Boxes, Instances
+
+            instances = Instances(batch[0]["image"].shape[1:])
+            instances.pred_boxes = Boxes(torch.tensor([[8.0, 8.0, 40.0, 40.0]]))
+            instances.scores, instances.pred_classes = torch.tensor([0.95]), torch.tensor([0])
+            instances.pred_masks = torch.full((1, 1, 28, 28), certainty)
+            instances.pred_masks[..., :14] = 0.1  # what is outside the mask does not count
+            return [instances]
+
+    settings = DetectorSettings("x", {0: "car"}, 64, 128, 0.85, True, "x", mask_scores)
+    (vehicles,) = Detector(OneVehicle(), settings).detect([np.zeros((64, 64, 3), np.uint8)])
+    assert [vehicle.score for vehicle in vehicles] == ([] if found is None else [pytest.approx(found, abs=1e-4)])
