@@ -158,7 +158,9 @@ def clean(
     def load(place: str):
         from detection.mask_rcnn import load_detector
 
-        return load_detector(detector, place, weights, score_threshold, precision)
+        return load_detector(
+            detector, device=place, weights=weights, score_threshold=score_threshold, precision=precision
+        )
 
     places = [place.strip() for place in devices.split(",")] if devices else [device]
     _end(clean_folder(*folders, [partial(load, place) for place in places], style, options=options))
