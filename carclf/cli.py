@@ -291,6 +291,9 @@ def doctor() -> None:
     raise typer.Exit(check())
 
 
+# commands of their own files
+
+
 def main() -> None:
     """Console script `carclf`."""
     if not sys.warnoptions:  # libraries' advice to their own developers would bury the lines that matter
