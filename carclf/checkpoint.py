@@ -13,6 +13,7 @@ from safetensors.torch import save
 
 from carclf.config import HeadConfig
 from carclf.model import CarNet
+from carclf.sizes import ImageSize
 from detection.config import StrictConfig
 from detection.cutout import CutoutStyle
 from detection.errors import UsageError
@@ -30,7 +31,7 @@ class ModelInfo(StrictConfig):
     classes: tuple[str, ...] = Field(min_length=2)
     architecture: str
     head: HeadConfig = HeadConfig()
-    image_size: int = Field(ge=32)
+    image_size: ImageSize
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str = "area-or-cubic"

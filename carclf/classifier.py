@@ -50,7 +50,7 @@ class Classifier:
         return self.info.architecture
 
     @property
-    def image_size(self) -> int:
+    def image_size(self) -> int | tuple[int, int]:
         return self.info.image_size
 
     @torch.inference_mode()

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from carclf.augmentation import AugmentationConfig
+from carclf.sizes import ImageSize
 from carclf.stages import Stage, classic_stages
 from detection.config import StrictConfig, read_config, write_config
 from detection.cutout import CutoutStyle
 
 __all__ = ["HeadConfig", "ModelConfig", "TrainConfig", "read_config", "write_config"]
+
+
+Background = Literal["white", "black", "gray", "mean", "blur", "keep"]
+Share = Annotated[float, Field(gt=0)]
 
 
 class HeadConfig(StrictConfig):
@@ -29,7 +35,8 @@ class ModelConfig(StrictConfig):
     architecture: str = "tf_efficientnet_lite0"
     pretrained: Literal["auto", "pypi", "hub", "none"] = "auto"
     head: HeadConfig = HeadConfig()
-    image_size: int = Field(256, ge=32)  # larger than in training gains: crops in training magnify the car
+    image_size: ImageSize = 256  # larger than in training gains: crops in training magnify the car
+    drop_path: float = Field(0.0, ge=0, lt=1)  # how often training leaves the last block out; less towards the first
 
 
 class TrainConfig(StrictConfig):
@@ -42,15 +49,24 @@ class TrainConfig(StrictConfig):
     crops_dir: Path | None = None  # where stage 1 puts its cut-outs, to be used again; None: inside the run
     detector: str = "compact"
     cutout: CutoutStyle = CutoutStyle()
+    # How often training sees a photo's cut-out on which background, as {keep: 0.5, white: 0.5}; validation and
+    # prediction keep to the one of `cutout`. Empty: so does training.
+    backgrounds: dict[Background, Share] = Field(default_factory=dict)
     runs: Path = Path("runs")
     output: Path | None = None  # the run folder itself; None: a new one with the time in its name, under `runs`
     resume: bool = False  # go on with the unfinished run in `output`
+    init: Path | None = None  # a run, or a model's file, whose weights to start from
     validation: float = Field(0.1, gt=0, lt=1)
     seed: int = Field(1, ge=0)
     model: ModelConfig = ModelConfig()
     stages: tuple[Stage, ...] = Field(default_factory=classic_stages, min_length=1)
+    augmentation: AugmentationConfig = AugmentationConfig()
     weight_decay: float = Field(0.02, ge=0)
     label_smoothing: float = Field(0.1, ge=0, lt=1)
+    # Against classes of unequal size: rare ones count more in the loss, or are drawn more often.
+    balance: Literal["none", "weights", "sampling"] = "none"
+    ema: float | None = Field(None, gt=0, lt=1)  # decay a step of the weights' moving average, which then counts
+    gradient_clip: float | None = Field(5.0, gt=0)  # largest norm
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bf16"] = "auto"
     threads: int | None = Field(None, ge=1)  # of torch; None: as torch chooses
@@ -72,4 +88,6 @@ class TrainConfig(StrictConfig):
             raise ValueError(f"two stages have the same name ({', '.join(names)}): name each stage differently")
         if self.resume and self.output is None:
             raise ValueError("resume=true needs output=RUN_FOLDER, the run to go on with")
+        if self.backgrounds and self.crops:
+            raise ValueError("backgrounds needs raw photos for stage 1 to cut out, and crops=true says that they are")
         return self

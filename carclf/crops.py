@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -26,14 +27,37 @@ def prepare_crops(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutS
         return table, *_settings(root, config)
     if config.crops:
         return table, config.cutout, config.detector
-    from detection.folder import clean_folder
-    from detection.mask_rcnn import load_detector
-
     root = root if config.images is not None else _common_root(table, root)
     folder = config.crops_dir or run / "crops"
+    if not config.backgrounds:
+        _cut_out(root, folder, config, config.cutout.background)
+        return map_to_crops(table, root, folder), config.cutout, config.detector
+    own = folder / config.cutout.background
+    detections = own / "detections.jsonl"  # found once, cut out on each background
+    _cut_out(root, own, config, config.cutout.background, save_detections=True)
+    crops = map_to_crops(table, root, own)
+    for background in config.backgrounds:
+        if background != config.cutout.background:
+            _cut_out(root, folder / background, config, background, detections=detections)
+        other = map_to_crops(table, root, folder / background)
+        crops[variant_column(background)] = other["file"]
+    return crops, config.cutout, config.detector
+
+
+def variant_column(background: str) -> str:
+    """The column of the table that holds the crops on a background."""
+    return f"file_{background}"
+
+
+def _cut_out(root: Path, folder: Path, config: TrainConfig, background: str, **options) -> None:
+    from detection.folder import clean_folder
+    from detection.mask_rcnn import load_detector
+    from detection.options import CleanOptions
+
     say(f"stage 1 cuts out the photos of {root} into {folder}")
-    clean_folder(root, folder, lambda: load_detector(config.detector, device=config.device), config.cutout)
-    return map_to_crops(table, root, folder), config.cutout, config.detector
+    style = config.cutout.model_copy(update={"background": background})
+    load = partial(load_detector, config.detector, device=config.device)
+    clean_folder(root, folder, load, style, options=CleanOptions.of(**options))
 
 
 def map_to_crops(table: pd.DataFrame, root: Path, folder: Path) -> pd.DataFrame:

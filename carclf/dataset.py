@@ -1,117 +1,137 @@
-"""Labelled crops as a torch dataset, and how they are varied in training."""
+"""Labelled crops as a torch dataset, and the order in which training sees them."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
+import torch.distributed
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from carclf.preprocessing import squash, stack
+from carclf.preprocessing import stack
 from detection.images import load_image
 
-# Else importing it asks a server for newer versions.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-import albumentations as A
-
-Transform = Callable[[np.ndarray], np.ndarray]
+Transform = Callable[[np.ndarray, int], np.ndarray]
 
 
 class CropDataset(Dataset):
-    """Items are (RGB uint8 SxSx3 array, class index)."""
+    """Items are (RGB uint8 HxWx3 array, class index).
 
-    def __init__(self, table: pd.DataFrame, classes: Sequence[str], transform: Transform):
-        """table: columns file and label, every label among `classes`."""
+    An item is asked for by its number, or by (epoch, number) in training: what is random about it depends on nothing
+    else, so a run that was killed sees the same pictures when it goes on, with however many worker processes.
+    """
+
+    def __init__(
+        self,
+        table: pd.DataFrame,
+        classes: Sequence[str],
+        transform: Transform,
+        seed: int = 0,
+        variants: Mapping[str, float] | None = None,
+    ):
+        """table: columns file and label, every label among `classes`.
+
+        variants: columns of the table that hold the same crops otherwise (on other backgrounds), and how often each is
+        taken instead of `file`.
+        """
         index = {label: number for number, label in enumerate(classes)}
-        self.files = table["file"].tolist()
+        columns = variants or {"file": 1.0}
+        self.files = [table[column].tolist() for column in columns]
+        self.shares = np.cumsum(list(columns.values())) / sum(columns.values())
         self.labels = [index[label] for label in table["label"]]
         self.transform = transform
+        self.seed = seed
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.labels)
 
-    def __getitem__(self, number: int) -> tuple[np.ndarray, int]:
-        return self.transform(load_image(self.files[number])), self.labels[number]
-
-
-class Plain:
-    """No variation: what prediction does."""
-
-    def __init__(self, size: int):
-        self.size = size
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        return squash(image, self.size)
+    def __getitem__(self, key: int | tuple[int, int]) -> tuple[np.ndarray, int]:
+        epoch, number = key if isinstance(key, tuple) else (0, key)
+        seed = mixed_seed(self.seed, epoch, number)
+        column = 0
+        if len(self.files) > 1:
+            column = int(np.searchsorted(self.shares, np.random.default_rng(seed).random(), side="right"))
+        return self.transform(load_image(self.files[column][number]), seed), self.labels[number]
 
 
-class Augmented:
-    """Random variation of strength 0 (only mirrored) to 1."""
+class TrainOrder(Sampler):
+    """(epoch, number) of the photos in the order of an epoch; each process of a distributed run gets its part.
 
-    def __init__(self, size: int, strength: float):
-        # Squashed first, so that the aspect in training is the one in prediction; a little larger than needed, so
-        # that cropping does not blur.
-        self.canvas = round(size * 1.15)
-        self.recipe = A.Compose(augmentations(size, strength))
+    Without weights each photo comes once an epoch; with weights (float [N]) photos are drawn by them, N an epoch.
+    Lightning calls `set_epoch`.
+    """
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        return self.recipe(image=squash(image, self.canvas))["image"]
+    def __init__(self, count: int, seed: int = 0, weights: np.ndarray | None = None):
+        self.count, self.seed, self.weights = count, seed, weights
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        random = np.random.default_rng(mixed_seed(self.seed, self.epoch, 0))
+        if self.weights is None:
+            order = random.permutation(self.count)
+        else:
+            order = random.choice(self.count, self.count, p=self.weights / self.weights.sum())
+        rank, world = _place()
+        # The same number for each process, or one would wait for ever for gradients that never come.
+        return iter([(self.epoch, int(number)) for number in order[rank : len(self) * world : world]])
+
+    def __len__(self) -> int:
+        return self.count // _place()[1]
 
 
-def augmentations(size: int, strength: float) -> list[A.BasicTransform]:
-    """The recipe; each line names the effect in real photos that it imitates."""
-    s = strength
-    return [
-        A.RandomResizedCrop(  # boxes that are too tight or too wide, cars cut off by the border, other viewpoints
-            (size, size),
-            scale=(1 - 0.45 * s, 1.0),
-            ratio=(1 - 0.2 * s, 1 + 0.25 * s),
-            interpolation=cv2.INTER_LINEAR,
-            area_for_downscale="image",
-        ),
-        A.HorizontalFlip(p=0.5),  # cars seen from the other side
-        A.RandomBrightnessContrast(0.25 * s, 0.25 * s, p=0.6 if s else 0),  # exposure and weather
-        A.HueSaturationValue(8 * s, 40 * s, 0, p=0.3 if s else 0),  # white balance and paint
-        A.ToGray(p=0.1 * s),  # colour says nothing about the model
-        A.GaussianBlur(blur_limit=(3, 5), p=0.08 * s),  # missed focus, small photos that were enlarged
-    ]
+def _place() -> tuple[int, int]:
+    """Rank and number of the processes that train together."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def mixed_seed(*numbers: int) -> int:
+    """One seed, 32 bits, of several numbers: neighbours give unrelated ones.
+
+    >>> mixed_seed(1, 0, 5) == mixed_seed(1, 0, 5), mixed_seed(1, 0, 5) == mixed_seed(1, 5, 0)
+    (True, False)
+    """
+    return zlib.crc32(np.array(numbers, np.int64).tobytes())
+
+
+def balancing_weights(labels: Sequence[int], classes: int) -> np.ndarray:
+    """For each class, float [C]: the inverse of its count, scaled to a mean of 1 over the photos; 0 without photos."""
+    counts = np.bincount(labels, minlength=classes)
+    present = int((counts > 0).sum())
+    return np.divide(len(labels) / present, counts, out=np.zeros(classes), where=counts > 0)
 
 
 def collate(items: Sequence[tuple[np.ndarray, int]]) -> tuple[Tensor, Tensor]:
-    """A batch: uint8 [N, 3, S, S] (channels_last) and int64 [N]. Bytes, since they cross a process border."""
+    """A batch: uint8 [N, 3, H, W] (channels_last) and int64 [N]. Bytes, since they cross a process border."""
     images, labels = zip(*items, strict=True)
     return stack(images), torch.tensor(labels)
 
 
-def make_loader(dataset: CropDataset, batch_size: int, workers: int, train: bool, seed: int = 0) -> DataLoader:
-    """Shuffled and without a last, smaller batch when training (one photo alone would break BatchNorm)."""
+def make_loader(dataset: Dataset, batch_size: int, workers: int, order: TrainOrder | None = None) -> DataLoader:
+    """For validation as the dataset stands; for training in an order, without a last, smaller batch (one photo alone
+    would break BatchNorm)."""
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        shuffle=train,
-        drop_last=train and len(dataset) > batch_size,
+        sampler=order,
+        drop_last=order is not None and len(order) > batch_size,
         num_workers=workers,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
         collate_fn=collate,
-        generator=torch.Generator().manual_seed(seed),
-        worker_init_fn=_seed_worker if train else _quiet_worker,
+        worker_init_fn=_quiet_worker,
         pin_memory=torch.cuda.is_available(),
     )
 
 
 def _quiet_worker(number: int) -> None:
     cv2.setNumThreads(0)  # the cores belong to the model
-
-
-def _seed_worker(number: int) -> None:
-    """Gives each process its own, reproducible stream of random numbers, other in every epoch."""
-    _quiet_worker(number)
-    info = torch.utils.data.get_worker_info()
-    transform = info.dataset.transform
-    if isinstance(transform, Augmented):
-        transform.recipe.set_random_seed(info.seed % 2**32)

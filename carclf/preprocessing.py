@@ -7,19 +7,22 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from carclf.sizes import Size, pair
 
-def squash(image: np.ndarray, size: int) -> np.ndarray:
-    """RGB uint8 HxWx3 of any size to size x size, aspect not kept.
+
+def squash(image: np.ndarray, size: int | Size) -> np.ndarray:
+    """RGB uint8 HxWx3 of any size to one size, aspect not kept. size: one number for a square, or (height, width).
 
     Fine-grained results on Stanford Cars are published with a plain resize to a square: it spends every pixel on the
-    car, where a letterbox would spend a third of them on bars.
+    car, where a letterbox would spend a third of them on bars. A size that is as wide as cars are does so too, and
+    distorts them less.
     """
-    height, width = image.shape[:2]
-    if (height, width) == (size, size):
+    height, width = pair(size)
+    if image.shape[:2] == (height, width):
         return image
     # Area averaging avoids aliasing when shrinking, but is blocky when enlarging.
-    shrinking = height * width > size * size
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
+    shrinking = image.shape[0] * image.shape[1] > height * width
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
 
 
 def normalise(batch, mean: Sequence[float], std: Sequence[float]):

@@ -16,17 +16,19 @@ import timm
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 
+from carclf.augmentation import Augmented, Plain
 from carclf.checkpoint import ModelInfo, load_model, save_model
 from carclf.classifier import Classifier
 from carclf.config import TrainConfig
 from carclf.console import say
-from carclf.crops import prepare_crops
-from carclf.dataset import Augmented, CropDataset, Plain, make_loader
+from carclf.crops import prepare_crops, variant_column
+from carclf.dataset import CropDataset, TrainOrder, balancing_weights, make_loader
 from carclf.evaluation import evaluate
 from carclf.fitting import EpochLog, StageModule
 from carclf.model import CarNet, build_model, mean_and_std
 from carclf.plots import save_curves
 from carclf.runs import BEST, discard_run, git_state, open_run, read_epochs, write_json, write_table
+from carclf.sizes import written
 from carclf.sources import split_table
 from carclf.stages import Stage
 from detection.allocator import keep_freed_memory
@@ -98,15 +100,30 @@ def _run_stage(
 ) -> float:  # fmt: skip
     """Trains `net` in place and leaves the stage's best weights in it; returns their validation accuracy."""
     net.freeze(stage.train)
+    if stage.dropout is not None:
+        net.set_dropout(stage.dropout)
     title = f"stage {number}/{len(config.stages)} {stage.name}"
-    say(f"{title}: {net.describe()}; {stage.epochs} epochs at {stage.image_size} px, batch {stage.batch_size}, "
-        f"learning rate {stage.learning_rate:g} ({stage.schedule})")  # fmt: skip
+    say(f"{title}: {net.describe()}; {stage.epochs} epochs at {written(stage.image_size)} px, batch "
+        f"{stage.batch_size}, {stage.optimizer}, learning rate {stage.learning_rate:g} ({stage.schedule})")  # fmt: skip
     seed = config.seed + 1000 * number
     pl.seed_everything(seed, workers=True, verbose=False)
     train_rows, val_rows = table[table["split"] == "train"], table[table["split"] == "val"]
-    augmented = Augmented(stage.image_size, stage.augmentation)
-    augmented.recipe.set_random_seed(seed)
-    module = StageModule(net, stage, info, config.weight_decay, config.label_smoothing)
+    variants = {variant_column(name): share for name, share in config.backgrounds.items()}
+    augmented = Augmented(stage.image_size, stage.augmentation, config.augmentation)
+    dataset = CropDataset(train_rows, info.classes, augmented, seed, variants)
+    balance = balancing_weights(dataset.labels, len(info.classes))
+    weights = balance[dataset.labels] if config.balance == "sampling" else None
+    module = StageModule(
+        net,
+        stage,
+        info,
+        photos=len(dataset),
+        seed=seed,
+        weight_decay=config.weight_decay,
+        label_smoothing=config.label_smoothing,
+        class_weights=balance if config.balance == "weights" else None,
+        ema=config.ema,
+    )
     folder = run / "checkpoints" / f"{number}-{stage.name}"
     keeper = ModelCheckpoint(folder, "best", monitor="val_accuracy", mode="max", save_last=True)
     callbacks = [keeper, EpochLog(run, stage, title)]
@@ -125,14 +142,16 @@ def _run_stage(
         enable_model_summary=False,
         logger=False,
         num_sanity_val_steps=0,
-        gradient_clip_val=5.0,
+        gradient_clip_val=config.gradient_clip,
+        accumulate_grad_batches=stage.batch_size // stage.at_once,
+        use_distributed_sampler=False,  # TrainOrder shares the photos out
         default_root_dir=run,
     )
     last = folder / "last.ckpt"
     trainer.fit(
         module,
-        make_loader(CropDataset(train_rows, info.classes, augmented), stage.batch_size, config.workers, True, seed),
-        make_loader(CropDataset(val_rows, info.classes, Plain(info.image_size)), 64, config.workers, False),
+        make_loader(dataset, stage.at_once, config.workers, TrainOrder(len(dataset), seed, weights)),
+        make_loader(CropDataset(val_rows, info.classes, Plain(info.image_size)), 64, config.workers),
         ckpt_path=last if last.is_file() else None,
         weights_only=True,
     )
@@ -144,6 +163,7 @@ def _run_stage(
     state = torch.load(keeper.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
     module.load_state_dict(state)
     net.cpu()
+    net.load_state_dict(module.result.state_dict())
     for file in folder.glob("*.ckpt"):  # 50 MB each; the stage's safetensors file takes their place
         file.unlink()
     folder.rmdir()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from detection.imagenet import imagenet_lite0_state
+from detection.imagenet import imagenet_state
 
 
 class TimmStages(Backbone):
@@ -31,7 +31,9 @@ class TimmStages(Backbone):
         self.body = timm.create_model(name, features_only=True, out_indices=(0, 1, 2, 3, 4), pretrained=False)
         if imagenet:
             own = self.body.state_dict()
-            self.body.load_state_dict({key: value for key, value in imagenet_lite0_state().items() if key in own})
+            self.body.load_state_dict(
+                {key: value for key, value in imagenet_state("tf_efficientnet_lite0").items() if key in own}
+            )
         names = [f"c{level}" for level in (1, 2, 3, 4, 5)]
         self._out_features = names
         self._out_feature_channels = dict(zip(names, self.body.feature_info.channels(), strict=True))

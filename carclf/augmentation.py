@@ -1,0 +1,112 @@
+"""How crops are varied in training: Albumentations recipes whose strength a stage sets."""
+
+from __future__ import annotations
+
+import os
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from carclf.preprocessing import squash
+from carclf.sizes import Size, pair
+from detection.config import StrictConfig
+
+# Else importing it asks a server for newer versions.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+import albumentations as A
+
+
+class AugmentationConfig(StrictConfig):
+    """What a strength of 1 does; a stage's `augmentation` scales all but `mirror`. Zero leaves an effect out.
+
+    mirror: half of the photos are mirrored. crop: the largest part of the area that a random crop cuts away.
+    aspect: how far a crop's aspect may be off. rotate, shear: degrees, either way. zoom, shift: parts of the side,
+    either way. perspective: how far the corners move, as a part of the side. brightness, contrast: parts, either way.
+    hue (of 180), saturation (of 255): either way. gray, blur, erase: how often a photo loses its colour, its
+    sharpness, a piece.
+    """
+
+    mirror: bool = True
+    crop: float = Field(0.45, ge=0, lt=1)
+    aspect: float = Field(0.25, ge=0, lt=1)
+    rotate: float = Field(0.0, ge=0, le=180)
+    shear: float = Field(0.0, ge=0, le=45)
+    zoom: float = Field(0.0, ge=0, lt=1)
+    shift: float = Field(0.0, ge=0, lt=1)
+    perspective: float = Field(0.0, ge=0, le=0.3)
+    brightness: float = Field(0.25, ge=0, le=1)
+    contrast: float = Field(0.25, ge=0, le=1)
+    hue: float = Field(8, ge=0, le=90)
+    saturation: float = Field(40, ge=0, le=255)
+    gray: float = Field(0.1, ge=0, le=1)
+    blur: float = Field(0.08, ge=0, le=1)
+    erase: float = Field(0.0, ge=0, le=1)
+
+
+class Plain:
+    """No variation: what prediction does."""
+
+    def __init__(self, size: int | Size):
+        self.size = size
+
+    def __call__(self, image: np.ndarray, seed: int = 0) -> np.ndarray:
+        """RGB uint8 of any size to RGB uint8 of this one."""
+        return squash(image, self.size)
+
+
+class Augmented:
+    """Random variation of strength 0 (only mirrored) to 1; the same seed gives the same picture."""
+
+    def __init__(self, size: int | Size, strength: float, config: AugmentationConfig | None = None):
+        height, width = pair(size)
+        # Squashed first, so that the aspect in training is the one in prediction; a little larger than needed, so
+        # that cropping does not blur.
+        self.canvas = (round(height * 1.15), round(width * 1.15))
+        self.recipe = A.Compose(augmentations((height, width), strength, config or AugmentationConfig()))
+
+    def __call__(self, image: np.ndarray, seed: int = 0) -> np.ndarray:
+        """RGB uint8 of any size to RGB uint8 of this one."""
+        self.recipe.set_random_seed(seed)
+        return self.recipe(image=squash(image, self.canvas))["image"]
+
+
+def augmentations(size: Size, strength: float, config: AugmentationConfig) -> list[A.BasicTransform]:
+    """The recipe; each line names the effect in real photos that it imitates."""
+    s, c = strength, config
+    edge = {"border_mode": cv2.BORDER_REPLICATE}  # white stays white, and a car that leaves the frame goes on
+    moves = any((c.rotate, c.shear, c.zoom, c.shift))
+    recipe = [
+        A.HorizontalFlip(p=0.5 if c.mirror else 0),  # cars seen from the other side
+        A.Affine(  # a camera held askew, nearer or farther
+            rotate=(-c.rotate * s, c.rotate * s),
+            shear=(-c.shear * s, c.shear * s),
+            scale=(1 - c.zoom * s, 1 + c.zoom * s),
+            translate_percent=(-c.shift * s, c.shift * s),
+            p=1.0 if moves and s else 0,
+            **edge,
+        ),
+        A.Perspective((0, c.perspective * s), p=0.5 if c.perspective and s else 0, **edge),  # other viewpoints
+        A.RandomResizedCrop(  # boxes that are too tight or too wide, cars cut off by the border
+            size,
+            scale=(1 - c.crop * s, 1.0),
+            ratio=_ratios(size, c.aspect * s),
+            interpolation=cv2.INTER_LINEAR,
+            area_for_downscale="image",
+        ),
+        A.RandomBrightnessContrast(c.brightness * s, c.contrast * s, p=0.6 if s else 0),  # exposure and weather
+        A.HueSaturationValue(c.hue * s, c.saturation * s, 0, p=0.3 if s else 0),  # white balance and paint
+        A.ToGray(p=c.gray * s),  # colour says nothing about the model
+        A.GaussianBlur(blur_limit=(3, 5), p=c.blur * s),  # missed focus, small photos that were enlarged
+        A.CoarseDropout(  # lamp posts, people and other cars in front
+            num_holes_range=(1, 2), hole_height_range=(0.1, 0.3), hole_width_range=(0.1, 0.3), fill="random",
+            p=c.erase * s,
+        ),
+    ]  # fmt: skip
+    return [transform for transform in recipe if transform.p > 0]
+
+
+def _ratios(size: Size, aspect: float) -> tuple[float, float]:
+    """Width to height of random crops: as the canvas, a little narrower or wider."""
+    own = size[1] / size[0]
+    return own * (1 - 0.8 * aspect), own * (1 + aspect)
