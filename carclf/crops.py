@@ -35,13 +35,18 @@ def prepare_crops(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutS
     own = folder / config.cutout.background
     detections = own / "detections.jsonl"  # found once, cut out on each background
     _cut_out(root, own, config, config.cutout.background, save_detections=True)
-    crops = map_to_crops(table, root, own)
+    others = [background for background in config.backgrounds if background != config.cutout.background]
+    for background in others:
+        _cut_out(root, folder / background, config, background, detections=detections)
+    crops = map_to_crops(table.assign(photo=table["file"]), root, own)
     for background in config.backgrounds:
-        if background != config.cutout.background:
-            _cut_out(root, folder / background, config, background, detections=detections)
-        other = map_to_crops(table, root, folder / background)
-        crops[variant_column(background)] = other["file"]
-    return crops, config.cutout, config.detector
+        made = read_manifest(folder / background)
+        files = [made.get(Path(photo).relative_to(root).as_posix()) for photo in crops["photo"]]
+        # A crop that failed on this background alone is taken on the model's own.
+        crops[variant_column(background)] = [
+            str(file) if file is not None else own for file, own in zip(files, crops["file"], strict=True)
+        ]
+    return crops.drop(columns="photo"), config.cutout, config.detector
 
 
 def variant_column(background: str) -> str:

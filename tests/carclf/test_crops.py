@@ -42,6 +42,22 @@ def test_raw_photos_go_through_stage_1_and_a_folder_of_crops_is_used_again(root,
     assert (tmp_path / "crops" / "blue" / "0.jpg").stat().st_mtime_ns == before
 
 
+def test_a_crop_on_each_background_from_one_detection(root, tmp_path, monkeypatch):
+    detectors = []
+    monkeypatch.setattr(
+        "detection.mask_rcnn.load_detector", lambda *a, **k: detectors.append(FakeDetector()) or detectors[-1]
+    )
+    style = STYLE.model_copy(update={"background": "keep"})
+    shares = {"keep": 0.5, "white": 0.25, "gray": 0.25}
+    config = TrainConfig(data=root, crops_dir=tmp_path / "crops", cutout=style, detector="fake", backgrounds=shares)
+    table, style, _ = prepare_crops(config, tmp_path / "run")
+    assert style.background == "keep" and table["file"].equals(table["file_keep"]) and len(table) == 9
+    keep, white, gray = (load_image(table[f"file_{name}"][0]) for name in shares)
+    assert keep.shape == white.shape == gray.shape
+    assert not (keep == white).all() and not (white == gray).all()
+    assert sum(bool(detector.calls) for detector in detectors) == 1
+
+
 def test_a_csv_with_a_photo_folder(root, tmp_path, fake):
     listed = tmp_path / "labels.csv"
     listed.write_text("file,class\nred/0.JPEG,a\ngreen/1.jpg,b\nblue/broken.jpg,b\n")

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from carclf.config import HeadConfig, ModelConfig
-from carclf.model import CarNet, build_model, mean_and_std, parameter_groups
+from carclf.model import CarNet, build_model, mean_and_std
+from carclf.optimizers import parameter_groups
 from detection.errors import UsageError
 
 TINY = "test_efficientnet"
@@ -92,6 +93,33 @@ def test_optimizer_groups_hold_each_trained_parameter_once():
     assert len(held) == len({id(one) for one in held})
     assert {round(group["lr"], 6) for group in groups} == {0.01, 0.003}
     assert all(one.ndim > 1 for group in groups if group["weight_decay"] for one in group["params"])
+
+
+def test_layer_decay_slows_each_block_further_from_the_head():
+    net = CarNet(TINY, HeadConfig(), 3)
+    groups = parameter_groups(net, 0.01, 0.5, 0.05, layer_decay=0.8)
+    rate = {id(one): group["lr"] for group in groups for one in group["params"]}
+    parameters = dict(net.backbone.named_parameters())
+    last = len(net.blocks) - 1
+    for number, names in enumerate(net.blocks):
+        assert {round(rate[id(parameters[name])], 9) for name in names} == {round(0.005 * 0.8 ** (last - number), 9)}
+    assert {rate[id(one)] for one in net.head.parameters()} == {0.01}
+
+
+def test_training_may_start_at_a_module_of_timm():
+    net = CarNet("tf_efficientnet_lite0", HeadConfig(), 3)
+    net.freeze("blocks.4")
+    trained = {name for name, one in net.backbone.named_parameters() if one.requires_grad}
+    assert {name.split(".")[1] for name in trained if name.startswith("blocks")} == {"4", "5", "6"}
+    assert not any(name.startswith("conv_stem") for name in trained)
+    with pytest.raises(UsageError, match=r"no 'blocks.9'.*head, quarter, half.*blocks.0, .*blocks.6"):
+        net.freeze("blocks.9")
+
+
+def test_dropout_of_a_stage():
+    net = CarNet(TINY, HeadConfig(dense=8, dropout=0.25), 3)
+    net.set_dropout(0.5)
+    assert [module.p for module in net.head.modules() if isinstance(module, torch.nn.Dropout)] == [0.5, 0.5]
 
 
 def test_describe_says_what_is_frozen():

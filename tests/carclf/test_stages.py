@@ -27,7 +27,11 @@ def test_the_classic_recipe_unfreezes_step_by_step_and_ends_on_larger_images():
     assert stages[-1].learning_rate < stages[-2].learning_rate
 
 
-@pytest.mark.parametrize("wrong", [{"train": "most"}, {"epochs": 0}, {"lr": 1}, {"name": "a/b"}, {"batch_size": 1}])
+@pytest.mark.parametrize("wrong", [
+    {"epochs": 0}, {"lr": 1}, {"name": "a/b"}, {"batch_size": 1}, {"optimizer": "lion"}, {"schedule": "linear"},
+    {"image_size": 16}, {"image_size": (16, 64)}, {"batch_size": 48, "micro_batch": 32}, {"factor": 1.0},
+    {"batch_size": 9, "mixup": 0.2},
+])  # fmt: skip
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ValidationError):
         Stage(**({"name": "x"} | wrong))
