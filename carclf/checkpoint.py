@@ -58,7 +58,22 @@ def save_model(net: CarNet, info: ModelInfo, path: Path, half: bool = True) -> N
 
 def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[CarNet, ModelInfo]:
     """The network in eval and float32, and its description. Raises `UsageError` for anything else than such a file."""
-    tensors, metadata = read_safetensors(Path(path))
+    tensors, info = _read(Path(path))
+    net = CarNet(info.architecture, info.head, len(info.classes))
+    wanted = {name: value for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")}
+    if set(wanted) != set(tensors) or any(wanted[name].shape != tensors[name].shape for name in wanted):
+        raise UsageError(f"The weights in '{path}' do not fit the '{info.architecture}' that it describes.")
+    net.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False)
+    return net.to(device, memory_format=torch.channels_last).eval(), info
+
+
+def read_info(path: Path) -> ModelInfo:
+    """What a classifier's file says of itself. Raises `UsageError` for anything else than such a file."""
+    return _read(Path(path))[1]
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], ModelInfo]:
+    tensors, metadata = read_safetensors(path)
     text = metadata.get(KEY)
     if text is None:
         raise UsageError(f"'{path}' is not a classifier of carclf: its metadata are missing.")
@@ -68,12 +83,7 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[CarNet, 
         raise UsageError(f"'{path}' has metadata that this version of carclf can't read: update carclf.") from error
     if info.format != FORMAT:
         raise UsageError(f"'{path}' has the format '{info.format}', this carclf reads '{FORMAT}': update carclf.")
-    net = CarNet(info.architecture, info.head, len(info.classes))
-    wanted = {name: value for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")}
-    if set(wanted) != set(tensors) or any(wanted[name].shape != tensors[name].shape for name in wanted):
-        raise UsageError(f"The weights in '{path}' do not fit the '{info.architecture}' that it describes.")
-    net.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False)
-    return net.to(device, memory_format=torch.channels_last).eval(), info
+    return tensors, info
 
 
 def fingerprint(path: Path) -> str:

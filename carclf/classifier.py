@@ -10,8 +10,8 @@ import torch
 
 from carclf.checkpoint import ModelInfo, fingerprint, load_model
 from carclf.model import CarNet
+from carclf.models import find_model
 from carclf.preprocessing import normalise, squash, stack
-from carclf.runs import find_model
 from detection.cutout import CutoutStyle
 from detection.device import choose_device
 
@@ -27,7 +27,7 @@ class Classifier:
 
     @classmethod
     def load(cls, name_or_path: str | Path, device: str = "auto") -> Classifier:
-        """`bundled`, a run folder or a .safetensors file. Raises `UsageError` when it is none of them."""
+        """A bundled name, a run folder or a .safetensors file. Raises `UsageError` when it is none of them."""
         path = find_model(str(name_or_path))
         device = choose_device(device)
         net, info = load_model(path, device)

@@ -12,6 +12,8 @@ import typer
 from typer.core import TyperGroup
 
 from carclf import __version__
+from carclf.commands import data as data_commands
+from carclf.commands import models as models_command
 from carclf.console import quiet_stdout, say, track
 from detection.errors import UsageError
 
@@ -217,7 +219,7 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs a classifier batch.")] = 32,
 ) -> None:
     """Measure a model on labelled photos, by the chain that prediction uses."""
-    from carclf.runs import find_model
+    from carclf.models import find_model
     from carclf.sources import read_table
 
     find_model(model)
@@ -292,6 +294,9 @@ def doctor() -> None:
 
 
 # commands of their own files
+app.command("models")(models_command.models)
+app.add_typer(data_commands.data_app, name="data")
+app.command("prepare")(data_commands.prepare)
 
 
 def main() -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from carclf.bundled import BUNDLED, bundled_file
+
 ROOT = Path(__file__).resolve().parents[1]
 DETECTRON2_REPOSITORY = "git+https://github.com/facebookresearch/detectron2.git"
 # All of these write the folder `cv2`: with two of them installed, the one written last half replaces the other.
@@ -80,7 +82,7 @@ def collect() -> list[Check]:
     checks += [check_opencv(), check_others(), check_detectron2(), check_device(), check_speed()]
     checks += [
         check_weights("detector weights", ROOT / "detection" / "weights" / "compact.safetensors"),
-        check_weights("classifier weights", ROOT / "carclf" / "weights" / "stanford196.safetensors"),
+        *(check_weights(f"classifier {name}", bundled_file(name)) for name in BUNDLED),
         check_imagenet(),
     ]
     return checks

@@ -20,26 +20,7 @@ from carclf.config import TrainConfig, read_config, write_config
 from detection.errors import UsageError
 from detection.files import replace_file
 
-BUNDLED = Path(__file__).parent / "weights" / "stanford196.safetensors"
 BEST = "best.safetensors"
-
-
-def find_model(name: str) -> Path:
-    """The file of `bundled`, of a run folder, or itself. Raises `UsageError` with what to do."""
-    if name == "bundled":
-        if not BUNDLED.is_file():
-            raise UsageError("The bundled classifier is not installed: train one with `carclf train CONFIG`.")
-        return BUNDLED
-    path = Path(name)
-    if path.is_dir():
-        if not (path / BEST).is_file():
-            raise UsageError(f"The folder '{name}' holds no {BEST}: it is no run folder, or its training never ended.")
-        return path / BEST
-    if not path.exists():
-        raise UsageError(f"There is no model '{name}': give bundled, a run folder or a .safetensors file.")
-    if path.suffix != ".safetensors":
-        raise UsageError(f"'{name}' is not a .safetensors file: only those are read, since others can hold code.")
-    return path
 
 
 def open_run(config: TrainConfig) -> Path:

@@ -4,12 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from carclf.bundled import bundled_file
 from carclf.pipeline import CarRecognizer
-from carclf.runs import BUNDLED
 
-HELD_OUT = BUNDLED.with_name("stanford196_held_out.csv")
-
-pytestmark = pytest.mark.skipif(not BUNDLED.is_file(), reason="the bundled weights are not there")
+HELD_OUT = bundled_file("bundled").with_name("stanford196_held_out.csv")
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +16,7 @@ def recognizer():
 
 
 def test_it_is_small_and_describes_itself(recognizer):
-    assert BUNDLED.stat().st_size < 15e6
+    assert bundled_file("bundled").stat().st_size < 15e6
     assert len(recognizer.classes) == 196 and recognizer.classifier.detector == "compact"
     assert recognizer.classifier.style.background == "white"
 

@@ -4,29 +4,13 @@ import subprocess
 import pytest
 
 from carclf.config import TrainConfig
-from carclf.runs import discard_run, find_model, git_state, open_run, read_epochs, write_json, write_table
+from carclf.runs import discard_run, git_state, open_run, read_epochs, write_json, write_table
 from detection import UsageError
 
 
 @pytest.fixture
 def config(tmp_path):
     return TrainConfig(data=tmp_path, output=tmp_path / "run")
-
-
-def test_bundled_run_folder_and_file(tmp_path):
-    (tmp_path / "best.safetensors").write_bytes(b"x")
-    assert find_model(str(tmp_path)) == tmp_path / "best.safetensors"
-    assert find_model(str(tmp_path / "best.safetensors")) == tmp_path / "best.safetensors"
-
-
-@pytest.mark.parametrize(
-    ("name", "message"), [("nowhere", "There is no model"), ("empty", "no best"), ("a.pt", "code")]
-)
-def test_wrong_models_are_one_sentence(tmp_path, name, message):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "a.pt").write_bytes(b"x")
-    with pytest.raises(UsageError, match=message):
-        find_model(str(tmp_path / name))
 
 
 def test_a_run_is_not_overwritten(config):

@@ -1,0 +1,60 @@
+"""Where a model's file is by the name that people give, and which models come with carclf."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from carclf.bundled import BUNDLED, DEFAULT, bundled_file
+from carclf.checkpoint import read_info
+from carclf.runs import BEST
+from carclf.sizes import written
+from detection.errors import UsageError
+
+
+def find_model(name: str) -> Path:
+    """The file of a bundled classifier, of a run folder, or itself. Raises `UsageError` with what to do.
+
+    A bundled name comes first: a folder of that name is reached as `./stanford196`.
+    """
+    if name == "bundled" or name in BUNDLED:
+        file = bundled_file(name)
+        if not file.is_file():
+            raise UsageError(f"The bundled classifier '{name}' is not installed: reinstall carclf, or train a model.")
+        return file
+    path = Path(name)
+    if path.is_dir():
+        if not (path / BEST).is_file():
+            raise UsageError(f"The folder '{name}' holds no {BEST}: it is no run folder, or its training never ended.")
+        return path / BEST
+    if not path.exists():
+        raise UsageError(
+            f"There is no model '{name}': give {', '.join(['bundled', *BUNDLED])}, a run folder or a .safetensors file."
+        )
+    if path.suffix != ".safetensors":
+        raise UsageError(f"'{name}' is not a .safetensors file: only those are read, since others can hold code.")
+    return path
+
+
+def list_models() -> list[dict]:
+    """One row for each bundled classifier: name, default, about, classes, architecture, image_size, megabytes,
+    background, and the figures that its file carries."""
+    rows = []
+    for name, about in BUNDLED.items():
+        file = bundled_file(name)
+        if not file.is_file():
+            continue
+        info = read_info(file)
+        rows.append(
+            {
+                "name": name,
+                "default": name == DEFAULT,
+                "about": about,
+                "classes": len(info.classes),
+                "architecture": info.architecture,
+                "image_size": written(info.image_size),
+                "megabytes": round(file.stat().st_size / 1e6, 1),
+                "background": info.style.background,
+                "metrics": info.metrics,
+            }
+        )
+    return rows
