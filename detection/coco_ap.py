@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from detection.masks_data import Record
 from detection.vehicle import Vehicle, mask_box
 
 
@@ -72,15 +71,6 @@ class AveragePrecision:
                 evaluation.summarize()
                 values += [max(0.0, float(value)) for value in evaluation.stats[:3]]
         return dict(zip(names, values, strict=True))
-
-
-def coco_average_precision(records: Sequence[Record], results: Iterable[Sequence[Vehicle]]) -> dict[str, float]:
-    """The figures of `AveragePrecision` for records and what a detector found on each, all of it, low scores too."""
-    average = AveragePrecision()
-    for record, vehicles in zip(records, results, strict=True):
-        masks = record.decoded_masks()
-        average.add(masks, record.categories or ("car",) * len(masks), vehicles)
-    return average.figures()
 
 
 def _shape(mask: np.ndarray, box: Sequence[float]) -> dict:

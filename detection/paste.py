@@ -28,11 +28,6 @@ def paste_vehicle(
     return mask, (x1 + left, y1 + top, x2 + left, y2 + top)
 
 
-def paste_mask(soft: np.ndarray | None, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Full-size bool HxW mask of one instance; the arguments are those of `paste_soft`."""
-    return paste_vehicle(soft, box, size)[0]
-
-
 def paste_soft(soft: np.ndarray | None, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Probabilities of one instance over the whole photo, float32 HxW, 0 outside its box.
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detection.coco_ap import AveragePrecision, coco_average_precision
+from detection.coco_ap import AveragePrecision
 from detection.masks_data import read_source
 from detection.vehicle import Vehicle, mask_box
 from tests.coco_photos import make_coco
@@ -72,6 +72,11 @@ def test_boxes_and_masks_are_told_apart(capsys):
 
 def test_of_records(tmp_path):
     records = read_source(make_coco(tmp_path, cars=3, empties=1))
-    results = [[vehicle(mask, 0.9) for mask in record.decoded_masks()] for record in records]
-    assert coco_average_precision(records, results)["ap"] == pytest.approx(1.0)
-    assert coco_average_precision(records, [[]] * 4)["ap"] == 0
+    perfect, blind = AveragePrecision(), AveragePrecision()
+    for record in records:
+        masks = record.decoded_masks()
+        kinds = record.categories or ("car",) * len(masks)
+        perfect.add(masks, kinds, [vehicle(mask, 0.9) for mask in masks])
+        blind.add(masks, kinds, [])
+    assert perfect.figures()["ap"] == pytest.approx(1.0)
+    assert blind.figures()["ap"] == 0

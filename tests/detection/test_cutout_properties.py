@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from detection.cutout import CutoutStyle, crop_box, cut_out, soften
 from detection.finish import finish_vehicle
-from detection.paste import paste_mask
+from detection.paste import paste_vehicle
 from detection.vehicle import TIE_RATIO, Vehicle, choose_main, mask_box, rank_vehicles, resize_vehicle, vehicle_weight
 
 # The same examples on every run, and no clock: a busy machine must not fail it.
@@ -35,6 +35,10 @@ seeds = st.integers(0, 2**32 - 1)
 feathers = st.one_of(st.sampled_from([0.0, 0.5, 1.0, 2.0, 100.0]), st.floats(0, 12))
 paddings = st.one_of(st.sampled_from([0.0, 0.05, 10.0]), st.floats(0, 1.5))
 styles = st.builds(CutoutStyle, padding=paddings, background=st.sampled_from(BACKGROUNDS), feather=feathers)
+
+
+def pasted_mask(soft, box, size):
+    return paste_vehicle(soft, box, size)[0]
 
 
 @st.composite
@@ -275,13 +279,13 @@ def test_paste_mask(size, values, cells, seed):
     box = np.array([x1, y1, x2, y2])
     soft = np.random.default_rng(seed).random((cells, cells), np.float32)
     before = soft.copy()
-    mask = paste_mask(soft, box, size)
+    mask = pasted_mask(soft, box, size)
     np.testing.assert_array_equal(soft, before)
     assert mask.shape == size and mask.dtype == bool
-    whole = paste_mask(None, box, size)
+    whole = pasted_mask(None, box, size)
     assert not (mask & ~whole).any(), "a mask reaches out of its box"
     rows, columns = np.indices(size)
     assert (whole[(columns >= x1) & (columns + 1 <= x2) & (rows >= y1) & (rows + 1 <= y2)]).all()
     assert not whole[(columns + 1 <= x1) | (columns >= x2) | (rows + 1 <= y1) | (rows >= y2)].any()
-    np.testing.assert_array_equal(paste_mask(np.ones_like(soft), box, size), whole)
-    assert not paste_mask(np.zeros_like(soft), box, size).any()
+    np.testing.assert_array_equal(pasted_mask(np.ones_like(soft), box, size), whole)
+    assert not pasted_mask(np.zeros_like(soft), box, size).any()

@@ -8,9 +8,13 @@ import torch
 
 from detection import UsageError, choose_main, load_detector
 from detection.mask_rcnn import Detector, DetectorSettings, compact_weights, save_compact
-from detection.paste import paste_mask
+from detection.paste import paste_vehicle
 
 DETAILS = {"short_side": 128, "long_side": 192, "score_threshold": 0.0, "kinds": ["car"]}
+
+
+def pasted_mask(soft, box, size):
+    return paste_vehicle(soft, box, size)[0]
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +121,7 @@ def test_fingerprint_tells_weights_and_threshold_apart(random_weights, random_de
     ],
 )
 def test_paste_fills_the_box_and_stays_in_the_frame(box, size, expected):
-    mask = paste_mask(np.ones((28, 28), np.float32), np.array(box, float), size)
+    mask = pasted_mask(np.ones((28, 28), np.float32), np.array(box, float), size)
     x1, y1, x2, y2 = expected
     truth = np.zeros(size, bool)
     truth[y1:y2, x1:x2] = True
@@ -131,7 +135,7 @@ def test_paste_agrees_with_detectron2():
     coarse = rng.random((7, 7)).astype(np.float32)
     soft = np.kron(coarse, np.ones((4, 4), np.float32))
     box = np.array([10.3, 20.7, 90.2, 70.9])
-    ours = paste_mask(soft, box, (100, 120))
+    ours = pasted_mask(soft, box, (100, 120))
     theirs = paste_masks_in_image(
         torch.from_numpy(soft)[None], torch.tensor(box, dtype=torch.float32)[None], (100, 120), 0.5
     )[0].numpy()
@@ -141,7 +145,7 @@ def test_paste_agrees_with_detectron2():
 
 
 def test_box_only_models_give_the_box_as_mask():
-    assert paste_mask(None, np.array([1.0, 2.0, 3.0, 5.0]), (8, 8)).sum() == 2 * 3
+    assert pasted_mask(None, np.array([1.0, 2.0, 3.0, 5.0]), (8, 8)).sum() == 2 * 3
 
 
 @pytest.mark.parametrize("name", ["no/such/model", "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN"])
