@@ -29,8 +29,9 @@ _CHECKER_SIDE = 8
 class Pair:
     """One photo of a folder run, and what became of it.
 
-    `photo` and `cut` are files, `cut` None when nothing was written; `box` is xyxy in pixels of the EXIF-turned photo
-    of `size` (height, width), `mask` the vehicle's bool mask at any size; None when they are not known.
+    `photo` and `cut` are files, `cut` None when there is none, which `nothing` says in its place; `box` is xyxy in
+    pixels of the EXIF-turned photo of `size` (height, width), `mask` the vehicle's bool mask at any size; None when
+    they are not known.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Pair:
     box: tuple[float, float, float, float] | None = None
     size: tuple[int, int] | None = None
     mask: np.ndarray | None = None
+    nothing: str = "nothing written"
 
 
 def page_size(columns: int, rows: int) -> tuple[int, int]:
@@ -119,7 +121,7 @@ def _photo(pair: Pair) -> np.ndarray | str:
 
 def _cut(pair: Pair) -> np.ndarray | str:
     if pair.cut is None:
-        return "nothing written"
+        return pair.nothing
     try:
         picture = _transparent(pair.cut)
         return _fit(load_image(pair.cut, max_side=2 * max(THUMB))) if picture is None else picture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -28,6 +29,27 @@ def replace_chunks(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
     except BaseException:
         temp.unlink(missing_ok=True)
         raise
+
+
+def bring_file(source: Path, target: Path, link: bool = True) -> bool:
+    """Makes target a hard link to source, or a copy where the file system takes no link; replaces what was there.
+
+    Returns whether it is a link, which shares its content with the source. With link=False it is always a copy.
+    """
+    temp = target.with_name(f"{TEMP_PREFIX}{os.getpid()}-{next(_temp_numbers)}.tmp")
+    temp.unlink(missing_ok=True)
+    try:
+        try:
+            if link:
+                os.link(os.path.realpath(source), temp)  # of a symbolic link, the file that it means
+        except OSError:
+            link = False
+        if not link:
+            shutil.copyfile(source, temp)
+        os.replace(temp, target)
+    finally:  # a link to a file that is there already is not moved by a rename
+        temp.unlink(missing_ok=True)
+    return link
 
 
 def same_content(path: Path, chunks: Iterable[bytes]) -> bool:

@@ -115,6 +115,20 @@ def load_image(path: str | Path, *, max_side: int | None = None, max_pixels: int
     return array if max_side is None else shrink(array, max_side)
 
 
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of a photo as `load_image` gives it, from its header. Raises `ImageError`."""
+    path = Path(path)
+    data = _read(path)
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            if image.format == "TIFF":  # turned by Pillow itself, and not by every version at the same moment
+                image.load()
+            width, height = image.size
+            return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
+    except Exception as error:
+        raise ImageError(_complaint(path, data, error)) from error
+
+
 def shrink(image: np.ndarray, max_side: int) -> np.ndarray:
     """The image with its longer side at most `max_side` pixels, by area averaging; returned as it is when it fits."""
     height, width = image.shape[:2]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from detection.errors import UsageError
-from detection.files import TEMP_PREFIX, replace_chunks
+from detection.files import bring_file, replace_chunks
 from detection.images import image_names
 from detection.journal import Journal
 from detection.manifest import Record, write_changed, write_manifest, write_vehicles
@@ -155,20 +153,7 @@ def _bring_files(parts: list[_Part], target: Path) -> None:
                     )
                 there.parent.mkdir(parents=True, exist_ok=True)
                 if not (there.is_file() and there.stat().st_size == size):
-                    _bring(part.folder / name, there)
-
-
-def _bring(path: Path, there: Path) -> None:
-    temp = there.with_name(f"{TEMP_PREFIX}{os.getpid()}-merge.tmp")
-    temp.unlink(missing_ok=True)
-    try:
-        try:
-            os.link(path, temp)
-        except OSError:
-            shutil.copyfile(path, temp)
-        os.replace(temp, there)
-    finally:  # a link to a file that is there already is not moved by a rename
-        temp.unlink(missing_ok=True)
+                    bring_file(part.folder / name, there)
 
 
 def _write(parts: list[_Part], target: Path, sources: list[str], settings: dict) -> dict[str, int]:

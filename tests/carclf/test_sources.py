@@ -1,8 +1,7 @@
 import numpy as np
-import pandas as pd
 import pytest
 
-from carclf.sources import read_manifest, read_table, split_table
+from carclf.sources import read_manifest, read_table
 from detection.errors import UsageError
 from detection.images import save_image
 from tests.carclf.drawn import draw, draw_folders
@@ -55,6 +54,69 @@ def test_the_competition_layout(tmp_path, by_category):
     assert list(read_table(path, tmp_path / "train")["label"]) == ["0", "VAZ-21099"]
 
 
+@pytest.mark.parametrize("column", ["split", "subset"])
+def test_a_split_and_boxes_in_a_csv(root, column):
+    rows = ["1.jpg,red,Training,1,2,30.4,40", "2.jpg,red,valid,,,,", "3.jpg,red,test,0,0,9,9", "4.jpg,red,,,,,"]
+    write(root / "car_dataset_labels.csv", "\n".join([f"img_file,class,{column},x1,y1,x2,y2", *rows]))
+    table = read_table(root)
+    assert list(table["file"]) == [str(root / "red" / f"{number}.jpg") for number in (1, 2, 3, 4)]  # by their class
+    assert list(table["split"]) == ["train", "val", "test", "train"]
+    assert list(table["box"]) == [(1, 2, 30, 40), None, (0, 0, 9, 9), None]
+
+
+def test_a_column_for_a_split_that_is_empty_gives_none(root):
+    assert "split" not in read_table(write(root / "some.csv", "file,class,split\nred/1.jpg,a,\n"))
+
+
+@pytest.mark.parametrize(
+    "tops", [("train", "test"), ("Training", "valid", "test"), ("test",), ("train", "val", "rest")]
+)
+def test_a_folder_per_class_below_a_split(tmp_path, tops, caplog):
+    for number, top in enumerate(tops):
+        draw_folders(tmp_path / top, each=2 + number, classes=("red", "blue"), seed=number)
+    write(tmp_path / "test" / "list.txt", "") if "test" in tops else None
+    table = read_table(tmp_path)
+    assert set(table["label"]) == {"red", "blue"}
+    words = {"Training": "train", "valid": "val", "rest": None}
+    sides = {words.get(top, top): 2 * (2 + number) for number, top in enumerate(tops)}
+    assert table["split"].value_counts().to_dict() == {side: count for side, count in sides.items() if side}
+    assert ("8 photos that lie in no class folder" in caplog.text) == ("rest" in tops)
+
+
+def test_the_competition_without_its_list(tmp_path):
+    draw_folders(tmp_path / "train", each=2, classes=("red", "blue"))
+    draw_folders(tmp_path / "plain", each=2, classes=("red",))
+    (tmp_path / "plain" / "red").rename(tmp_path / "test_upload")
+    (tmp_path / "plain").rmdir()
+    table = read_table(tmp_path)
+    assert set(table["label"]) == {"red", "blue"} and set(table["split"]) == {"train"}
+
+
+@pytest.mark.parametrize("names", [("test", "red"), ("train", "bus", "tram"), ("test", "train")])
+def test_classes_may_be_called_train_or_test(tmp_path, names):
+    table = read_table(_classes(tmp_path, names))
+    assert set(table["label"]) == set(names) and "split" not in table
+
+
+def _classes(root, names):
+    for name in names:
+        draw_folders(root, each=2, classes=("red",))
+        (root / "red").rename(root / name)
+    return root
+
+
+def test_a_split_that_stage_1_has_mirrored(root):
+    rows = [
+        "source,output,status",
+        "train/red/0.png,red/0.jpg,ok",
+        "test/red/1.jpg,red/1.jpg,ok",
+        "test/2.jpg,red/2.jpg,ok",
+    ]
+    write(root / "manifest.csv", "\n".join(rows))
+    table = read_table(root)
+    assert list(zip(table["label"], table["split"], strict=True)) == [("red", "train"), ("red", "test")]
+
+
 def test_a_folder_that_stage_1_wrote(root):
     (root / "quarantine" / "blue").mkdir(parents=True)
     (root / "blue" / "0.jpg").rename(root / "quarantine" / "blue" / "0.jpg")
@@ -77,6 +139,8 @@ def test_a_folder_that_stage_1_wrote(root):
         ("file,class\n", "lists no photos"),
         ("file,class\nred/1.jpg,a\nred/2.jpg,\n", "line 3"),
         ("", "can't be read as a csv"),
+        ("file,class,subset\nred/1.jpg,a,train\nred/2.jpg,a,holdout\n", "subset 'holdout' in line 3: known are train"),
+        ("file,class,box\nred/1.jpg,a,1 2 3\n", "wrong box in line 2: '1 2 3' is no box"),
     ],
 )
 def test_a_wrong_csv_is_one_sentence(root, text, said):
@@ -95,60 +159,6 @@ def test_missing_and_empty_folders(tmp_path, root):
         read_table(root / "red")
     with pytest.raises(UsageError, match="no photo folder"):
         read_table(write(tmp_path / "a.csv", "file,class\na.jpg,b\n"), tmp_path / "nowhere")
-
-
-def test_the_split_is_stratified_and_the_same_for_a_seed(root):
-    table = read_table(root)
-    split = split_table(table, 0.34, seed=5)
-    assert split.groupby("label")["split"].apply(lambda side: (side == "val").sum()).tolist() == [2, 2, 2]
-    pd.testing.assert_frame_equal(split, split_table(table, 0.34, seed=5))
-    assert any(not split["split"].equals(split_table(table, 0.34, seed=seed)["split"]) for seed in (6, 7, 8))
-
-
-def test_every_class_gets_a_validation_photo_and_keeps_a_training_photo(root):
-    table = read_table(root).groupby("label").head(2)
-    for share in (0.01, 0.99):
-        assert set(split_table(table, share).groupby("label")["split"].nunique()) == {2}
-
-
-def test_copies_stay_on_one_side(root):
-    import cv2
-
-    from detection.images import load_image
-
-    copies = []
-    for number in range(6):
-        original = load_image(root / "red" / f"{number}.jpg")
-        again = root / "red" / f"again{number}.jpg"
-        save_image(again, cv2.resize(original, (120, 80), interpolation=cv2.INTER_CUBIC), quality=80)
-        same = root / "red" / f"same{number}.jpg"
-        same.write_bytes((root / "red" / f"{number}.jpg").read_bytes())
-        copies.append({f"{number}.jpg", again.name, same.name})
-    for seed in range(5):
-        split = split_table(read_table(root), 0.3, seed)
-        side = {path.rsplit("/", 1)[1]: where for path, where in zip(split["file"], split["split"], strict=True)
-                if "/red/" in path}  # fmt: skip
-        assert all(len({side[name] for name in group}) == 1 for group in copies)
-        assert set(side.values()) == {"train", "val"}
-
-
-def test_classes_that_cannot_be_split(root):
-    table = read_table(root)
-    with pytest.raises(UsageError, match="only one photo .*red"):
-        split_table(table[(table["label"] != "red") | table["file"].str.endswith("/0.jpg")])
-    with pytest.raises(UsageError, match="at least two classes"):
-        split_table(table[table["label"] == "red"])
-    for number in range(1, 6):
-        (root / "red" / f"{number}.jpg").write_bytes((root / "red" / "0.jpg").read_bytes())
-    with pytest.raises(UsageError, match="'red' are copies"):
-        split_table(table)
-
-
-def test_unreadable_photos_are_left_out(root, caplog):
-    (root / "red" / "0.jpg").write_bytes(b"not a photo")
-    split = split_table(read_table(root))
-    assert len(split) == 17
-    assert "1 photos can't be read" in caplog.text
 
 
 def test_the_real_competition_photos(shared_data):

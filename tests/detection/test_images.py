@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from detection.errors import UsageError
-from detection.images import ImageError, find_images, load_image, save_image, shrink
+from detection.images import ImageError, find_images, image_size, load_image, save_image, shrink
 from tests import traps
 
 # pytest undoes the filter that detection.images sets when it is imported.
@@ -113,6 +113,23 @@ def test_max_side(tmp_path, name):
 )
 def test_shrink(shape, max_side, expected):
     assert shrink(np.zeros((*shape, 3), np.uint8), max_side).shape[:2] == expected
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6, 7, 8])
+def test_the_size_in_the_header_is_that_of_the_photo_as_it_is_seen(tmp_path, suffix, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"photo.{suffix}"
+    Image.fromarray(np.zeros((20, 50, 3), np.uint8)).save(path, exif=exif)
+    assert image_size(path) == load_image(path).shape[1::-1]
+
+
+def test_the_size_of_no_photo_is_an_image_error(tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no photo")
+    for name in ("broken.jpg", "gone.jpg"):
+        with pytest.raises(ImageError, match=name):
+            image_size(tmp_path / name)
 
 
 def test_what_is_no_file_is_an_image_error(tmp_path):

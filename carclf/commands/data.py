@@ -1,0 +1,85 @@
+"""`carclf data check` and `carclf prepare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from carclf.console import say, track
+
+Data = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        help="A folder per class (also below train/, val/, test/), a csv, a zip file, or the Stanford devkit.",
+    ),
+]
+Images = Annotated[Path | None, typer.Option(help="Folder that the csv's file names are in.")]
+
+data_app = typer.Typer(help="Look at labelled photos.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@data_app.callback()
+def _group() -> None:
+    pass
+
+
+@data_app.command("check")
+def check(
+    data: Data,
+    images: Images = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything, with a row a photo, to this file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write a row a photo to this file.")] = None,
+) -> None:
+    """Count the classes, and find what is unreadable, doubled, mislabelled or outside its photo.
+
+    Exit code 0: clean; 3: something needs attention; 2: DATA can't be read at all.
+    """
+    from carclf.predictions import check_output
+
+    check_output(json)
+    check_output(csv)
+    from carclf.data_check import check_data
+    from carclf.data_report import report
+    from carclf.runs import write_json, write_table
+
+    found = check_data(data, images, lambda rows, total: track(rows, total, "looking"))
+    if json:
+        write_json(json, found.as_json())
+    if csv:
+        write_table(csv, found.rows)
+    typer.echo(report(found), nl=False)
+    raise typer.Exit(0 if found.clean else 3)
+
+
+def prepare(
+    data: Data,
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="New folder: train/<class>/, test/<class>/, ...")],
+    images: Images = None,
+    test: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of each class for test/, where DATA has no split; 0: none.")
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws another test share.")] = 1,
+    crop_to_boxes: Annotated[
+        bool, typer.Option("--crop-to-boxes", help="Write the part of each photo that its box shows.")
+    ] = False,
+    padding: Annotated[
+        float, typer.Option(min=0, max=10, help="Margin round the box, as a part of its longer side.")
+    ] = 0.0,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy instead of linking.")] = False,
+) -> None:
+    """Arrange labelled photos as a folder per class below train/, test/ and perhaps val/, by hard links.
+
+    OUT/prepared.csv has one row a photo. The same command again goes on where it was stopped.
+    Exit code 0: every photo has its place; 3: some could not be read; 2: wrong usage.
+    """
+    from carclf.prepare import PrepareOptions, prepare_data
+
+    options = PrepareOptions(test=test, seed=seed, crop_to_boxes=crop_to_boxes, padding=padding, copy_files=copy)
+    made = prepare_data(data, output, images, options, lambda rows, total: track(rows, total, "preparing"))
+    for note in made.notes:
+        say(note)
+    typer.echo(str(made))
+    raise typer.Exit(made.exit_code)
