@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from carclf.demo_html import render
 from carclf.demo_page import Results, make_page
+from carclf.pages import write_page
 from carclf.pipeline import CarRecognizer, Prediction, evaluate_chain
 from carclf.predictions import format_rows, list_photos, write_text
-from carclf.report import write_page
 from carclf.scenes import write_dataset
 from carclf.stages import Stage
 from detection.cutout import CutoutStyle
@@ -132,7 +133,7 @@ def run_demo(output: str | Path, seed: int = 0, detector=None, plan: Plan | None
         seconds=folders.seconds,
     )
     page = make_page(results)
-    write_page(page, folders.page)
+    write_page(render(page), folders.page)
     print()
     for figure in page.figures:
         print(f"{figure.name}: {figure.value} ({figure.note})")

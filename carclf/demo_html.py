@@ -1,31 +1,18 @@
-"""One self-contained HTML page of a whole run: pictures and charts are inside it, nothing is fetched."""
+"""The demo's HTML page of a whole run: what it shows, and how it is rendered."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from carclf.charts import line_chart
-from detection.files import replace_file
+from carclf.pages import Figure, confusion_cells, learning_charts, render_page
 
 if TYPE_CHECKING:
     from carclf.pipeline import Prediction
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A number to be seen first, for example ("95.0 %", "top-1 accuracy", "38 of 40 test photos")."""
-
-    value: str
-    name: str
-    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,36 +60,18 @@ class Page:
     commands: Sequence[tuple[str, str]] = field(default=())
 
 
-def write_page(page: Page, path: str | Path) -> Path:
-    """Renders the page and writes it by temp file and rename."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, render(page).encode("utf-8"))
-    return path
-
-
 def render(page: Page) -> str:
     """The page as HTML text."""
-    from jinja2 import Environment
-
-    # Autoescape is asked for outright: it goes by the file's suffix otherwise, and file names come from users.
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(picture=picture, boxed=boxed, percent=lambda value: f"{value:.1%}")
-    template = environment.from_string(files("carclf").joinpath("report.html.j2").read_text(encoding="utf-8"))
-    return template.render(page=page, charts=_charts(page.epochs), confusion=_cells(page.confusion))
-
-
-def picture(image: np.ndarray, height: int = 220) -> str:
-    """A data URI of an RGB or RGBA uint8 image, at most `height` pixels high."""
-    if image.shape[0] > height:
-        width = max(1, round(image.shape[1] * height / image.shape[0]))
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    if image.shape[2] == 4:
-        kind, encoded = "png", cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA))[1]
-    else:
-        kind = "jpeg"
-        encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 86])[1]
-    return f"data:image/{kind};base64,{base64.b64encode(encoded.tobytes()).decode('ascii')}"
+    return render_page(
+        "demo.html.j2",
+        {"boxed": boxed},
+        title=page.title,
+        lead=page.lead,
+        page=page,
+        charts=learning_charts(page.epochs),
+        confusion=[] if page.confusion is None else confusion_cells(page.confusion),
+        answers=[*page.classes, "no answer"],
+    )
 
 
 def boxed(answer: Answer) -> np.ndarray:
@@ -114,32 +83,3 @@ def boxed(answer: Answer) -> np.ndarray:
         cv2.rectangle(image, (x1, y1), (x2, y2), (255, 255, 255), thick + 2)
         cv2.rectangle(image, (x1, y1), (x2, y2), (37, 99, 235), thick)
     return image
-
-
-def _charts(epochs: Sequence[dict]) -> list[dict]:
-    stages = [str(epoch["stage"]) for epoch in epochs]
-    charts = []
-    for title, name, percent in (("Accuracy", "accuracy", True), ("Loss", "loss", False)):
-        lines = {
-            legend: [float(epoch.get(f"{part}_{name}", "nan")) for epoch in epochs]
-            for legend, part in (("validation", "val"), ("training", "train"))
-            if any(f"{part}_{name}" in epoch for epoch in epochs)
-        }
-        svg = line_chart(lines, stages, title, percent) if lines else ""
-        if svg:
-            charts.append({"title": title, "svg": svg, "legend": list(zip("ab", lines, strict=False))})
-    return charts
-
-
-def _cells(confusion: np.ndarray | None) -> list[list[dict]]:
-    """Counts with their share of the row, which sets the shade."""
-    if confusion is None:
-        return []
-    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    return [
-        [
-            {"count": int(count), "share": round(float(share), 3), "right": row == column}
-            for column, (count, share) in enumerate(zip(counts, parts, strict=True))
-        ]
-        for row, (counts, parts) in enumerate(zip(confusion, shares, strict=True))
-    ]

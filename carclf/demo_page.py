@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from carclf.demo_html import Answer, Page, Pair
+from carclf.pages import Figure, duration
 from carclf.pipeline import Prediction
-from carclf.report import Answer, Figure, Page, Pair
 from detection.images import load_image
 
 Box = Sequence[float]
@@ -49,12 +50,12 @@ def make_page(results: Results) -> Page:
     found = sum(overlap >= FOUND for overlap in overlaps)
     total = sum(results.seconds.values())
     refused = sum(answer.right for answer in empty)
-    work = f"{os.cpu_count()} CPU cores; training {_minutes(results.seconds['train'])}"
+    work = f"{os.cpu_count()} CPU cores; training {duration(results.seconds['train'])}"
     figures = [
         Figure(f"{right / max(1, len(cars)):.1%}", "top-1 accuracy", f"{right} of {len(cars)} raw test photos"),
         Figure(f"{found} of {len(overlaps)}", "cars found", f"mean box overlap (IoU) {np.mean(overlaps):.2f}"),
         Figure(f"{refused} of {len(empty)}", "empty streets left unnamed", "drawn without a car"),
-        Figure(_minutes(total), "from nothing to here", work),
+        Figure(duration(total), "from nothing to here", work),
     ]
     return Page(
         title="carclf demo: from a street scene to the shape of its car",
@@ -181,7 +182,3 @@ def _commands(root: Path) -> list[tuple[str, str]]:
         ("Measure that run on photos kept apart", "carclf evaluate RUN --data TEST_PHOTOS --output EVALUATION"),
         ("The model of this demo again", f"carclf predict {root}/scenes/test/images --model {root}/run --format csv"),
     ]  # fmt: skip
-
-
-def _minutes(seconds: float) -> str:
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s" if seconds >= 60 else f"{seconds:.0f} s"

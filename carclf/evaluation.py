@@ -1,29 +1,46 @@
-"""Figures of a classifier on labelled photos, and the files that say where it errs."""
+"""Measures a classifier on labelled photos, and writes the files that say where it errs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import precision_recall_fscore_support
 
-from carclf.plots import save_confusion
+from carclf.calibration import calibration
+from carclf.metrics import (
+    NO_ANSWER,
+    bootstrap_intervals,
+    class_report,
+    confused_pairs,
+    confusion_counts,
+    overall,
+)
+from carclf.mistakes import rank_errors, save_error_sheet
+from carclf.plots import save_confusion, save_reliability
 from carclf.runs import write_json, write_table
 from detection.errors import UsageError
 
-NO_ANSWER = "(no answer)"
+_PAIRS = 10  # of the most confused pairs in metrics.json; confused_pairs.csv has all
 
 
-def evaluate(table: pd.DataFrame, probabilities: np.ndarray, classes: Sequence[str], output: Path) -> dict:
-    """Writes metrics.json, report.csv, confusion.csv, confusion.png and predictions.csv into output.
+def evaluate(
+    table: pd.DataFrame,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    output: Path,
+    about: Mapping | None = None,
+) -> dict:
+    """Writes metrics.json and the files named in docs/evaluation.md into output, and returns the metrics.
 
     table: columns file and label, perhaps status and reason; one row a photo.
     probabilities: float [N, C]; a row of NaN for a photo without an answer (no car, unreadable): it counts as wrong.
-    Returns the metrics: accuracy, top5 (top C when there are fewer than five classes), macro_f1 (mean over the classes
-    that occur), n, answered, and how many rows have which status. Raises `UsageError` for an empty table, an unknown
-    label, or an output that can't be written.
+    about: more entries for metrics.json, for example which model it was.
+    The metrics: accuracy, top5 (top C when there are fewer than five classes), macro_f1 (mean over the classes that
+    occur), their 95 % `intervals`, ece, ece_adaptive, brier and nll of the photos with an answer, n, answered, classes
+    (that occur), the most confused pairs, and how many rows have which status.
+    Raises `UsageError` for an empty table, an unknown label, or an output that can't be written.
     """
     classes = list(classes)
     table = table.reset_index(drop=True)
@@ -35,23 +52,33 @@ def evaluate(table: pd.DataFrame, probabilities: np.ndarray, classes: Sequence[s
     ranked = np.argsort(-np.where(answered[:, None], probabilities, 0.0), axis=1, kind="stable")
     rank = np.where(answered, (ranked == truth[:, None]).argmax(axis=1), len(classes))  # 0 is right
     predicted = np.where(answered, ranked[:, 0], len(classes))
+    in_top5 = rank < min(5, len(classes))
 
-    report, macro_f1 = _report(truth, predicted, classes)
-    metrics = {
-        "accuracy": float((rank == 0).mean()),
-        "top5": float((rank < min(5, len(classes))).mean()),
-        "macro_f1": macro_f1,
+    counts = confusion_counts(truth, predicted, len(classes))
+    pairs = confused_pairs(counts, classes)
+    calibrated, bins = calibration(probabilities[answered], truth[answered])
+    metrics = overall(truth, predicted, in_top5) | {
+        "intervals": bootstrap_intervals(truth, predicted, in_top5),
+        **calibrated,
         "n": len(table),
         "answered": int(answered.sum()),
         "classes": len(np.unique(truth)),
+        "most_confused": pairs.head(_PAIRS).to_dict("records"),
     }
     if "status" in table:
         metrics["status"] = {str(name): int(count) for name, count in table["status"].value_counts().items()}
+    metrics |= about or {}
+    rows = _rows(table, probabilities, answered, ranked, rank, classes)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        write_table(output / "predictions.csv", _rows(table, probabilities, answered, ranked, rank, classes))
-        write_table(output / "report.csv", report)
-        _confusion(truth, predicted, classes, output)
+        write_table(output / "predictions.csv", rows)
+        write_table(output / "report.csv", class_report(truth, predicted, classes))
+        write_table(output / "confused_pairs.csv", pairs)
+        write_table(output / "errors.csv", rank_errors(rows))
+        write_table(output / "calibration.csv", bins)
+        _write_confusion(counts, classes, output)
+        save_reliability(bins, calibrated, output / "reliability.png")
+        save_error_sheet(rows, output / "errors.jpg")
         write_json(output / "metrics.json", metrics)  # last: it says that the others are there
     except OSError as error:
         raise UsageError(f"The results can't be written into '{output}': {error.strerror or error}.") from error
@@ -70,25 +97,8 @@ def _numbers(labels: pd.Series, classes: Sequence[str]) -> np.ndarray:
     return np.array([index[label] for label in labels])
 
 
-def _report(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> tuple[pd.DataFrame, float]:
-    """Per class that occurs: precision, recall, f1, photos, and what it is most often taken for; worst first."""
-    present = np.unique(truth)
-    precision, recall, f1, support = precision_recall_fscore_support(truth, predicted, labels=present, zero_division=0)
-    names = [*classes, NO_ANSWER]
-    rows = []
-    for number, values in zip(present, zip(precision, recall, f1, support, strict=True), strict=True):
-        wrong = predicted[(truth == number) & (predicted != number)]
-        others = np.bincount(wrong, minlength=1)
-        rows.append(
-            {"class": classes[number]}
-            | dict(zip(("precision", "recall", "f1"), (round(float(value), 4) for value in values[:3]), strict=True))
-            | {"photos": int(values[3]), "taken_for": names[others.argmax()] if len(wrong) else ""}
-            | {"times": int(others.max()) if len(wrong) else 0}
-        )
-    return pd.DataFrame(rows).sort_values(["f1", "class"], ignore_index=True), float(f1.mean())
-
-
 def _rows(table, probabilities, answered, ranked, rank, classes) -> list[dict]:
+    """The rows of predictions.csv; what is not known is empty."""
     rows = []
     for number, photo in enumerate(table.to_dict("records")):
         row = {"file": photo["file"], "label": photo["label"], "predicted": "", "confidence": "", "correct": False}
@@ -107,13 +117,11 @@ def _rows(table, probabilities, answered, ranked, rank, classes) -> list[dict]:
     return rows
 
 
-def _confusion(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str], output: Path) -> None:
+def _write_confusion(counts: np.ndarray, classes: list[str], output: Path) -> None:
     """All classes as rows and columns; a last column for photos without an answer when there are any."""
-    width = len(classes) + bool((predicted == len(classes)).any())
-    counts = np.zeros((len(classes), width), dtype=int)
-    np.add.at(counts, (truth, predicted), 1)
-    columns = [*classes, NO_ANSWER][:width]
-    write_table(
-        output / "confusion.csv", pd.DataFrame(counts, columns=columns).assign(true=classes)[["true", *columns]]
-    )
-    save_confusion(counts, list(classes), columns, output / "confusion.png")
+    columns = [*classes, NO_ANSWER][: counts.shape[1]]
+    table = pd.DataFrame(counts, columns=columns)
+    # A class may be called so too, which neither a keyword nor a plain insertion would bear.
+    table.insert(0, "true", classes, allow_duplicates=True)
+    write_table(output / "confusion.csv", table)
+    save_confusion(counts, classes, columns, output / "confusion.png")

@@ -28,6 +28,37 @@ def test_figures_of_a_small_case_done_by_hand(tmp_path):
     assert (tmp_path / "confusion.png").stat().st_size > 2000
 
 
+def test_all_files_are_there_and_metrics_have_intervals(tmp_path):
+    probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]])
+    table = _table(["a", "b", "b", "c"])
+    metrics = evaluate(table, probabilities, CLASSES, tmp_path, {"model": {"name": "mine"}})
+    low, high = metrics["intervals"]["accuracy"]
+    assert 0.2 < low < 0.75 <= high <= 1 and set(metrics["intervals"]) == {"accuracy", "top5", "macro_f1"}
+    # Confidences 0.8, 0.7, 0.6, 0.8, of which the third is wrong; 0.7 and 0.6 are alone in their bins.
+    assert metrics["ece"] == pytest.approx((0.2 * 2 + 0.3 + 0.6) / 4)
+    pair = {"a": "b", "b": "a", "a_as_b": 1, "b_as_a": 0, "times": 1, "share": 0.3333}
+    assert metrics["most_confused"] == [pair]
+    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics | {"model": {"name": "mine"}}
+    errors = pd.read_csv(tmp_path / "errors.csv")
+    assert errors["file"].tolist() == ["2.jpg"] and errors["predicted"].tolist() == ["a"]
+    names = {path.name for path in tmp_path.iterdir()}
+    files = {"metrics.json", "predictions.csv", "report.csv", "confused_pairs.csv", "errors.csv", "calibration.csv"}
+    assert names == files | {"confusion.csv", "confusion.png", "reliability.png", "errors.jpg"}
+
+
+def test_a_class_may_be_called_true(tmp_path):
+    classes = ["false", "true"]
+    evaluate(_table(classes), np.eye(2), classes, tmp_path)
+    lines = (tmp_path / "confusion.csv").read_text().splitlines()
+    assert lines == ["true,false,true", "false,1,0", "true,0,1"]
+
+
+def test_nothing_answered_is_measured_too(tmp_path):
+    metrics = evaluate(_table(["a", "b"]), np.full((2, 3), np.nan), CLASSES, tmp_path)
+    assert metrics["accuracy"] == 0 and metrics["answered"] == 0 and "ece" not in metrics
+    assert not (tmp_path / "reliability.png").exists()
+
+
 def test_photos_without_an_answer_count_as_wrong(tmp_path):
     probabilities = np.array([[0.8, 0.1, 0.1], [np.nan] * 3])
     metrics = evaluate(_table(["a", "a"], status=["ok", "no_car"]), probabilities, CLASSES, tmp_path)
