@@ -18,6 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.stand_in import given_or_drawn  # noqa: E402
+
 MODEL = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"
 CONTESTANTS = {
     "usual": "(a) the usual script, R50-FPN",
@@ -37,14 +39,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="carclf-speed-") as name:
         folder = Path(name)
-        photos = arguments.photos
-        if photos is None:
-            from benchmarks.stand_in import draw_photos
-
-            photos = folder / "photos"
-            photos.mkdir()
-            draw_photos(photos, arguments.count)
-        weights, told = _weights(arguments, photos, folder)
+        files = given_or_drawn(arguments.photos, folder, arguments.count)
+        photos = arguments.photos or files[0].parent
+        weights, told = _weights(arguments, files, folder)
         workers = {name: _start(name, photos, folder / name, weights, arguments.device) for name in arguments.only}
         try:
             _round(workers)  # the first one loads and warms up
@@ -55,7 +52,7 @@ def main() -> None:
     _print(rounds, arguments, told)
 
 
-def _weights(arguments: argparse.Namespace, photos: Path, folder: Path) -> tuple[Path | None, str]:
+def _weights(arguments: argparse.Namespace, files: list[Path], folder: Path) -> tuple[Path | None, str]:
     if not {"usual", "ours"} & set(arguments.only):
         return None, "not used"
     if arguments.weights is not None:
@@ -69,7 +66,6 @@ def _weights(arguments: argparse.Namespace, photos: Path, folder: Path) -> tuple
         from benchmarks.stand_in import write_random_weights
 
         path = folder / "random.safetensors"
-        files = sorted(path for path in photos.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
         write_random_weights(MODEL, [load_image(file) for file in files[:3]], path)
         return path, "random (the model zoo can't be reached), made so that there are proposals and cars as usual"
 

@@ -17,6 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.stand_in import given_or_drawn  # noqa: E402
+
 RUN = """
 import resource, sys
 from pathlib import Path
@@ -37,14 +39,7 @@ def main() -> None:
     unit = 2**20 if sys.platform == "darwin" else 2**10
     with tempfile.TemporaryDirectory(prefix="carclf-memory-") as name:
         folder = Path(name)
-        source = arguments.photos
-        if source is None:
-            from benchmarks.stand_in import draw_photos
-
-            source = folder / "drawn"
-            source.mkdir()
-            draw_photos(source, 25)
-        files = sorted(path for path in source.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
+        files = given_or_drawn(arguments.photos, folder, 25)
         print("| photos | seconds | photos/s | peak memory, MiB | times the first |")
         print("| --- | --- | --- | --- | --- |")
         first = None

@@ -1,11 +1,10 @@
-"""Weights for timing a model-zoo model where the trained ones can't be fetched, and photos to time it on."""
+"""Photos to time things on where none are given, and weights of a zoo model where the trained ones can't be had."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import torch
 
 CAR = 2
 # Of some 1,000 proposals a photo, about what a trained model gives a score above 0.5 in a street before NMS.
@@ -24,12 +23,25 @@ def draw_photos(folder: Path, count: int, seed: int = 5) -> None:
         save_image(folder / f"{number:05}.jpg", scene.image, 92)
 
 
+def given_or_drawn(photos: Path | None, folder: Path, count: int) -> list[Path]:
+    """The photos below `photos`, sorted; without it, as many drawn ones as wanted, in `folder`/drawn."""
+    if photos is None:
+        photos = folder / "drawn"
+        photos.mkdir()
+        draw_photos(photos, count)
+    files = sorted(path for path in photos.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    if not files:
+        raise SystemExit(f"There are no photos in '{photos}'.")
+    return files
+
+
 def write_random_weights(model: str, photos: list[np.ndarray], path: Path, seed: int = 0) -> None:
     """Random weights under which the model has as much to do as a trained one: 1,000 proposals, some cars a photo.
 
     photos: RGB uint8 HxWx3 on which the scores are set. Weights as they are initialised give a handful of proposals,
     no boxes and no masks, which would flatter everyone.
     """
+    import torch
     from detectron2 import model_zoo
     from detectron2.modeling import build_model
     from safetensors.torch import save_file
