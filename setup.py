@@ -58,7 +58,7 @@ setup(
     packages=[*find_packages(include=["carclf", "carclf.*", "detection", "detection.*"]), "detection.configs"],
     package_dir={"detection.configs": "configs"},
     package_data={
-        "carclf": ["*.j2", "weights/*.safetensors", "weights/*.md", "weights/*.csv"],
+        "carclf": ["templates/*.j2", "weights/*.safetensors", "weights/*.md", "weights/*.csv"],
         "detection": ["weights/*.safetensors", "weights/*.md"],
         "detection.configs": ["detector/*.yaml", "train/*.yaml"],
     },

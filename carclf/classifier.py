@@ -12,6 +12,7 @@ from carclf.checkpoint import ModelInfo, fingerprint, load_model
 from carclf.model import CarNet
 from carclf.models import find_model
 from carclf.preprocessing import normalise, squash, stack
+from carclf.tta import TestTimeAugmentation, TtaConfig
 from detection.cutout import CutoutStyle
 from detection.device import choose_device
 
@@ -54,18 +55,18 @@ class Classifier:
         return self.info.image_size
 
     @torch.inference_mode()
-    def predict(self, crops: Sequence[np.ndarray], batch_size: int = 32, tta: bool = False) -> np.ndarray:
+    def predict(
+        self, crops: Sequence[np.ndarray], batch_size: int = 32, tta: TtaConfig | str | int | bool | None = False
+    ) -> np.ndarray:
         """crops: RGB uint8 HxWx3 of any sizes. Returns float32 [N, C], rows summing to 1.
 
-        tta: averages the crop and its mirror image; twice the time.
+        tta: how many views of each crop are averaged, see `carclf.tta`; True is the crop and its mirror image. It takes
+        as many times longer.
         """
+        look = TestTimeAugmentation(self.net, tta, self.info.mean, self.info.std).to(self.device)
         rows = [np.empty((0, len(self.classes)), np.float32)]
         for start in range(0, len(crops), batch_size):
             batch = stack([squash(crop, self.image_size) for crop in crops[start : start + batch_size]])
             images = normalise(batch.to(self.device), self.info.mean, self.info.std)
-            images = images.contiguous(memory_format=torch.channels_last)
-            probabilities = self.net(images).softmax(dim=1)
-            if tta:
-                probabilities = (probabilities + self.net(images.flip(3)).softmax(dim=1)) / 2
-            rows.append(probabilities.float().cpu().numpy())
+            rows.append(look(images.contiguous(memory_format=torch.channels_last)).cpu().numpy())
         return np.concatenate(rows)

@@ -12,8 +12,12 @@ import typer
 from typer.core import TyperGroup
 
 from carclf import __version__
+from carclf.commands import compare as compare_command
 from carclf.commands import data as data_commands
 from carclf.commands import models as models_command
+from carclf.commands import report as report_command
+from carclf.commands import runs as runs_commands
+from carclf.commands import submit as submit_command
 from carclf.console import quiet_stdout, say, track
 from detection.errors import UsageError
 
@@ -178,14 +182,43 @@ def _end(summary) -> None:
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="For example configs/train/quick.yaml.")],
-    settings: Settings = None,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CONFIG KEY=VALUE", help="For example configs/train/quick.yaml, and settings that win over it."
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Go on with this run, which knows its config: no CONFIG then.", metavar="RUN"),
+    ] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Try the recipe out: all its stages on a few drawn photos, in seconds.")
+    ] = False,
 ) -> None:
-    """Train a classifier in stages; prints the run folder."""
+    """Train a classifier in stages; prints the run folder.
+
+    With --resume a run that was stopped or killed ends as it would have; settings then are those of the machine
+    (device, devices, nodes, workers, threads, progress, tensorboard, mlflow).
+    """
     from carclf.config import TrainConfig
+    from carclf.runs import resumed_config
     from detection.config import read_config
 
-    resolved = read_config(TrainConfig, config, settings or ())
+    arguments = arguments or []
+    if resume is not None:
+        if arguments and "=" not in arguments[0]:
+            raise UsageError(f"--resume takes the config from the run folder: leave '{arguments[0]}' out.")
+        resolved = resumed_config(resume, arguments)
+    elif not arguments or ("=" in arguments[0] and not Path(arguments[0]).is_file()):
+        raise UsageError("Name a config, for example configs/train/quick.yaml, or a run to go on with: --resume RUN.")
+    else:
+        resolved = read_config(TrainConfig, arguments[0], arguments[1:])
+    if smoke:
+        from carclf.smoke import try_recipe
+
+        typer.echo(try_recipe(resolved))
+        return
     from carclf.training import train as train_classifier
 
     typer.echo(str(train_classifier(resolved)))
@@ -217,17 +250,19 @@ def evaluate(
     detector: DetectorName = None,
     device: Device = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs a classifier batch.")] = 32,
+    split: Annotated[str, typer.Option(help="auto (test, where the data have one), train, val, test or all.")] = "auto",
+    tta: Annotated[int, typer.Option(min=1, max=100, help="Views of each cut-out that are averaged.")] = 1,
 ) -> None:
     """Measure a model on labelled photos, by the chain that prediction uses."""
     from carclf.models import find_model
-    from carclf.sources import read_table
+    from carclf.sources import choose_split, read_table
 
     find_model(model)
-    table = read_table(data, images)
+    table = choose_split(read_table(data, images), split)
     from carclf.pipeline import CarRecognizer, evaluate_chain
 
     with quiet_stdout():
-        recognizer = CarRecognizer(model, detector=detector, device=device, batch_size=batch_size, crops=crops)
+        recognizer = CarRecognizer(model, detector=detector, device=device, batch_size=batch_size, crops=crops, tta=tta)
         metrics = evaluate_chain(
             recognizer, table, output, track=lambda rows: track(rows, total=len(table), what="evaluating")
         )
@@ -297,6 +332,10 @@ def doctor() -> None:
 app.command("models")(models_command.models)
 app.add_typer(data_commands.data_app, name="data")
 app.command("prepare")(data_commands.prepare)
+app.command("report")(report_command.report)
+app.add_typer(runs_commands.app, name="runs")
+app.command("submit")(submit_command.submit)
+app.command("compare-backgrounds")(compare_command.compare_backgrounds)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from carclf.box_crops import crop_table
 from carclf.config import TrainConfig
 from carclf.console import say
 from carclf.sources import photo_root, read_manifest, read_table
@@ -18,8 +19,10 @@ from detection.errors import UsageError
 def prepare_crops(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutStyle, str]:
     """The table of crops (file, label), how they were cut out, and by which detector.
 
-    Photos that are cut out already (`crops: true`, or a folder that stage 1 wrote) are taken as they are, else stage 1
-    runs first, into `crops_dir` or the run folder, and goes on where it stopped before.
+    Photos that are cut out already (`crops: true`, or a folder that stage 1 wrote) are taken as they are, and with
+    `boxes: true` cropped to the boxes that the data bring. Else stage 1 runs first, into `crops_dir` or the run folder,
+    and goes on where it stopped before. With `backgrounds` there are also the columns photo (the raw one) and
+    `variant_column` of each background.
     """
     table = read_table(config.data, config.images)
     root = photo_root(config.data, config.images)
@@ -27,6 +30,8 @@ def prepare_crops(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutS
         return table, *_settings(root, config)
     if config.crops:
         return table, config.cutout, config.detector
+    if config.boxes:
+        return _box_crops(table, root, config, run), config.cutout, config.detector
     root = root if config.images is not None else _common_root(table, root)
     folder = config.crops_dir or run / "crops"
     if not config.backgrounds:
@@ -46,7 +51,16 @@ def prepare_crops(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutS
         crops[variant_column(background)] = [
             str(file) if file is not None else own for file, own in zip(files, crops["file"], strict=True)
         ]
-    return crops.drop(columns="photo"), config.cutout, config.detector
+    return crops, config.cutout, config.detector
+
+
+def _box_crops(table: pd.DataFrame, root: Path, config: TrainConfig, run: Path) -> pd.DataFrame:
+    if "box" not in table:
+        raise UsageError(f"boxes=true needs data that bring boxes, and '{config.data}' has none: see docs/data.md.")
+    padding = config.cutout.padding
+    folder = (config.crops_dir or run / "crops") / f"boxes-{padding:g}"  # crops that are there are taken as they are
+    say(f"crops the photos of {root} to their boxes into {folder}")
+    return crop_table(table, root, folder, padding)
 
 
 def variant_column(background: str) -> str:
@@ -74,7 +88,8 @@ def map_to_crops(table: pd.DataFrame, root: Path, folder: Path) -> pd.DataFrame:
         raise UsageError(f"Stage 1 gave no crop for any of the {len(table)} photos: see {folder / 'manifest.csv'}.")
     if not all(kept):
         say(f"{len(kept) - sum(kept)} photos without a crop are left out; {folder / 'manifest.csv'} says why")
-    return table[kept].assign(file=[str(file) for file in files if file is not None]).reset_index(drop=True)
+    crops = table[kept].assign(file=[str(file) for file in files if file is not None]).reset_index(drop=True)
+    return crops.drop(columns="box", errors="ignore")  # it belongs to the whole photo
 
 
 def _common_root(table: pd.DataFrame, root: Path) -> Path:

@@ -110,10 +110,13 @@ def balancing_weights(labels: Sequence[int], classes: int) -> np.ndarray:
     return np.divide(len(labels) / present, counts, out=np.zeros(classes), where=counts > 0)
 
 
-def collate(items: Sequence[tuple[np.ndarray, int]]) -> tuple[Tensor, Tensor]:
-    """A batch: uint8 [N, 3, H, W] (channels_last) and int64 [N]. Bytes, since they cross a process border."""
+def collate(items: Sequence[tuple[np.ndarray | Tensor, int]]) -> tuple[Tensor, Tensor]:
+    """A batch: uint8 [N, 3, H, W] (channels_last) and int64 [N]. Bytes, since they cross a process border.
+
+    Features, float [F], become [N, F].
+    """
     images, labels = zip(*items, strict=True)
-    return stack(images), torch.tensor(labels)
+    return torch.stack(images) if isinstance(images[0], Tensor) else stack(images), torch.tensor(labels)
 
 
 def make_loader(dataset: Dataset, batch_size: int, workers: int, order: TrainOrder | None = None) -> DataLoader:

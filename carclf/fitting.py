@@ -1,9 +1,8 @@
-"""What Lightning needs for one stage: the module with its losses and schedules, and the log of its epochs."""
+"""What Lightning needs for one stage: the module with its losses, its schedule and the average of its weights."""
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
+import sys
 
 import numpy as np
 import pytorch_lightning as pl
@@ -11,17 +10,16 @@ import torch
 from timm.data import Mixup
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from carclf.checkpoint import ModelInfo
-from carclf.console import say
 from carclf.dataset import mixed_seed
+from carclf.distillation import Teacher
 from carclf.model import CarNet
 from carclf.optimizers import make_optimizer, optimizer_steps
 from carclf.preprocessing import normalise
-from carclf.runs import read_epochs, write_table
 from carclf.schedules import make_scheduler, warm_plateau
-from carclf.sizes import written
 from carclf.stages import Stage
 from detection.errors import UsageError
 
@@ -44,6 +42,8 @@ class StageModule(pl.LightningModule):
         label_smoothing: float = 0.0,
         class_weights: np.ndarray | None = None,
         ema: float | None = None,
+        teacher: Teacher | None = None,
+        teacher_weight: float = 0.5,
     ):
         """photos: in an epoch, of all processes."""
         super().__init__()
@@ -56,8 +56,11 @@ class StageModule(pl.LightningModule):
         weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.train_loss = nn.CrossEntropyLoss(weights, label_smoothing=label_smoothing)
         self.val_loss = nn.CrossEntropyLoss()
+        # Not Lightning's own mean: with processes of unequal numbers of photos it divides by a rounded count.
+        self.train_mean, self.val_mean = MeanMetric(), MeanMetric()
         self.train_accuracy = MulticlassAccuracy(len(info.classes), average="micro")
         self.val_accuracy = MulticlassAccuracy(len(info.classes), average="micro")
+        self.teacher, self.teacher_weight = teacher, teacher_weight
         # A warm-up of the decay: the average would hang on the first weights for long.
         self.average = None if ema is None else ModelEmaV3(net, decay=ema, use_warmup=True, warmup_power=0.75)
         if self.average is not None:
@@ -74,12 +77,16 @@ class StageModule(pl.LightningModule):
         return self.net if self.average is None else self.average.module
 
     def images(self, images: Tensor) -> Tensor:
-        """uint8 [N, 3, H, W] to normalised float32."""
+        """uint8 [N, 3, H, W] to normalised float32; features, float [N, F], are ready as they are."""
+        if images.is_floating_point():
+            return images
         return normalise(images, self.info.mean, self.info.std).contiguous(memory_format=torch.channels_last)
 
-    def on_train_epoch_start(self) -> None:
-        # What is random in an epoch depends on its number alone, so a run that was killed repeats it exactly.
-        pl.seed_everything(mixed_seed(self.seed, self.current_epoch, self.global_rank), verbose=False)
+    def on_train_batch_start(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        # What is random in an epoch depends on its number alone, so a run that was killed repeats it exactly. Not at
+        # the epoch's start: loaders draw a number when they begin, which in a resumed run is before that.
+        if index == 0:
+            pl.seed_everything(mixed_seed(self.seed, self.current_epoch, self.global_rank), verbose=False)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         images, labels = self.images(batch[0]), batch[1]
@@ -88,12 +95,16 @@ class StageModule(pl.LightningModule):
             images, targets = self.mix(images, labels)
         logits = self.net(images).float()
         loss = self.train_loss(logits, targets)
+        if self.teacher is not None:
+            taught = nn.functional.cross_entropy(logits, self.teacher(images))
+            loss = (1 - self.teacher_weight) * loss + self.teacher_weight * taught
         if not torch.isfinite(loss):
             raise UsageError(
                 f"The loss of stage '{self.stage.name}' is not finite at step {index + 1}: lower its learning_rate."
             )
         self.train_accuracy(logits.detach(), labels if targets is labels else targets.argmax(dim=1))
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(labels))
+        self.train_mean(loss.detach(), len(labels))
+        self.log("train_loss", self.train_mean, on_step=False, on_epoch=True)
         self.log("train_accuracy", self.train_accuracy, on_step=False, on_epoch=True)
         return loss
 
@@ -103,49 +114,36 @@ class StageModule(pl.LightningModule):
         if self.average is not None:
             self.average.update(self.net, step=self.global_step + 1)
 
+    def on_train_epoch_end(self) -> None:
+        if self.stage.schedule == "plateau":
+            seen = float(self.trainer.callback_metrics[self.stage.monitor])
+            self.lr_schedulers().step(seen)
+
+    def on_validation_epoch_start(self) -> None:
+        # Each process has moved the statistics of its norms by its own photos. The first one's count, since they are
+        # what is saved.
+        if self.trainer.world_size > 1:
+            for buffer in self.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         images, labels = batch
         logits = self.result(self.images(images)).float()
         self.val_accuracy(logits, labels)
-        self.log("val_loss", self.val_loss(logits, labels), on_epoch=True, batch_size=len(labels), sync_dist=True)
+        self.val_mean(self.val_loss(logits, labels), len(labels))
+        self.log("val_loss", self.val_mean, on_epoch=True)
         self.log("val_accuracy", self.val_accuracy, on_epoch=True)
 
     @property
     def steps(self) -> int:
         """Optimizer steps of the whole stage."""
-        return optimizer_steps(self.photos, self.stage, self.trainer.world_size)
+        return optimizer_steps(self.photos, self.stage)
 
     def configure_optimizers(self):
         optimizer = make_optimizer(self.net, self.stage, self.weight_decay)
-        return {"optimizer": optimizer, "lr_scheduler": make_scheduler(optimizer, self.stage, self.steps)}
-
-
-class EpochLog(pl.Callback):
-    """Adds one row an epoch to epochs.csv and says it in one line."""
-
-    def __init__(self, run: Path, stage: Stage, title: str):
-        self.run = run
-        self.stage = stage
-        self.title = title
-        self.started = 0.0
-        self.rate = 0.0
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.started = time.time()
-
-    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch, index: int) -> None:
-        self.rate = trainer.optimizers[0].param_groups[0]["lr"]
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Lightning calls this after validation, so the metrics of both are there."""
-        seen = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        seconds = time.time() - self.started
-        epoch = trainer.current_epoch + 1
-        # A resumed stage repeats the epoch that was cut off.
-        rows = [row for row in read_epochs(self.run) if (row["stage"], row["epoch"]) != (self.stage.name, epoch)]
-        names = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
-        row = {"stage": self.stage.name, "epoch": epoch} | {name: round(seen[name], 6) for name in names}
-        row |= {"learning_rate": self.rate, "seconds": round(seconds, 2), "image_size": written(self.stage.image_size)}
-        write_table(self.run / "epochs.csv", [*rows, row])
-        say(f"{self.title}, epoch {epoch}/{self.stage.epochs}: loss {seen['train_loss']:.3f}, validation loss "
-            f"{seen['val_loss']:.3f}, accuracy {seen['val_accuracy']:.4f}, {seconds:.0f} s")  # fmt: skip
+        schedule = make_scheduler(optimizer, self.stage, self.steps)
+        if self.stage.schedule == "plateau":
+            # Lightning would step it after the epoch's checkpoint, which then lacks that step: `on_train_epoch_end`
+            # does it instead.
+            schedule |= {"frequency": sys.maxsize}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from timm.optim import create_optimizer_v2
 from torch.optim import Optimizer
 
@@ -37,7 +35,6 @@ def make_optimizer(net: CarNet, stage: Stage, weight_decay: float) -> Optimizer:
     return create_optimizer_v2(groups, opt=stage.optimizer, lr=stage.learning_rate, weight_decay=0.0, momentum=0.9)
 
 
-def optimizer_steps(photos: int, stage: Stage, processes: int = 1) -> int:
-    """Steps of a whole stage over so many photos, the last one of an epoch perhaps from fewer micro batches."""
-    batches = max(1, photos // processes // stage.at_once)
-    return max(1, math.ceil(batches / (stage.batch_size // stage.at_once)) * stage.epochs)
+def optimizer_steps(photos: int, stage: Stage) -> int:
+    """Steps of a whole stage over so many photos: whole batches only, or one smaller where there are too few."""
+    return max(1, photos // stage.batch_size) * stage.epochs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pandas
 
     from carclf.classifier import Classifier
+    from carclf.tta import TtaConfig
 
 Photo = str | os.PathLike | np.ndarray
 
@@ -86,6 +88,7 @@ class CarRecognizer:
     detector: a detector's name or a loaded one; None takes the one that the classifier's file names, as the
         classifier was trained on its cut-outs.
     crops: the photos are cut out already, so no detector is used.
+    tta: how many views of each cut-out are averaged, see `carclf.tta`.
     Raises `UsageError` when a model can't be found or loaded.
     """
 
@@ -98,9 +101,11 @@ class CarRecognizer:
         batch_size: int = 32,
         workers: int | None = None,
         crops: bool = False,
+        tta: TtaConfig | str | int | bool | None = None,
     ):
         if top < 1 or batch_size < 1:
             raise UsageError("top and batch_size must be 1 or more.")
+        self.name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else ""
         if isinstance(model, (str, os.PathLike)):
             from carclf.classifier import Classifier
 
@@ -111,6 +116,7 @@ class CarRecognizer:
             self.detector = _load_detector(detector or model.detector or "compact", device)
         self.top = min(top, len(model.classes))
         self.batch_size = batch_size
+        self.tta = _tta(tta)
         self.workers = workers or min(4, os.cpu_count() or 1)
 
     @property
@@ -182,10 +188,11 @@ class CarRecognizer:
 
     def _classify(self, items: Iterable[_Item]) -> Iterator[_Item]:
         """Pools the cut-outs of several photos, so that photos without a car leave no holes in the batches."""
+        settings = {"batch_size": self.batch_size} | ({"tta": self.tta} if self.tta else {})
         for batch in _batches(items, self.batch_size):
             whole = [item for item in batch if item.pixels is not None]
             rows = try_batch(
-                lambda crops: self.classifier.predict(crops, batch_size=self.batch_size),
+                lambda crops: self.classifier.predict(crops, **settings),
                 [item.pixels for item in whole],
             )
             for item, row in zip(whole, rows, strict=True):
@@ -206,21 +213,42 @@ class CarRecognizer:
 def evaluate_chain(recognizer: CarRecognizer, table: pandas.DataFrame, output: Path, track=None) -> dict:
     """Recognizes every file of a table (file, label) and writes the figures of `carclf.evaluation` into a folder.
 
-    It is the very chain of prediction. Photos without an answer count as wrong. `track` wraps the stream of
-    results, for a progress bar. Raises `UsageError` for labels that the model does not know.
+    A report.html shows them; the model and the time that it took are in metrics.json too. It is the very chain of
+    prediction. Photos without an answer count as wrong. `track` wraps the stream of results, for a progress bar.
+    Raises `UsageError` for labels that the model does not know.
     """
     from carclf.evaluation import evaluate
+    from carclf.run_report import write_run_report
 
     check_labels(sorted(set(table["label"])), recognizer.classes)
+    started = time.perf_counter()
     results = recognizer.recognize_fully(list(table["file"]))
     rows = list(track(results) if track else results)
+    seconds = time.perf_counter() - started
     nothing = np.full(len(recognizer.classes), np.nan, dtype=np.float32)
     probabilities = np.stack([nothing if row is None else row for _, row in rows])
     answered = table.assign(
         status=[prediction.status for prediction, _ in rows],
         reason=[prediction.reason for prediction, _ in rows],
     )
-    return evaluate(answered, probabilities, recognizer.classes, Path(output))
+    about = {
+        "model": _about(recognizer),
+        "seconds": round(seconds, 2),
+        "photos_per_second": round(len(rows) / seconds, 2),
+    }
+    metrics = evaluate(answered, probabilities, recognizer.classes, Path(output), about)
+    write_run_report(Path(output))
+    return metrics
+
+
+def _about(recognizer: CarRecognizer) -> dict:
+    """Which model it was, for metrics.json; what a classifier does not say about itself is left out."""
+    classifier = recognizer.classifier
+    facts = {name: getattr(classifier, name, None) for name in ("architecture", "image_size", "fingerprint")}
+    style = getattr(classifier, "style", None)
+    facts |= {"background": getattr(style, "background", None), "detector": getattr(recognizer.detector, "name", None)}
+    facts["tta"] = recognizer.tta.passes if recognizer.tta else None
+    return {"name": recognizer.name or "a loaded model"} | {name: fact for name, fact in facts.items() if fact}
 
 
 def check_labels(labels: Sequence[str], classes: Sequence[str]) -> None:
@@ -233,6 +261,16 @@ def check_labels(labels: Sequence[str], classes: Sequence[str]) -> None:
         f"{len(unknown)} of the data's {len(labels)} labels are unknown to the model ({some}): its {len(classes)} "
         f"classes are named like '{classes[0]}'; rename the labels, leave them out, or choose another model."
     )
+
+
+def _tta(tta: TtaConfig | str | int | bool | None) -> TtaConfig | None:
+    """None for a single look: a classifier need not know of others."""
+    if not tta:
+        return None
+    from carclf.tta import TtaConfig
+
+    config = TtaConfig.of(tta)
+    return config if config.passes > 1 else None
 
 
 def _load_detector(detector, device: str):

@@ -3,7 +3,10 @@
 config.yaml          the resolved config                 best.safetensors   the best model of all stages
 split.csv            file, label, split                  metrics.json       its figures, git state, versions
 epochs.csv           one row an epoch                    validation/        report, confusion, predictions
-curves.png           accuracy and loss over all stages   stages/            the best model of each stage
+batches.csv          one row a batch                     stages/            the best model of each stage
+stages.json          one entry a stage that is done      report.html        all of it on one page
+curves.png           accuracy and loss over all stages   tensorboard/       the same for TensorBoard
+state.json           running, finished or failed         checkpoints/       of the stage that runs: to go on from
 """
 
 from __future__ import annotations
@@ -13,14 +16,19 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from carclf.config import TrainConfig, read_config, write_config
 from detection.errors import UsageError
-from detection.files import replace_file
+from detection.files import TEMP_PREFIX, replace_file
 
 BEST = "best.safetensors"
+# Settings that may differ when a run goes on: where and how it is computed, not what.
+FREE = {
+    "output", "resume", "runs", "progress", "workers", "threads", "device", "devices", "nodes", "tensorboard", "mlflow"
+}  # fmt: skip
 
 
 def open_run(config: TrainConfig) -> Path:
@@ -32,26 +40,43 @@ def open_run(config: TrainConfig) -> Path:
     saved = folder / "config.yaml"
     if saved.exists():
         if not config.resume:
-            raise UsageError(f"'{folder}' holds a run already: choose another output, or go on with resume=true.")
+            raise UsageError(f"'{folder}' holds a run already: choose another output, or go on with --resume {folder}.")
         _check_same(read_config(TrainConfig, saved), config, folder)
         return folder
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(not _is_leftover(path) for path in folder.iterdir())):
         raise UsageError(f"'{folder}' exists and is no run folder: choose an empty or new one as output.")
     try:
-        (folder / "stages").mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         write_config(config.model_copy(update={"output": folder, "resume": False}), saved)
     except OSError as error:
         raise UsageError(f"The run folder '{folder}' can't be written: {error.strerror}.") from error
     return folder
 
 
+def resumed_config(folder: Path, settings: Sequence[str] = ()) -> TrainConfig:
+    """The config of a run to go on with, settings (`key=value`) over it. Raises `UsageError` for no run folder."""
+    saved = Path(folder) / "config.yaml"
+    if not saved.is_file():
+        raise UsageError(f"'{folder}' is no run folder, as it holds no config.yaml: check the path.")
+    return read_config(TrainConfig, saved, settings).model_copy(update={"output": Path(folder), "resume": True})
+
+
 def discard_run(folder: Path) -> None:
     """Removes the run folder of a training that never began; one that holds any result stays."""
-    written = {path.name for path in folder.iterdir()}
-    if written <= {"config.yaml", "stages"} and not any((folder / "stages").iterdir()):
-        (folder / "stages").rmdir()
-        (folder / "config.yaml").unlink()
+    inside = list(folder.iterdir())
+    if all(path.name in ("config.yaml", "state.json") or _is_leftover(path) for path in inside):
+        for path in inside:
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink(missing_ok=True)
         folder.rmdir()
+
+
+def _is_leftover(path: Path) -> bool:
+    """Nothing that anyone would miss: what a process that was killed at its start has left."""
+    empty = path.name == "stages" and path.is_dir() and not any(path.iterdir())
+    return empty or path.name == ".lock" or path.name.startswith(TEMP_PREFIX)
 
 
 def git_state(folder: Path | None = None) -> dict[str, str | bool | None]:
@@ -77,7 +102,7 @@ def write_text(path: Path, text: str) -> None:
     replace_file(path, text.encode("utf-8", "surrogateescape"))
 
 
-def write_json(path: Path, values: Mapping) -> None:
+def write_json(path: Path, values: Mapping | Sequence[Any]) -> None:
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -88,7 +113,10 @@ def write_table(path: Path, rows: Sequence[Mapping] | pd.DataFrame) -> None:
 def read_epochs(run: Path) -> list[dict]:
     """The rows of epochs.csv, oldest first; empty before the first epoch has ended."""
     path = run / "epochs.csv"
-    return pd.read_csv(path).to_dict("records") if path.is_file() else []
+    if not path.is_file():
+        return []
+    # A stage may be called 1, or NA.
+    return pd.read_csv(path, dtype={"stage": str}, keep_default_na=False, na_values=[]).to_dict("records")
 
 
 def _fresh(parent: Path, name: str) -> Path:
@@ -99,8 +127,7 @@ def _fresh(parent: Path, name: str) -> Path:
 
 
 def _check_same(saved: TrainConfig, config: TrainConfig, folder: Path) -> None:
-    free = {"output", "resume", "runs", "progress", "workers", "threads", "device"}
-    old, new = saved.model_dump(exclude=free), config.model_dump(exclude=free)
+    old, new = saved.model_dump(exclude=FREE), config.model_dump(exclude=FREE)
     changed = [key for key in old if old[key] != new[key]]
     if changed:
         raise UsageError(

@@ -41,7 +41,8 @@ def make_scheduler(optimizer: Optimizer, stage: Stage, steps: int) -> dict:
     if stage.schedule == "plateau":
         mode = "max" if stage.monitor == "val_accuracy" else "min"
         least = [stage.final_factor * group["lr"] for group in optimizer.param_groups]
-        scheduler = ReduceLROnPlateau(optimizer, mode, factor=stage.factor, patience=stage.patience, min_lr=least)
+        waits = stage.patience - 1  # PyTorch lets one bad epoch more go by than it is told, Keras does not
+        scheduler = ReduceLROnPlateau(optimizer, mode, factor=stage.factor, patience=waits, min_lr=least)
         return {"scheduler": scheduler, "monitor": stage.monitor}
     epoch_steps = max(1, round(steps / stage.epochs))
     scheduler = LambdaLR(optimizer, lambda step: rate_factor(stage, step, steps, epoch_steps))

@@ -33,6 +33,8 @@ class Stage(StrictConfig):
     dropout: of the head in this stage; None leaves it as the model has it.
     mixup, cutmix: alpha of the beta distribution that pairs are mixed by, 0 for none; `mix`: share of the batches.
     stop_patience: epochs without a better val_accuracy before the stage ends.
+    keep: which epoch's weights the stage leaves: the one of the best val_accuracy, or the last. With few validation
+        photos the best is often chance.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
@@ -48,7 +50,7 @@ class Stage(StrictConfig):
     schedule: Schedule = "plateau"
     warmup: float | None = Field(None, ge=0, lt=1)
     factor: float = Field(0.5, gt=0, lt=1)
-    patience: int = Field(1, ge=0)
+    patience: int = Field(1, ge=1)
     monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
     step_epochs: int = Field(1, ge=1)
     final_factor: float = Field(0.0, ge=0, lt=1)
@@ -58,6 +60,7 @@ class Stage(StrictConfig):
     cutmix: float = Field(0.0, ge=0)
     mix: float = Field(1.0, gt=0, le=1)
     stop_patience: int | None = Field(None, ge=1)
+    keep: Literal["best", "last"] = "best"
 
     @property
     def mixes(self) -> bool:

@@ -10,9 +10,7 @@ import typer
 
 def models(
     format: Annotated[str, typer.Option(help="table or json.")] = "table",
-    classes: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="List this model's classes instead.")
-    ] = None,
+    classes: Annotated[str | None, typer.Option(metavar="MODEL", help="List this model's classes instead.")] = None,
 ) -> None:
     """List the bundled classifiers, or the classes of any model."""
     from carclf.models import find_model, list_models

@@ -87,3 +87,14 @@ def test_no_crop_at_all_is_one_sentence(root, tmp_path):
     (tmp_path / "manifest.csv").write_text("source,output,status\nred/1.jpg,,unreadable\n")
     with pytest.raises(UsageError, match="no crop for any"):
         map_to_crops(read_table(root), root, tmp_path)
+
+
+def test_crops_by_the_boxes_of_the_data(root, tmp_path):
+    listed = tmp_path / "labels.csv"
+    listed.write_text('file,class,box\nred/0.JPEG,a,"2,3,22,13"\ngreen/1.jpg,b,"0,0,10,10"\n')
+    config = TrainConfig(data=listed, images=root, boxes=True, cutout={"background": "keep", "padding": 0.1})
+    table, style, _ = prepare_crops(config, tmp_path / "run")
+    assert list(table["label"]) == ["b", "a"] and style.background == "keep"
+    assert [load_image(file).shape for file in table["file"]] == [(11, 11, 3), (14, 24, 3)]
+    with pytest.raises(UsageError, match="boxes=true needs data that bring boxes"):
+        prepare_crops(config.model_copy(update={"data": root, "images": None}), tmp_path / "other")

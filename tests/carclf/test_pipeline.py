@@ -207,7 +207,8 @@ def test_evaluation_counts_missed_cars_as_wrong(recognizer, photos, tmp_path):
     metrics = evaluate_chain(recognizer, table, tmp_path / "figures")
     assert (metrics["n"], metrics["accuracy"]) == (3, pytest.approx(1 / 3))
     assert metrics["status"] == {"ok": 2, "no_car": 1}
-    assert (tmp_path / "figures" / "metrics.json").is_file()
+    assert (tmp_path / "figures" / "metrics.json").is_file() and metrics["model"]["background"] == "white"
+    assert "photos without an answer" in (tmp_path / "figures" / "report.html").read_text(encoding="utf-8")
 
 
 def test_labels_that_the_model_does_not_know_are_named():

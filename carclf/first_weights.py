@@ -1,0 +1,72 @@
+"""The network that a training starts from: ImageNet weights, or those of another model of ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from carclf.bundled import BUNDLED
+from carclf.checkpoint import ModelInfo, load_model
+from carclf.config import TrainConfig
+from carclf.model import CarNet, build_model, mean_and_std
+from carclf.models import find_model
+from detection.errors import UsageError
+
+Colour = tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FirstNetwork:
+    """mean, std: how images are normalised for it. parent: where its weights come from, None for ImageNet or chance.
+    said: that in one line, empty without a parent."""
+
+    net: CarNet
+    mean: Colour
+    std: Colour
+    parent: str | None = None
+    said: str = ""
+
+
+def first_network(config: TrainConfig, classes: tuple[str, ...]) -> FirstNetwork:
+    """By the config's `model`, with the weights of its `init` where it names one.
+
+    Of a model with the same classes everything is taken; of one with others the backbone, and of its head whatever
+    has the same shape but the last layer. Raises `UsageError` for weights that can't be had or do not fit.
+    """
+    architecture = config.model.architecture
+    if config.init is None:
+        return FirstNetwork(build_model(config.model, len(classes)), *mean_and_std(architecture))
+    parent, info = load_model(find_model(config.init))
+    if info.architecture != architecture:
+        raise UsageError(
+            f"init='{config.init}' is a network of architecture {info.architecture}, and this training has "
+            f"{architecture}: set model.architecture={info.architecture}, or leave init out."
+        )
+    net = build_model(config.model.model_copy(update={"pretrained": "none"}), len(classes))
+    net.backbone.load_state_dict(parent.backbone.state_dict())
+    taken = _take_head(net, parent, info, classes)
+    name = config.init if info.stage == "" else f"{config.init} (stage {info.stage})"
+    return FirstNetwork(net, info.mean, info.std, parent_of(config.init), f"starts from {name}: {taken}")
+
+
+def parent_of(init: str) -> str:
+    """A bundled name, or a path from the root."""
+    return init if init in ("bundled", *BUNDLED) else str(Path(init).resolve())
+
+
+def _take_head(net: CarNet, parent: CarNet, info: ModelInfo, classes: tuple[str, ...]) -> str:
+    """Copies what fits; returns what was taken, in words."""
+    own, theirs = net.head.state_dict(), parent.head.state_dict()
+    same_shapes = {name: value.shape for name, value in own.items()} == {n: v.shape for n, v in theirs.items()}
+    if info.classes == classes and same_shapes:
+        net.head.load_state_dict(theirs)
+        return "all of its network"
+    why = f"{len(classes)} classes, not the same as its {len(info.classes)}"
+    if info.classes == classes:
+        why = "the head has another shape"
+    last = str(len(net.head) - 1)  # the layer with a row for each class
+    dense = [name for name in own if name.split(".")[0] != last]
+    if dense and all(name in theirs and theirs[name].shape == own[name].shape for name in dense):
+        net.head.load_state_dict(own | {name: theirs[name] for name in dense})
+        return f"its backbone and the dense layer of its head ({why})"
+    return f"its backbone ({why})"
