@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from safetensors.torch import save
 
 from carclf.config import HeadConfig
+from carclf.ensemble import Ensemble
 from carclf.model import CarNet
 from carclf.sizes import ImageSize
 from detection.config import StrictConfig
@@ -40,10 +41,11 @@ class ModelInfo(StrictConfig):
     detector: str = "compact"
     stage: str = ""
     git: str | None = None
+    members: int = Field(1, ge=1, le=16)  # networks in the file, whose probabilities are averaged
     metrics: dict[str, Any] = Field(default_factory=dict)
 
 
-def save_model(net: CarNet, info: ModelInfo, path: Path, half: bool = True) -> None:
+def save_model(net: CarNet | Ensemble, info: ModelInfo, path: Path, half: bool = True) -> None:
     """Writes by temp file + replace. half: matrices and kernels as float16; vectors (biases, norm statistics) stay
     float32, as they are 2 % of the bytes and most of what rounding would harm."""
     tensors = {}
@@ -56,10 +58,11 @@ def save_model(net: CarNet, info: ModelInfo, path: Path, half: bool = True) -> N
     replace_file(path, save(tensors, metadata={KEY: info.model_dump_json()}))
 
 
-def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[CarNet, ModelInfo]:
+def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[CarNet | Ensemble, ModelInfo]:
     """The network in eval and float32, and its description. Raises `UsageError` for anything else than such a file."""
     tensors, info = _read(Path(path))
-    net = CarNet(info.architecture, info.head, len(info.classes))
+    nets = [CarNet(info.architecture, info.head, len(info.classes)) for _ in range(info.members)]
+    net = nets[0] if info.members == 1 else Ensemble(nets)
     wanted = {name: value for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")}
     if set(wanted) != set(tensors) or any(wanted[name].shape != tensors[name].shape for name in wanted):
         raise UsageError(f"The weights in '{path}' do not fit the '{info.architecture}' that it describes.")

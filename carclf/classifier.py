@@ -9,18 +9,22 @@ import numpy as np
 import torch
 
 from carclf.checkpoint import ModelInfo, fingerprint, load_model
+from carclf.ensemble import Ensemble
 from carclf.model import CarNet
 from carclf.models import find_model
 from carclf.preprocessing import normalise, squash, stack
 from carclf.tta import TestTimeAugmentation, TtaConfig
 from detection.cutout import CutoutStyle
 from detection.device import choose_device
+from detection.images import load_image
+
+_READ_AT_ONCE = 64
 
 
 class Classifier:
     """Reads its file and nothing else: classes, size, normalisation and cut-out style all come from there."""
 
-    def __init__(self, net: CarNet, info: ModelInfo, device: str = "cpu", fingerprint: str = ""):
+    def __init__(self, net: CarNet | Ensemble, info: ModelInfo, device: str = "cpu", fingerprint: str = ""):
         self.net = net
         self.info = info
         self.device = device
@@ -70,3 +74,12 @@ class Classifier:
             images = normalise(batch.to(self.device), self.info.mean, self.info.std)
             rows.append(look(images.contiguous(memory_format=torch.channels_last)).cpu().numpy())
         return np.concatenate(rows)
+
+    def predict_files(
+        self, files: Sequence[str | Path], tta: TtaConfig | str | int | bool | None = False
+    ) -> np.ndarray:
+        """Of crops in files, some of them in memory at a time. Returns float32 [N, C], rows summing to 1."""
+        files = list(files)
+        parts = (files[start : start + _READ_AT_ONCE] for start in range(0, len(files), _READ_AT_ONCE))
+        rows = [self.predict([load_image(file) for file in part], tta=tta) for part in parts]
+        return np.concatenate([np.empty((0, len(self.classes)), np.float32), *rows])

@@ -8,6 +8,7 @@ from pathlib import Path
 from carclf.bundled import BUNDLED
 from carclf.checkpoint import ModelInfo, load_model
 from carclf.config import TrainConfig
+from carclf.ensemble import Ensemble
 from carclf.model import CarNet, build_model, mean_and_std
 from carclf.models import find_model
 from detection.errors import UsageError
@@ -31,7 +32,8 @@ def first_network(config: TrainConfig, classes: tuple[str, ...]) -> FirstNetwork
     """By the config's `model`, with the weights of its `init` where it names one.
 
     Of a model with the same classes everything is taken; of one with others the backbone, and of its head whatever
-    has the same shape but the last layer. Raises `UsageError` for weights that can't be had or do not fit.
+    has the same shape but the last layer; of an ensemble, its first member's. Raises `UsageError` for weights that
+    can't be had or do not fit.
     """
     architecture = config.model.architecture
     if config.init is None:
@@ -42,6 +44,8 @@ def first_network(config: TrainConfig, classes: tuple[str, ...]) -> FirstNetwork
             f"init='{config.init}' is a network of architecture {info.architecture}, and this training has "
             f"{architecture}: set model.architecture={info.architecture}, or leave init out."
         )
+    if isinstance(parent, Ensemble):
+        parent = parent.members[0]
     net = build_model(config.model.model_copy(update={"pretrained": "none"}), len(classes))
     net.backbone.load_state_dict(parent.backbone.state_dict())
     taken = _take_head(net, parent, info, classes)

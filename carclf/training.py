@@ -6,7 +6,6 @@ import logging
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
@@ -32,7 +31,6 @@ from detection.allocator import keep_freed_memory
 from detection.cutout import CutoutStyle
 from detection.device import choose_device
 from detection.errors import UsageError
-from detection.images import load_image
 
 
 def train(config: TrainConfig) -> Path:
@@ -141,10 +139,10 @@ def _judge(job: Job) -> dict:
     run = job.run
     classifier = Classifier.load(run, job.config.device)
     rows = job.table[job.table["split"] == "val"].reset_index(drop=True)
-    probabilities = _probabilities(classifier, rows["file"])
+    probabilities = classifier.predict_files(rows["file"])
     metrics = evaluate(rows.assign(status="ok"), probabilities, classifier.classes, run / "validation")
     if job.config.tta > 1:
-        probabilities = _probabilities(classifier, rows["file"], job.config.tta)
+        probabilities = classifier.predict_files(rows["file"], job.config.tta)
         seen = evaluate(rows.assign(status="ok"), probabilities, classifier.classes, run / "validation-tta")
         kept = ("accuracy", "top5", "macro_f1", "intervals", "ece", "nll")
         metrics["tta"] = {"passes": job.config.tta} | {name: seen[name] for name in kept}
@@ -159,12 +157,6 @@ def _judge(job: Job) -> dict:
     log_result(job.config, run, job.state, metrics)
     _show(run)
     return metrics
-
-
-def _probabilities(classifier: Classifier, files: pd.Series, tta: int = 1) -> np.ndarray:
-    """float32 [N, C] of crops, which are read 64 at a time."""
-    batches = (files[start : start + 64] for start in range(0, len(files), 64))
-    return np.concatenate([classifier.predict([load_image(file) for file in batch], tta=tta) for batch in batches])
 
 
 def _show(run: Path) -> None:
