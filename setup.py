@@ -24,6 +24,7 @@ REQUIREMENTS = [
     "pillow",
     "pandas",
     "scikit-learn",
+    "scipy",
     "matplotlib",
     "pydantic>=2",
     "omegaconf>=2.3",
@@ -63,7 +64,11 @@ setup(
         "detection.configs": ["detector/*.yaml", "train/*.yaml"],
     },
     install_requires=REQUIREMENTS,
-    extras_require={"dev": ["pytest>=8", "hypothesis", "ruff", "pre-commit"]},
+    extras_require={
+        "dev": ["pytest>=8", "hypothesis", "ruff", "pre-commit"],
+        "mlflow": ["mlflow"],  # `mlflow=` of a training
+        "parquet": ["pyarrow"],  # tables ending in .parquet
+    },
     entry_points={"console_scripts": ["carclf=carclf.cli:main"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -245,7 +245,7 @@ def train_detector(
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="bundled, a run folder, or a .safetensors file.")],
     data: Annotated[Path, typer.Option(help="A folder per class, or a csv (file,class or Id,Category).")],
-    output: Annotated[Path, typer.Option(help="Folder for metrics.json, report.csv, confusion.png, predictions.csv.")],
+    output: Annotated[Path, typer.Option(help="Folder for report.html, metrics.json, report.csv, errors.csv, ...")],
     images: Annotated[Path | None, typer.Option(help="Folder that the csv's file names are in.")] = None,
     crops: Annotated[bool, typer.Option("--crops", help="The photos are cut out already: no detector.")] = False,
     detector: DetectorName = None,
@@ -256,9 +256,11 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled photos, by the chain that prediction uses."""
     from carclf.models import find_model
+    from carclf.runs import check_no_run
     from carclf.sources import choose_split, read_table
 
     find_model(model)
+    check_no_run(output)
     table = choose_split(read_table(data, images), split)
     from carclf.pipeline import CarRecognizer, evaluate_chain
 
@@ -269,8 +271,10 @@ def evaluate(
         )
     for name, value in metrics.items():
         if isinstance(value, (int, float, str)):
-            typer.echo(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
-    typer.echo(f"written to {output}")
+            low, high = metrics["intervals"].get(name, (None, None))
+            between = "" if low is None else f" (95 %: {low:.4f} to {high:.4f})"
+            typer.echo(f"{name}: {value:.4f}{between}" if isinstance(value, float) else f"{name}: {value}")
+    typer.echo(f"written to {output}; see {output / 'report.html'}")
 
 
 @app.command()

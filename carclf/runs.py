@@ -61,6 +61,12 @@ def resumed_config(folder: Path, settings: Sequence[str] = ()) -> TrainConfig:
     return read_config(TrainConfig, saved, settings).model_copy(update={"output": Path(folder), "resume": True})
 
 
+def check_no_run(folder: Path) -> None:
+    """Raises `UsageError` for a run folder: figures on other photos would replace those of the run."""
+    if (Path(folder) / "config.yaml").is_file():
+        raise UsageError(f"'{folder}' is the folder of a training: name another one for the evaluation.")
+
+
 def discard_run(folder: Path) -> None:
     """Removes the run folder of a training that never began; one that holds any result stays."""
     inside = list(folder.iterdir())

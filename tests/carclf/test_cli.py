@@ -127,7 +127,16 @@ def test_evaluate_runs_the_chain_on_raw_photos(carclf, photos, model, tmp_path):
     assert result.exit_code == 0
     assert metrics["n"] == 3 and metrics["status"] == {"ok": 2, "no_car": 1}
     assert {"accuracy", "top5", "macro_f1"} <= set(metrics)
-    assert (tmp_path / "figures" / "confusion.png").is_file()
+    assert (tmp_path / "figures" / "confusion.png").is_file() and (tmp_path / "figures" / "report.html").is_file()
+    low, high = metrics["intervals"]["accuracy"]
+    assert f"accuracy: {metrics['accuracy']:.4f} (95 %: {low:.4f} to {high:.4f})" in result.output
+
+
+def test_evaluate_leaves_the_figures_of_a_run_alone(carclf, photos, model, tmp_path):
+    (tmp_path / "config.yaml").write_text("name: x\n")
+    data = labelled(photos, {"red.jpg": CLASSES[0]})
+    assert "the folder of a training" in sentence(carclf("evaluate", model, "--data", data, "--output", tmp_path))
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".json"] == []
 
 
 def test_evaluate_of_crops_uses_no_detector(carclf, photos, model, tmp_path, monkeypatch):
