@@ -59,7 +59,8 @@ setup(
     packages=[*find_packages(include=["carclf", "carclf.*", "detection", "detection.*"]), "detection.configs"],
     package_dir={"detection.configs": "configs"},
     package_data={
-        "carclf": ["templates/*.j2", "weights/*.safetensors", "weights/*.md", "weights/*.csv"],
+        "carclf.report": ["templates/*.j2"],
+        "carclf": ["weights/*.safetensors", "weights/*.md", "weights/*.csv"],
         "detection": ["weights/*.safetensors", "weights/*.md"],
         "detection.configs": ["detector/*.yaml", "train/*.yaml"],
     },

@@ -13,7 +13,7 @@ CONFIDENT = 40
 
 def draw_photos(folder: Path, count: int, seed: int = 5) -> None:
     """Drawn street scenes of 640x480 as JPEG files."""
-    from carclf.scenes import CAR_SHAPES, draw_scene
+    from carclf.demo.scenes import CAR_SHAPES, draw_scene
     from detection.images import save_image
 
     rng = np.random.default_rng(seed)

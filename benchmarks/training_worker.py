@@ -78,8 +78,8 @@ def _ours(arguments: argparse.Namespace, gate: _Gate) -> None:
     config = _config(arguments)
     import pytorch_lightning as pl
 
-    from carclf import stage_run
-    from carclf.training import train
+    from carclf.training import stage_run
+    from carclf.training.loop import train
 
     class Timed(pl.Callback):
         def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

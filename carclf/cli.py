@@ -216,11 +216,11 @@ def train(
     else:
         resolved = read_config(TrainConfig, arguments[0], arguments[1:])
     if smoke:
-        from carclf.smoke import try_recipe
+        from carclf.training.smoke import try_recipe
 
         typer.echo(try_recipe(resolved))
         return
-    from carclf.training import train as train_classifier
+    from carclf.training.loop import train as train_classifier
 
     typer.echo(str(train_classifier(resolved)))
 
@@ -320,7 +320,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Another seed draws other scenes.")] = 0,
 ) -> None:
     """The whole chain on drawn street scenes, without data or network; ends with one HTML page."""
-    from carclf.demo import run_demo
+    from carclf.demo.run import run_demo
 
     run_demo(output, seed=seed)
 

@@ -10,7 +10,7 @@ import pandas as pd
 from carclf.checkpoint import ModelInfo, load_model, save_model
 from carclf.classifier import Classifier
 from carclf.ensemble import Ensemble
-from carclf.evaluation import evaluate
+from carclf.evaluation.evaluate import evaluate
 from carclf.models import find_model
 from carclf.runs import BEST, git_state, write_json
 from detection.errors import UsageError

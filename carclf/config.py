@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from carclf.augmentation import AugmentationConfig
 from carclf.sizes import ImageSize
-from carclf.stages import Stage, classic_stages
+from carclf.training.augmentation import AugmentationConfig
+from carclf.training.stages import Stage, classic_stages
 from detection.config import StrictConfig, read_config, write_config
 from detection.cutout import CutoutStyle
 

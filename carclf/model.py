@@ -11,7 +11,7 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from carclf.config import HeadConfig, ModelConfig
-from carclf.stages import SHARES, first_trained_block
+from carclf.training.stages import SHARES, first_trained_block
 from detection.errors import UsageError
 from detection.imagenet import IMAGENET_PACKAGES, imagenet_state
 from detection.precision import keep_depthwise_float32

@@ -211,14 +211,14 @@ class CarRecognizer:
 
 
 def evaluate_chain(recognizer: CarRecognizer, table: pandas.DataFrame, output: Path, track=None) -> dict:
-    """Recognizes every file of a table (file, label) and writes the figures of `carclf.evaluation` into a folder.
+    """Recognizes every file of a table (file, label) and writes `carclf.evaluation`'s figures into a folder.
 
     A report.html shows them; the model and the time that it took are in metrics.json too. It is the very chain of
     prediction. Photos without an answer count as wrong. `track` wraps the stream of results, for a progress bar.
     Raises `UsageError` for labels that the model does not know.
     """
-    from carclf.evaluation import evaluate
-    from carclf.run_report import write_run_report
+    from carclf.evaluation.evaluate import evaluate
+    from carclf.report.run_report import write_run_report
 
     check_labels(sorted(set(table["label"])), recognizer.classes)
     started = time.perf_counter()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from carclf.scenes import CAR_SHAPES, write_dataset
+from carclf.demo.scenes import CAR_SHAPES, write_dataset
 
 
 def count(text: str) -> int:

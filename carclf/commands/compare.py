@@ -31,8 +31,8 @@ def compare_backgrounds(
     resolved = read_config(TrainConfig, config, [*given, *(settings or ())])
     from rich.console import Console
 
-    from carclf.compare import compare_backgrounds as compare
-    from carclf.compare_output import terminal_table
+    from carclf.backgrounds.comparison import compare_backgrounds as compare
+    from carclf.backgrounds.output import terminal_table
     from carclf.console import quiet_stdout, say
 
     with quiet_stdout():

@@ -41,9 +41,9 @@ def check(
 
     check_output(json)
     check_output(csv)
-    from carclf.data_check import check_data
-    from carclf.data_report import report
     from carclf.runs import write_json, write_table
+    from carclf.sources.check import check_data
+    from carclf.sources.check_report import report
 
     found = check_data(data, images, lambda rows, total: track(rows, total, "looking"))
     if json:
@@ -75,7 +75,7 @@ def prepare(
     OUT/prepared.csv has one row a photo. The same command again goes on where it was stopped.
     Exit code 0: every photo has its place; 3: some could not be read; 2: wrong usage.
     """
-    from carclf.prepare import PrepareOptions, prepare_data
+    from carclf.sources.prepare import PrepareOptions, prepare_data
 
     options = PrepareOptions(test=test, seed=seed, crop_to_boxes=crop_to_boxes, padding=padding, copy_files=copy)
     made = prepare_data(data, output, images, options, lambda rows, total: track(rows, total, "preparing"))

@@ -15,6 +15,6 @@ def report(
 
     A run that is under way, or was broken off, has one too.
     """
-    from carclf.run_report import write_run_report
+    from carclf.report.run_report import write_run_report
 
     typer.echo(str(write_run_report(run)))

@@ -33,7 +33,7 @@ def submit(
 
     Exit code 0, or 3 when photos were missing or unreadable: these get the most frequent class.
     """
-    from carclf.competition import read_competition
+    from carclf.competition.layout import read_competition
     from carclf.models import find_model
     from carclf.predictions import check_output
 
@@ -47,9 +47,9 @@ def submit(
     if unanswered:
         say(f"The model knows no class of {competition.columns[1]} {', '.join(unanswered)}: no photo will get it.")
     with quiet_stdout():
+        from carclf.competition.submission import FAILED
+        from carclf.competition.submission import submit as answer
         from carclf.pipeline import CarRecognizer
-        from carclf.submission import FAILED
-        from carclf.submission import submit as answer
 
         recognizer = CarRecognizer(
             classifier, detector=detector, device=device, batch_size=batch_size, crops=crops, tta=tta

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from carclf.boxes import parse_box
-from carclf.safe_names import safe_name
+from carclf.sources.boxes import parse_box
 from carclf.sources.found import find_photos
+from carclf.sources.safe_names import safe_name
 from carclf.sources.words import SPLITS, count, names, split_named
 from detection.errors import UsageError
 

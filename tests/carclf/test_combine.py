@@ -13,7 +13,7 @@ from carclf.cli import app
 from carclf.combine import combine
 from carclf.config import TrainConfig
 from carclf.ensemble import Ensemble
-from carclf.first_weights import first_network
+from carclf.training.first_weights import first_network
 from detection.errors import UsageError
 from tests.carclf.tiny import CLASSES, save_tiny_model
 

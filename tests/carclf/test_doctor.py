@@ -42,7 +42,7 @@ def test_missing_is_one_with_each_command_once_and_on_one_line(monkeypatch, caps
 def test_collect_covers_every_part_on_this_machine():
     names = [check.name for check in doctor.collect()]
     assert names[:3] == ["Python", "torch", "torchvision"]
-    for name in ("OpenCV", "Detectron2", "device", "detector weights", "classifier weights", "ImageNet weights"):
+    for name in ("OpenCV", "Detectron2", "device", "detector weights", "classifier stanford196", "ImageNet weights"):
         assert name in names
 
 

@@ -5,7 +5,7 @@ import torch
 
 from carclf.config import HeadConfig, ModelConfig
 from carclf.model import CarNet, build_model, mean_and_std
-from carclf.optimizers import parameter_groups
+from carclf.training.optimizers import parameter_groups
 from detection.errors import UsageError
 
 TINY = "test_efficientnet"

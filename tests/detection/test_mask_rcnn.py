@@ -181,7 +181,7 @@ def test_missing_and_foreign_weights_are_one_sentence(tmp_path):
 
 @pytest.mark.skipif(not compact_weights().is_file(), reason="the bundled weights are not there")
 def test_bundled_detector_finds_drawn_cars_and_none_in_an_empty_street():
-    from carclf.scenes import CAR_SHAPES, draw_background, draw_scene
+    from carclf.demo.scenes import CAR_SHAPES, draw_background, draw_scene
 
     detector = load_detector("compact", device="cpu")
     rng = np.random.default_rng(11)

@@ -1,0 +1,1 @@
+"""Which background is best: the same short training on each."""

@@ -1,0 +1,1 @@
+"""The Kaggle competition's folder or zip, and an answer to it."""

@@ -1,0 +1,1 @@
+"""The whole chain on drawn street scenes, without data or network."""

@@ -1,0 +1,1 @@
+"""How good a classifier is on labelled photos, and where it errs."""

@@ -1,0 +1,127 @@
+"""Measures a classifier on labelled photos, and writes the files that say where it errs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from carclf.evaluation.calibration import calibration
+from carclf.evaluation.metrics import (
+    NO_ANSWER,
+    bootstrap_intervals,
+    class_report,
+    confused_pairs,
+    confusion_counts,
+    overall,
+)
+from carclf.evaluation.mistakes import rank_errors, save_error_sheet
+from carclf.evaluation.plots import save_confusion, save_reliability
+from carclf.runs import write_json, write_table
+from detection.errors import UsageError
+
+_PAIRS = 10  # of the most confused pairs in metrics.json; confused_pairs.csv has all
+
+
+def evaluate(
+    table: pd.DataFrame,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    output: Path,
+    about: Mapping | None = None,
+) -> dict:
+    """Writes metrics.json and the files named in docs/evaluation.md into output, and returns the metrics.
+
+    table: columns file and label, perhaps status and reason; one row a photo.
+    probabilities: float [N, C]; a row of NaN for a photo without an answer (no car, unreadable): it counts as wrong.
+    about: more entries for metrics.json, for example which model it was.
+    The metrics: accuracy, top5 (top C when there are fewer than five classes), macro_f1 (mean over the classes that
+    occur), their 95 % `intervals`, ece, ece_adaptive, brier and nll of the photos with an answer, n, answered, classes
+    (that occur), the most confused pairs, and how many rows have which status.
+    Raises `UsageError` for an empty table, an unknown label, or an output that can't be written.
+    """
+    classes = list(classes)
+    table = table.reset_index(drop=True)
+    truth = _numbers(table["label"], classes)
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    if probabilities.shape != (len(table), len(classes)):
+        raise ValueError(f"probabilities have shape {probabilities.shape}, not {(len(table), len(classes))}")
+    answered = np.isfinite(probabilities).all(axis=1)
+    ranked = np.argsort(-np.where(answered[:, None], probabilities, 0.0), axis=1, kind="stable")
+    rank = np.where(answered, (ranked == truth[:, None]).argmax(axis=1), len(classes))  # 0 is right
+    predicted = np.where(answered, ranked[:, 0], len(classes))
+    in_top5 = rank < min(5, len(classes))
+
+    counts = confusion_counts(truth, predicted, len(classes))
+    pairs = confused_pairs(counts, classes)
+    calibrated, bins = calibration(probabilities[answered], truth[answered])
+    metrics = overall(truth, predicted, in_top5) | {
+        "intervals": bootstrap_intervals(truth, predicted, in_top5),
+        **calibrated,
+        "n": len(table),
+        "answered": int(answered.sum()),
+        "classes": len(np.unique(truth)),
+        "most_confused": pairs.head(_PAIRS).to_dict("records"),
+    }
+    if "status" in table:
+        metrics["status"] = {str(name): int(count) for name, count in table["status"].value_counts().items()}
+    metrics |= about or {}
+    rows = _rows(table, probabilities, answered, ranked, rank, classes)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        write_table(output / "predictions.csv", rows)
+        write_table(output / "report.csv", class_report(truth, predicted, classes))
+        write_table(output / "confused_pairs.csv", pairs)
+        write_table(output / "errors.csv", rank_errors(rows))
+        write_table(output / "calibration.csv", bins)
+        _write_confusion(counts, classes, output)
+        save_reliability(bins, calibrated, output / "reliability.png")
+        save_error_sheet(rows, output / "errors.jpg")
+        write_json(output / "metrics.json", metrics)  # last: it says that the others are there
+    except OSError as error:
+        raise UsageError(f"The results can't be written into '{output}': {error.strerror or error}.") from error
+    return metrics
+
+
+def _numbers(labels: pd.Series, classes: Sequence[str]) -> np.ndarray:
+    if not len(labels):
+        raise UsageError("There are no photos to evaluate.")
+    index = {label: number for number, label in enumerate(classes)}
+    unknown = sorted(set(labels) - set(index))
+    if unknown:
+        raise UsageError(
+            f"{len(unknown)} labels are none of the model's {len(classes)} classes, the first is '{unknown[0]}'."
+        )
+    return np.array([index[label] for label in labels])
+
+
+def _rows(table, probabilities, answered, ranked, rank, classes) -> list[dict]:
+    """The rows of predictions.csv; what is not known is empty."""
+    rows = []
+    for number, photo in enumerate(table.to_dict("records")):
+        row = {"file": photo["file"], "label": photo["label"], "predicted": "", "confidence": "", "correct": False}
+        row |= {"rank": "", "label_probability": "", "top5": ""}
+        if answered[number]:
+            best = ranked[number, :5]
+            row |= {
+                "predicted": classes[best[0]],
+                "confidence": round(float(probabilities[number, best[0]]), 6),
+                "correct": bool(rank[number] == 0),
+                "rank": int(rank[number]) + 1,
+                "label_probability": round(float(probabilities[number, ranked[number, rank[number]]]), 6),
+                "top5": "; ".join(classes[one] for one in best),
+            }
+        rows.append(row | {name: photo[name] for name in ("status", "reason") if name in photo})
+    return rows
+
+
+def _write_confusion(counts: np.ndarray, classes: list[str], output: Path) -> None:
+    """All classes as rows and columns; a last column for photos without an answer when there are any."""
+    columns = [*classes, NO_ANSWER][: counts.shape[1]]
+    table = pd.DataFrame(counts, columns=columns)
+    # A class may be called so too, which neither a keyword nor a plain insertion would bear.
+    table.insert(0, "true", classes, allow_duplicates=True)
+    write_table(output / "confusion.csv", table)
+    save_confusion(counts, classes, columns, output / "confusion.png")

@@ -1,0 +1,138 @@
+"""Pictures of results, drawn without pyplot: no window, no state shared between threads."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from carclf.report.charts import bands, label_bands, series
+from detection.files import replace_file
+
+TRAIN, VAL = "#8a8f98", "#1f6feb"
+_LINES = {"train": TRAIN, "val": VAL}
+_WRONG = LinearSegmentedColormap.from_list("wrong", ["#ffffff", "#f4a582", "#b2182b"])
+_BAND = 95  # characters of stage names that fit above one of two charts side by side
+
+
+def save_curves(epochs: Sequence[Mapping], path: Path) -> None:
+    """Accuracy, loss, learning rate and seconds over all epochs, stages one after the other with borders between them.
+
+    epochs: rows of epochs.csv; what they lack is left out.
+    """
+    stages = [str(row["stage"]) for row in epochs]
+    charts = [
+        (what, lines) for what in ("accuracy", "loss", "learning_rate", "seconds") if (lines := series(epochs, what))
+    ]
+    if not charts:
+        return
+    rows = -(-len(charts) // 2)
+    labels = label_bands(stages, _BAND)
+    figure = Figure(figsize=(13, 3.6 * rows + 0.4), layout="constrained")
+    x = np.arange(1, len(epochs) + 1)
+    for number, (what, lines) in enumerate(charts, 1):
+        axis = figure.add_subplot(rows, 2, number)
+        for part, values in lines.items():
+            axis.plot(x, values, "o-", color=_LINES.get(part, VAL), markersize=4 if len(epochs) <= 30 else 2.5,
+                      linewidth=1.6, label=part)  # fmt: skip
+        _mark_stages(axis, stages, labels)
+        axis.set(xlabel="epoch", ylabel=what.replace("_", " "), xlim=(0.5, len(epochs) + 0.5))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+        if what == "learning_rate" and np.nanmin([*lines.values()]) > 0:
+            axis.set_yscale("log")
+        elif what == "seconds":
+            axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.25)
+        if len(lines) > 1:
+            axis.legend(loc="lower right" if what == "accuracy" else "upper right")
+    numbered = [f"{label} {name}" for (name, _, _), label in zip(bands(stages), labels, strict=True) if label != name]
+    if numbered:
+        figure.suptitle("stages: " + ", ".join(numbered), fontsize=9, x=0.01, ha="left")
+    _save(figure, path)
+
+
+def _mark_stages(axis, stages: Sequence[str], labels: Sequence[str]) -> None:
+    for (_, first, last), label in zip(bands(stages), labels, strict=True):
+        if first:
+            axis.axvline(first + 0.5, color="#8b95a5", linewidth=1, linestyle="--")
+        axis.text((first + last) / 2 + 1, 1.01, label, transform=axis.get_xaxis_transform(), fontsize=8, ha="center",
+                  va="bottom")  # fmt: skip
+
+
+def save_confusion(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str], path: Path) -> None:
+    """A confusion matrix: rows are true classes, columns predicted ones; readable for 2 to about 200 classes.
+
+    counts: int [len(rows), len(columns)]. Shades are shares of a row, so that rare classes are seen too: blue what is
+    right, red what is not.
+    """
+    n = max(len(rows), len(columns))
+    cell = 0.6 if n <= 15 else 0.36 if n <= 50 else 0.16
+    font = 9 if n <= 15 else 7 if n <= 50 else 6
+    labels = 0.0085 * font * max(len(name) for name in [*rows, *columns]) + 0.6  # inches, left and below
+    side = max(3.0, cell * n)
+    # The room for the labels is reckoned here: measuring 400 of them takes matplotlib's layouts ten seconds.
+    whole = side + labels + 0.2
+    figure = Figure(figsize=(whole, whole))
+    axis = figure.add_axes((labels / whole, labels / whole, side / whole, side / whole))
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    right = np.eye(*counts.shape, dtype=bool)
+    colours = np.where(right[..., None], colormaps["Blues"](shares), _WRONG(np.maximum(shares, 0.15)))
+    colours[(counts == 0) & ~right] = 1
+    axis.imshow(colours, interpolation="nearest", aspect="auto")
+    axis.set(xticks=[], yticks=[])  # as texts they cost half: a tick is ten objects
+    for number, name in enumerate(columns):
+        axis.annotate(name, (number, 0), (0, -4), ("data", "axes fraction"), "offset points", rotation=90,
+                      fontsize=font, ha="center", va="top")  # fmt: skip
+    for number, name in enumerate(rows):
+        axis.annotate(name, (0, number), (-4, 0), ("axes fraction", "data"), "offset points", fontsize=font,
+                      ha="right", va="center")  # fmt: skip
+    figure.text((labels + side / 2) / whole, 0.1 / whole, "predicted", ha="center", va="bottom")
+    figure.text(0.1 / whole, (labels + side / 2) / whole, "true", ha="left", va="center", rotation=90)
+    for every, colour in ((1, "#eef0f3"), (5, "#c3c9d2")) if n > 50 else ((1, "#eef0f3"),):
+        axis.vlines(np.arange(0, len(columns), every) - 0.5, -0.5, len(rows) - 0.5, color=colour, linewidth=0.4)
+        axis.hlines(np.arange(0, len(rows), every) - 0.5, -0.5, len(columns) - 0.5, color=colour, linewidth=0.4)
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axis.text(column, row, counts[row, column], ha="center", va="center", color=colour, fontsize=font)
+    _save(figure, path)
+
+
+def save_reliability(bins: pd.DataFrame, figures: Mapping[str, float], path: Path) -> None:
+    """A reliability diagram: how often answers are right against how sure they are, and how many are how sure.
+
+    bins, figures: of `carclf.evaluation.calibration.calibration`. Nothing is written where there are none.
+    """
+    if bins.empty:
+        path.unlink(missing_ok=True)
+        return
+    figure = Figure(figsize=(5.6, 6.4), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    middle, width = (bins["low"] + bins["high"]) / 2, (bins["high"] - bins["low"]) * 0.94
+    above.bar(middle, bins["accuracy"], width, color=VAL, alpha=0.75, label="accuracy of the group")
+    reach = (bins["accuracy"] - bins["accuracy_low"], bins["accuracy_high"] - bins["accuracy"])
+    above.errorbar(middle, bins["accuracy"], np.clip(reach, 0, 1), fmt="none", ecolor="#30363d", elinewidth=1,
+                   capsize=2, label="95 % interval")  # fmt: skip
+    above.plot((0, 1), (0, 1), "--", color=TRAIN, linewidth=1.2, label="as sure as right")
+    above.plot(bins["confidence"], bins["accuracy"], "o", color="white", markeredgecolor="#30363d", markersize=4,
+               label="at its mean confidence")  # fmt: skip
+    above.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title=f"expected calibration error {figures['ece']:.3f}")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+    below.bar(middle, bins["photos"], width, color=TRAIN)
+    below.set(xlabel="confidence", ylabel="photos")
+    for axis in (above, below):
+        axis.grid(alpha=0.25)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=100)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, data.getbuffer())

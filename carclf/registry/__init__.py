@@ -1,0 +1,1 @@
+"""All runs below a folder: listed, sorted, filtered and compared."""

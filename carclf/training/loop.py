@@ -1,0 +1,185 @@
+"""Trains a classifier in stages: one Lightning `Trainer.fit` a stage, each from the best weights of the one before."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+
+from carclf.checkpoint import ModelInfo, load_model, save_model
+from carclf.classifier import Classifier
+from carclf.config import TrainConfig
+from carclf.evaluation.evaluate import evaluate
+from carclf.evaluation.plots import save_curves
+from carclf.model import CarNet
+from carclf.report.run_report import write_run_report
+from carclf.runs import BEST, discard_run, git_state, open_run, read_epochs, write_json, write_table
+from carclf.sources import split_table
+from carclf.training.crops import prepare_crops
+from carclf.training.distillation import Teacher
+from carclf.training.distributed import is_first, joined, launch, on_first, say_once, wants_launch
+from carclf.training.first_weights import first_network
+from carclf.training.loggers import check_loggers, log_result
+from carclf.training.resuming import remove_checkpoints
+from carclf.training.run_state import RunState, recorded, versions
+from carclf.training.stage_run import Job, checkpoints, run_stage
+from detection.allocator import keep_freed_memory
+from detection.cutout import CutoutStyle
+from detection.device import choose_device
+from detection.errors import UsageError
+
+
+def train(config: TrainConfig) -> Path:
+    """Runs every stage and returns the run folder. Raises `UsageError` for data or settings that can't be trained.
+
+    A config with `resume` goes on with the run in `output`, and ends as that would have without the interruption.
+    """
+    _quiet()
+    check_loggers(config)
+    return launch(config, train_here) if wants_launch(config) else train_here(config)
+
+
+def train_here(config: TrainConfig) -> Path:
+    """The same in this process, which may be one of several that torchrun has started."""
+    _quiet()
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = choose_device(config.device)
+    if device == "cpu":
+        keep_freed_memory()
+    with joined(config, device):
+        pl.seed_everything(config.seed, workers=True, verbose=False)
+        run = on_first(open_run, config)
+        with recorded(run) as state:
+            if state.finished:
+                say_once(f"{run} is finished already")
+            else:
+                _run_stages(config, run, device, state)
+    return run
+
+
+def _run_stages(config: TrainConfig, run: Path, device: str, state: RunState) -> None:
+    try:
+        table, style, detector = on_first(_prepare, config, run)
+        classes = tuple(sorted(table["label"].unique()))
+        counts = table["split"].value_counts()
+        say_once(f"{len(classes)} classes, {counts['train']} photos to train, {counts['val']} to validate; run folder "
+                 f"{run}")  # fmt: skip
+        first = first_network(config, classes)
+        for stage in config.stages:  # now, not hours later
+            first.net.freeze(stage.train)
+        info = ModelInfo(
+            classes=classes,
+            architecture=config.model.architecture,
+            head=config.model.head,
+            image_size=config.model.image_size,
+            mean=first.mean,
+            std=first.std,
+            style=style,
+            detector=detector,
+            git=git_state()["hash"],
+        )
+        teacher = Teacher(config.teachers, info) if config.teachers else None
+    except UsageError:
+        if is_first() and not config.resume:
+            discard_run(run)  # or the corrected command would be told that the folder is taken
+        raise
+    if first.parent:
+        state.update(parent=first.parent)
+        say_once(first.said)
+    job = Job(config, run, table, info, device, state, teacher)
+    best = -1.0
+    for number in range(1, len(config.stages) + 1):
+        best = max(best, _do_stage(first.net, number, best, job))
+    metrics = on_first(_judge, job)
+    say_once(
+        f"accuracy {metrics['accuracy']:.4f}, top-5 {metrics['top5']:.4f} on {metrics['n']} validation photos; {run}"
+    )
+
+
+def _do_stage(net: CarNet, number: int, best: float, job: Job) -> float:
+    """Runs a stage, or takes over what it left before; returns its accuracy. best: of the stages before."""
+    stage = job.config.stages[number - 1]
+    file = job.run / "stages" / f"{number}-{stage.name}.safetensors"
+    if on_first(file.is_file):  # only a resumed run has one
+        done, stage_info = load_model(file)
+        net.load_state_dict(done.state_dict())
+        accuracy = stage_info.metrics["accuracy"]
+        say_once(f"stage {number}/{len(job.config.stages)} {stage.name}: done before (accuracy {accuracy:.3f})")
+    else:
+        accuracy = run_stage(net, number, job)
+        stage_info = job.info.model_copy(update={"stage": stage.name, "metrics": {"accuracy": accuracy}})
+        if is_first():
+            if accuracy > best:
+                save_model(net, stage_info, job.run / BEST)
+            # Last and in full precision: this file says that the stage is done, and the next one starts from it.
+            save_model(net, stage_info, file, half=False)
+            _show(job.run)
+    on_first(remove_checkpoints, checkpoints(job, number))
+    return accuracy
+
+
+def _prepare(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutStyle, str]:
+    """The table with its split, how the photos were cut out, and by which detector."""
+    table, style, detector = prepare_crops(config, run)
+    path = run / "split.csv"
+    if config.resume and path.is_file():  # read back, so that no validation photo slips into training
+        return pd.read_csv(path, dtype=str, keep_default_na=False), style, detector
+    table = split_table(table, config.validation, config.seed if config.split_seed is None else config.split_seed)
+    write_table(path, table)
+    return table, style, detector
+
+
+def _judge(job: Job) -> dict:
+    """Measures the written file, not the network in memory, on the validation photos; writes metrics.json."""
+    run = job.run
+    classifier = Classifier.load(run, job.config.device)
+    rows = job.table[job.table["split"] == "val"].reset_index(drop=True)
+    probabilities = classifier.predict_files(rows["file"])
+    metrics = evaluate(rows.assign(status="ok"), probabilities, classifier.classes, run / "validation")
+    if job.config.tta > 1:
+        probabilities = classifier.predict_files(rows["file"], job.config.tta)
+        seen = evaluate(rows.assign(status="ok"), probabilities, classifier.classes, run / "validation-tta")
+        kept = ("accuracy", "top5", "macro_f1", "intervals", "ece", "nll")
+        metrics["tta"] = {"passes": job.config.tta} | {name: seen[name] for name in kept}
+    metrics = metrics | {
+        "best_stage": classifier.info.stage,
+        "epochs": len(read_epochs(run)),
+        "seconds": job.state.seconds,
+        "git": git_state(),
+        "versions": versions(),
+    }
+    write_json(run / "metrics.json", metrics)
+    log_result(job.config, run, job.state, metrics)
+    _show(run)
+    return metrics
+
+
+def _show(run: Path) -> None:
+    """The curves and the report of a run as far as it is; they never stop a training."""
+    try:
+        save_curves(read_epochs(run), run / "curves.png")
+        write_run_report(run)
+    except Exception as error:
+        say_once(f"the report of {run} was not written: {error}")
+
+
+def _quiet() -> None:
+    """Lightning's banners and its advice on worker counts would bury the lines that matter."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for message in (
+        ".*does not have many workers.*",
+        ".*Consider increasing the value of the `num_workers`.*",
+        ".*exists and is not empty.*",
+        ".*log_every_n_steps.*",
+        ".*You are using `torch.load`.*",
+        ".*in eval mode at the start of training.*",  # the frozen blocks, on purpose
+        ".*LeafSpec.*",
+        ".*`broadcast_buffers` is deprecated.*",  # its heir is not in every PyTorch that we run on
+    ):
+        warnings.filterwarnings("ignore", message)

@@ -1,0 +1,207 @@
+"""A training that is cut off at any moment ends as if it had not been."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import carclf.training.loop
+from carclf.config import write_config
+from carclf.runs import read_epochs, resumed_config
+from carclf.training.loop import train
+from carclf.training.resuming import SafeCheckpoints
+from carclf.training.run_log import EpochLog, forget_later, read_batches
+from carclf.training.run_state import RunState
+from detection import UsageError
+from tests.carclf.drawn import draw_folders
+from tests.carclf.short_runs import results, short_config, short_stage, weights
+
+STAGES = [
+    short_stage("head", learning_rate=0.02, optimizer="sgd", schedule="constant", dropout=0.3, augmentation=0.5),
+    short_stage("half", 3, schedule="plateau", warmup=0.4, factor=0.3, layer_decay=0.8, mixup=0.4, dropout=0.3),
+    short_stage("all", 2, learning_rate=0.01, schedule="onecycle", stop_patience=2, micro_batch=4),
+]
+SETTINGS = {"stages": STAGES, "ema": 0.8, "deterministic": True, "validation": 0.25, "balance": "sampling"}
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nobody catches it, and nothing is tidied up."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures():
+    """Charts and the report take as long as the training here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(carclf.training.loop, "_show", lambda run: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    root = tmp_path_factory.mktemp("undisturbed")
+    draw_folders(root / "photos", each=9)
+    return train(short_config(root, **SETTINGS))
+
+
+def same(run, other) -> None:
+    """Everything but the times."""
+    assert results(run) == results(other)
+    ours, theirs = weights(run), weights(other)
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert not list(run.rglob("*.ckpt")) and not list(run.rglob("*.tmp"))
+
+
+def kill_at(monkeypatch, owner, name, when, after=False) -> None:
+    """Ends the first call of a function for whose arguments `when` holds, before or after it has done its work."""
+    real = getattr(owner, name)
+
+    def call(*arguments, **named):
+        if not when(*arguments):
+            return real(*arguments, **named)
+        if after:
+            real(*arguments, **named)
+        raise Killed
+
+    monkeypatch.setattr(owner, name, call)
+
+
+def test_killed_at_the_worst_moments(undisturbed, tmp_path, monkeypatch):
+    """In a batch, between an epoch's row and its checkpoint, between stages, at the very end; and moved once."""
+    monkeypatch.setattr(RunState, "fail", lambda self, error: None)  # a killed process says nothing
+    run = tmp_path / "run"
+    moments = [
+        (carclf.training.loop, "run_stage", lambda net, number, job: number == 1, False),
+        # In a batch of the second epoch, while the rate still rises and the average has moved.
+        (EpochLog, "on_train_batch_end",
+         lambda log, trainer, *rest: log.stage.name == "half" and trainer.current_epoch == 1 and rest[-1] == 1, True),
+        # The epoch's rows are written, its checkpoint is not; the best one perhaps is.
+        (SafeCheckpoints, "save_checkpoint",
+         lambda io, checkpoint, path, *_: str(path).endswith("half/last.ckpt") and checkpoint["epoch"] == 2, False),
+        (carclf.training.loop, "save_model", lambda net, info, path, *_: info.stage == "half", True),
+        (carclf.training.loop, "save_model", lambda net, info, path, *_: info.stage == "all", False),
+        (carclf.training.loop, "evaluate", lambda *_: True, True),
+    ]  # fmt: skip
+    config = short_config(undisturbed.parent, output=run, **SETTINGS)
+    for number, (owner, name, when, after) in enumerate(moments):
+        with monkeypatch.context() as patch:
+            kill_at(patch, owner, name, when, after)
+            with pytest.raises(Killed):
+                train(config)
+        if number == 2:  # its checkpoints name each other by the old path
+            run = run.rename(tmp_path / "moved")
+        config = resumed_config(run)
+        (run / ".carclf-1-0.tmp").write_bytes(b"half of a file")
+    same(train(config), undisturbed)
+    state = json.loads((run / "state.json").read_text())
+    assert state["state"] == "finished" and len(state["resumed"]) == len(moments) and state["error"] is None
+
+
+def test_a_stage_that_had_stopped_early_stays_so(undisturbed, tmp_path, monkeypatch):
+    """Killed between its last epoch and its model's file, it does not train on."""
+    stage = short_stage("head", 30, learning_rate=1e-6, stop_patience=1)
+    config = short_config(undisturbed.parent, output=tmp_path / "run", stages=[stage], validation=0.3)
+    with monkeypatch.context() as patch:
+        kill_at(patch, carclf.training.loop, "save_model", lambda *_: True)
+        with pytest.raises(Killed):
+            train(config)
+    epochs = read_epochs(tmp_path / "run")
+    assert len(epochs) < 30
+    train(resumed_config(tmp_path / "run"))
+    assert read_epochs(tmp_path / "run") == epochs
+
+
+def test_a_finished_run_stays_as_it_is(undisturbed, capsys):
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*") if path.name != "state.json"}
+    train(resumed_config(undisturbed))
+    assert "finished already" in capsys.readouterr().err
+    assert before == {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*") if path.name != "state.json"}
+
+
+def test_resuming_takes_the_machines_settings_only(undisturbed):
+    assert resumed_config(undisturbed, ["workers=2", "threads=1"]).workers == 2
+    with pytest.raises(UsageError, match=r"other settings \(ema\)"):
+        train(resumed_config(undisturbed, ["ema=0.9"]))
+    with pytest.raises(UsageError, match="no run folder"):
+        resumed_config(undisturbed / "stages")
+
+
+def test_two_trainings_of_one_run_are_refused(undisturbed):
+    code = (
+        "import fcntl, sys; f = open(sys.argv[1], 'a+b'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True); input()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, undisturbed / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    process.stdout.readline()
+    try:
+        with pytest.raises(UsageError, match="trained by another process"):
+            train(resumed_config(undisturbed))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_checkpoints_run_no_code_and_are_never_half_there(tmp_path, monkeypatch):
+    io = SafeCheckpoints()
+    io.save_checkpoint({"epoch": 1, "x": torch.ones(3)}, tmp_path / "last.ckpt")
+    monkeypatch.setattr("carclf.training.resuming.torch.save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        io.save_checkpoint({"epoch": 2}, tmp_path / "last.ckpt")
+    assert io.load_checkpoint(tmp_path / "last.ckpt")["epoch"] == 1
+    monkeypatch.undo()
+    torch.save({"code": EpochLog}, tmp_path / "evil.ckpt")
+    with pytest.raises(Exception, match="[Ww]eights.only"):
+        io.load_checkpoint(tmp_path / "evil.ckpt", weights_only=False)
+
+
+def test_a_better_checkpoint_replaces_the_best_when_the_last_one_knows_it(tmp_path):
+    io = SafeCheckpoints()
+    for name in ("best-0000.ckpt", "best-0001.ckpt"):
+        io.save_checkpoint({}, tmp_path / name)
+    io.remove_checkpoint(tmp_path / "best-0000.ckpt")
+    assert (tmp_path / "best-0000.ckpt").is_file()
+    io.save_checkpoint({}, tmp_path / "last.ckpt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best-0001.ckpt", "last.ckpt"]
+
+
+def test_torn_rows_are_dropped(tmp_path):
+    (tmp_path / "batches.csv").write_text(
+        "stage,epoch,batch,seconds,loss,learning_rate\nNA,1,1,0.1,2.0,0.1\nall,1,1,0.1,1.0,0.1\nall,2,1,0.1,1.0,0.1\nall,2,2,0."
+    )
+    (tmp_path / "epochs.csv").write_text("stage,epoch,seconds\nNA,1,0.5\nall,1,0.5\nall,2,0.5\n")
+    forget_later(tmp_path, "all", 1)
+    assert [(row["stage"], row["epoch"]) for row in read_batches(tmp_path)] == [("NA", 1), ("all", 1)]
+    assert [(row["stage"], row["epoch"], row["seconds"]) for row in read_epochs(tmp_path)] == [
+        ("NA", 1, 0.5), ("all", 1, 0.5)
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(undisturbed, tmp_path):
+    """kill -9 of a whole process with reader processes, eight times; each goes on where the last one was cut off."""
+    run = tmp_path / "run"
+    write_config(short_config(undisturbed.parent, output=run, **SETTINGS), tmp_path / "c.yaml")
+    moments = random.Random(0)
+    command = [sys.executable, "-m", "carclf.cli", "train", tmp_path / "c.yaml"]
+    for _ in range(8):
+        process = subprocess.Popen(
+            [*command, "workers=1"], stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL
+        )
+        for line in process.stderr:
+            if "to train" in line:
+                break
+        else:  # all done
+            break
+        time.sleep(moments.uniform(0.05, 1.2) * float(os.environ.get("CARCLF_SLOWNESS", "2")))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        command = [sys.executable, "-m", "carclf.cli", "train", "--resume", run]
+    done = subprocess.run([*command, "workers=0"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(run)
+    same(run, undisturbed)
