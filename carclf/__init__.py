@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from carclf.pipeline import CarRecognizer, Prediction
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = ["CarRecognizer", "Prediction", "__version__"]
 
 _HOME = {"CarRecognizer": "carclf.pipeline", "Prediction": "carclf.pipeline"}
