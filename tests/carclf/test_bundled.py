@@ -16,19 +16,19 @@ def recognizer():
 
 
 def test_it_is_small_and_describes_itself(recognizer):
-    assert bundled_file("bundled").stat().st_size < 15e6
+    assert bundled_file("bundled").stat().st_size < 25e6
     assert len(recognizer.classes) == 196 and recognizer.classifier.detector == "compact"
-    assert recognizer.classifier.style.background == "white"
+    assert recognizer.classifier.style.background == "keep"
 
 
 def test_it_keeps_its_figures_on_held_out_photos(recognizer, shared_data):
-    """Every fourth photo of the card's list: 0.89 and 0.98 there; the margin is three standard errors."""
+    """Every fourth photo of the card's list: 0.93 and 0.98 there; the margin is three standard errors."""
     table = pd.read_csv(HELD_OUT)[::4]
     answers = recognizer([shared_data / "stanford_cars/images" / file for file in table["file"]])
     truth = table["class"].tolist()
     right = [answer.label == label for answer, label in zip(answers, truth, strict=True)]
     among = [label in [name for name, _ in answer.top] for answer, label in zip(answers, truth, strict=True)]
-    assert np.mean(right) > 0.81 and np.mean(among) > 0.93
+    assert np.mean(right) > 0.86 and np.mean(among) > 0.945
 
 
 def test_every_competition_photo_gets_an_answer(recognizer, shared_data):
