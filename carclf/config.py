@@ -76,7 +76,7 @@ class TrainConfig(StrictConfig):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bf16"] = "auto"
     deterministic: bool = False  # only operations that give the same bits each time; slower on a GPU
-    # Processes that train together on each machine: how many, or which GPUs; and how many machines. See docs/training.md.
+    # Processes that train together on each machine: how many, or which GPUs; and how many machines.
     devices: Annotated[int, Field(ge=1)] | Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = 1
     nodes: int = Field(1, ge=1)
     threads: int | None = Field(None, ge=1)  # of torch; None: as torch chooses
