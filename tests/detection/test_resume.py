@@ -63,11 +63,14 @@ def test_torn_and_damaged_journal(photos, tmp_path):
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from detection.cutout import CutoutStyle
 from detection.folder import clean_folder
 from tests.fakes import FakeDetector
+
+# Where the tests run in the background of a script, Ctrl-C is ignored and stays so in child processes.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 class Slow(FakeDetector):
     def detect(self, images):

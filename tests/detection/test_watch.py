@@ -120,11 +120,14 @@ def test_a_folder_that_vanishes_ends_it_with_its_manifest(tmp_path, script, phot
 
 
 WATCH = """
-import sys
+import signal, sys
 from pathlib import Path
 from detection.cutout import CutoutStyle
 from detection.folder import clean_folder
 from tests.fakes import FakeDetector
+
+# Where the tests run in the background of a script, Ctrl-C is ignored and stays so in child processes.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 print(clean_folder(Path(sys.argv[1]), Path(sys.argv[2]), FakeDetector(), CutoutStyle(), watch=0.05, progress=False))
 """
