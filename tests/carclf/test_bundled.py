@@ -44,7 +44,9 @@ def test_a_picture_without_a_car_gets_no_name(recognizer):
 def test_dealers_models_keep_their_figures_on_held_out_scenes(shared_data):
     """Every second photo of the card's list: 0.92 there; the margin is three standard errors."""
     table = pd.read_csv(bundled_file("dealer19").with_name("dealer19_held_out.csv"))[::2]
-    answers = CarRecognizer("dealer19", device="cpu")([shared_data / "dealer20/images" / file for file in table["file"]])
+    answers = CarRecognizer("dealer19", device="cpu")(
+        [shared_data / "dealer20/images" / file for file in table["file"]]
+    )
     right = [answer.label == label for answer, label in zip(answers, table["class"], strict=True)]
     assert bundled_file("dealer19").stat().st_size < 25e6
     assert np.mean(right) > 0.80
