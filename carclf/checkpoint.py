@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from safetensors.torch import save
 
 from carclf.config import HeadConfig
@@ -42,7 +42,22 @@ class ModelInfo(StrictConfig):
     stage: str = ""
     git: str | None = None
     members: int = Field(1, ge=1, le=16)  # networks in the file, whose probabilities are averaged
+    architectures: tuple[str, ...] = ()  # of each member, where they are not all `architecture`
     metrics: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_architecture_a_member(self):
+        if self.architectures and len(self.architectures) != self.members:
+            raise ValueError(f"{len(self.architectures)} architectures for {self.members} members")
+        return self
+
+    @property
+    def member_architectures(self) -> tuple[str, ...]:
+        return self.architectures or (self.architecture,) * self.members
+
+    @property
+    def shown_architecture(self) -> str:
+        return " + ".join(self.member_architectures)
 
 
 def save_model(net: CarNet | Ensemble, info: ModelInfo, path: Path, half: bool = True) -> None:
@@ -61,7 +76,7 @@ def save_model(net: CarNet | Ensemble, info: ModelInfo, path: Path, half: bool =
 def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[CarNet | Ensemble, ModelInfo]:
     """The network in eval and float32, and its description. Raises `UsageError` for anything else than such a file."""
     tensors, info = _read(Path(path))
-    nets = [CarNet(info.architecture, info.head, len(info.classes)) for _ in range(info.members)]
+    nets = [CarNet(architecture, info.head, len(info.classes)) for architecture in info.member_architectures]
     net = nets[0] if info.members == 1 else Ensemble(nets)
     wanted = {name: value for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")}
     if set(wanted) != set(tensors) or any(wanted[name].shape != tensors[name].shape for name in wanted):

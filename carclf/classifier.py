@@ -52,7 +52,7 @@ class Classifier:
 
     @property
     def architecture(self) -> str:
-        return self.info.architecture
+        return self.info.shown_architecture
 
     @property
     def image_size(self) -> int | tuple[int, int]:

@@ -18,7 +18,6 @@ from detection.errors import UsageError
 # All that prediction does before and after the networks; these must be the same for all of them.
 _SHARED = {
     "classes": "classes",
-    "architecture": "architecture",
     "head": "head",
     "image_size": "image size",
     "mean": "normalisation",
@@ -71,7 +70,9 @@ def _common(names: Sequence[str], infos: Sequence[ModelInfo]) -> ModelInfo:
         for field, said in _SHARED.items():
             if getattr(info, field) != getattr(infos[0], field):
                 raise UsageError(f"'{name}' has another {said} than '{names[0]}': only the like can be combined.")
-    return infos[0].model_copy(update={"members": len(infos), "stage": "", "metrics": {}})
+    architectures = tuple(info.architecture for info in infos)
+    mixed = architectures if len(set(architectures)) > 1 else ()
+    return infos[0].model_copy(update={"members": len(infos), "architectures": mixed, "stage": "", "metrics": {}})
 
 
 def _held_out(names: Sequence[str]) -> pd.DataFrame:

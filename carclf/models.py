@@ -50,7 +50,7 @@ def list_models() -> list[dict]:
                 "default": name == DEFAULT,
                 "about": about,
                 "classes": len(info.classes),
-                "architecture": info.architecture,
+                "architecture": info.shown_architecture,
                 "image_size": written(info.image_size),
                 "megabytes": round(file.stat().st_size / 1e6, 1),
                 "background": info.style.background,

@@ -51,6 +51,18 @@ def test_probabilities_are_averaged_and_survive_the_file(runs, tmp_path):
     np.testing.assert_allclose(both.predict(crops, tta=2), (views[0] + views[1]) / 2, atol=1e-5)
 
 
+def test_members_of_two_architectures(runs, tmp_path):
+    save_tiny_model(tmp_path / "b/best.safetensors", "mobilenetv3_small_075")
+    combine(runs, tmp_path / "both")
+    info = read_info(tmp_path / "both/best.safetensors")
+    assert info.member_architectures == ("mobilenetv3_small_050", "mobilenetv3_small_075")
+    crops = [np.random.default_rng(7).integers(0, 256, (50, 70, 3), dtype=np.uint8)]
+    ours = [Classifier.load(run, "cpu").predict(crops) for run in runs]
+    both = Classifier.load(tmp_path / "both", "cpu")
+    np.testing.assert_allclose(both.predict(crops), (ours[0] + ours[1]) / 2, atol=1e-5)
+    assert both.architecture == "mobilenetv3_small_050 + mobilenetv3_small_075"
+
+
 def test_figures_are_of_photos_that_all_held_out(runs, tmp_path):
     metrics = combine(runs, tmp_path / "both")
     assert metrics["n"] == 3 and [member["model"] for member in metrics["members"]] == runs

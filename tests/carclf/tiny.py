@@ -7,7 +7,7 @@ from pathlib import Path
 CLASSES = ("Lada Niva", "VAZ-2107", "VW Passat")
 
 
-def save_tiny_model(path: Path) -> Path:
+def save_tiny_model(path: Path, architecture: str = "mobilenetv3_small_050") -> Path:
     """Writes it in the format of `carclf train`; its answers mean nothing, but differ from crop to crop."""
     import torch
 
@@ -16,7 +16,7 @@ def save_tiny_model(path: Path) -> Path:
 
     torch.manual_seed(0)
     half = (0.5, 0.5, 0.5)
-    info = ModelInfo(classes=CLASSES, architecture="mobilenetv3_small_050", image_size=64, mean=half, std=half)
+    info = ModelInfo(classes=CLASSES, architecture=architecture, image_size=64, mean=half, std=half)
     net = CarNet(info.architecture, info.head, len(info.classes))
     with torch.no_grad():  # a new head answers alike to everything
         for name, value in net.named_parameters():
