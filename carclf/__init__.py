@@ -12,12 +12,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from carclf.pipeline import CarRecognizer, Prediction
+    from carclf.pipeline import CarRecognizer
+    from carclf.recognition.prediction import Prediction, Predictions
 
 __version__ = "0.3.0"
-__all__ = ["CarRecognizer", "Prediction", "__version__"]
+__all__ = ["CarRecognizer", "Prediction", "Predictions", "__version__"]
 
-_HOME = {"CarRecognizer": "carclf.pipeline", "Prediction": "carclf.pipeline"}
+_HOME = {
+    "CarRecognizer": "carclf.pipeline",
+    "Prediction": "carclf.recognition.prediction",
+    "Predictions": "carclf.recognition.prediction",
+}
 
 
 def __getattr__(name: str):

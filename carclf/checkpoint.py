@@ -43,6 +43,8 @@ class ModelInfo(StrictConfig):
     git: str | None = None
     members: int = Field(1, ge=1, le=16)  # networks in the file, whose probabilities are averaged
     architectures: tuple[str, ...] = ()  # of each member, where they are not all `architecture`
+    temperature: float = Field(1.0, gt=0, allow_inf_nan=False)  # probabilities are tempered by it: they are calibrated
+    threshold: float = Field(0.0, ge=0, le=1)  # less confidence than this is `unknown`
     metrics: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")

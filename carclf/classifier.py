@@ -13,6 +13,7 @@ from carclf.ensemble import Ensemble
 from carclf.model import CarNet
 from carclf.models import find_model
 from carclf.preprocessing import normalise, squash, stack
+from carclf.recognition.decision import temper
 from carclf.tta import TestTimeAugmentation, TtaConfig
 from detection.cutout import CutoutStyle
 from detection.device import choose_device
@@ -58,11 +59,16 @@ class Classifier:
     def image_size(self) -> int | tuple[int, int]:
         return self.info.image_size
 
+    @property
+    def threshold(self) -> float:
+        """The least confidence of an answer."""
+        return self.info.threshold
+
     @torch.inference_mode()
     def predict(
         self, crops: Sequence[np.ndarray], batch_size: int = 32, tta: TtaConfig | str | int | bool | None = False
     ) -> np.ndarray:
-        """crops: RGB uint8 HxWx3 of any sizes. Returns float32 [N, C], rows summing to 1.
+        """crops: RGB uint8 HxWx3 of any sizes. Returns float32 [N, C], rows summing to 1, calibrated.
 
         tta: how many views of each crop are averaged, see `carclf.tta`; True is the crop and its mirror image. It takes
         as many times longer.
@@ -73,7 +79,7 @@ class Classifier:
             batch = stack([squash(crop, self.image_size) for crop in crops[start : start + batch_size]])
             images = normalise(batch.to(self.device), self.info.mean, self.info.std)
             rows.append(look(images.contiguous(memory_format=torch.channels_last)).cpu().numpy())
-        return np.concatenate(rows)
+        return temper(np.concatenate(rows), self.info.temperature)
 
     def predict_files(
         self, files: Sequence[str | Path], tta: TtaConfig | str | int | bool | None = False

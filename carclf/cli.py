@@ -262,7 +262,8 @@ def evaluate(
     find_model(model)
     check_no_run(output)
     table = choose_split(read_table(data, images), split)
-    from carclf.pipeline import CarRecognizer, evaluate_chain
+    from carclf.evaluation.chain import evaluate_chain
+    from carclf.pipeline import CarRecognizer
 
     with quiet_stdout():
         recognizer = CarRecognizer(model, detector=detector, device=device, batch_size=batch_size, crops=crops, tta=tta)

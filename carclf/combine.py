@@ -72,7 +72,16 @@ def _common(names: Sequence[str], infos: Sequence[ModelInfo]) -> ModelInfo:
                 raise UsageError(f"'{name}' has another {said} than '{names[0]}': only the like can be combined.")
     architectures = tuple(info.architecture for info in infos)
     mixed = architectures if len(set(architectures)) > 1 else ()
-    return infos[0].model_copy(update={"members": len(infos), "architectures": mixed, "stage": "", "metrics": {}})
+    return infos[0].model_copy(
+        update={
+            "members": len(infos),
+            "architectures": mixed,
+            "stage": "",
+            "metrics": {},
+            "temperature": 1.0,
+            "threshold": 0.0,
+        }
+    )
 
 
 def _held_out(names: Sequence[str]) -> pd.DataFrame:

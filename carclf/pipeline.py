@@ -3,82 +3,33 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from carclf.recognition.decision import decide
+from carclf.recognition.items import Item, batches, brief, limited, opaque
+from carclf.recognition.photos import is_photo
+from carclf.recognition.prediction import ERROR, NO_CAR, OK, UNKNOWN, Prediction, Predictions, Recognition
 from detection.batches import try_batch
 from detection.errors import UsageError
-from detection.extract import detector_view, extract, shrink_crop
-from detection.images import ImageError, load_image
+from detection.exposure import expose
+from detection.extract import detector_view, extract
 from detection.vehicle import MainChoice, rank_vehicles
 
 if TYPE_CHECKING:
-    import pandas
-
     from carclf.classifier import Classifier
+    from carclf.recognition.photos import Photo
     from carclf.tta import TtaConfig
-
-Photo = str | os.PathLike | np.ndarray
+    from detection.detections import Detections
+    from detection.vehicle import Vehicle
 
 DETECTOR_BATCH = 8
-BATCH_PIXELS = 24_000_000  # a batch is closed early at this size, so memory does not grow with the photos
 # Photos are read ahead as far as this many pixels hold them: they are cut at full size, as the crops for training are.
 READ_PIXELS = 64_000_000
-# The classifier looks at a few hundred pixels a side: what a larger crop holds beyond this is lost on it anyway, but
-# one of 60 megapixels would keep 180 MB while it waits for its batch.
-CROP_PIXELS = 8_000_000
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What is known of one photo.
-
-    `status` is `ok`, `no_car`, `unreadable` or `error`; `label` and `confidence` are None unless it is `ok`.
-    `top` holds (label, probability), best first. `box` is x1, y1, x2, y2 in pixels of the photo as it is seen,
-    EXIF turned. `reason` says why a photo has no label, or that two vehicles were equally prominent.
-    """
-
-    file: str
-    status: str
-    label: str | None = None
-    confidence: float | None = None
-    top: tuple[tuple[str, float], ...] = ()
-    box: tuple[float, float, float, float] | None = None
-    reason: str = ""
-
-    def row(self) -> dict:
-        """The same as plain lists and numbers: file, status, label, confidence, top, box, reason."""
-        plain = asdict(self)
-        return plain | {
-            "top": [list(pair) for pair in self.top],
-            "box": None if self.box is None else list(self.box),
-        }
-
-
-@dataclass(slots=True)
-class _Item:
-    """One photo on its way; `pixels` (RGB uint8) is the photo, later its cut-out, and None once it has failed.
-
-    `size` is (height, width) of the photo as it was loaded.
-    """
-
-    file: str
-    pixels: np.ndarray | None = None
-    size: tuple[int, int] = (0, 0)
-    status: str = "ok"
-    reason: str = ""
-    box: tuple[float, float, float, float] | None = None
-    probabilities: np.ndarray | None = None
-
-    def fail(self, status: str, reason: str) -> None:
-        self.pixels, self.status, self.reason = None, status, reason
 
 
 class CarRecognizer:
@@ -89,6 +40,9 @@ class CarRecognizer:
         classifier was trained on its cut-outs.
     crops: the photos are cut out already, so no detector is used.
     tta: how many views of each cut-out are averaged, see `carclf.tta`.
+    threshold: the least confidence of an answer, 0 to 1; less is `unknown`. None takes the model's own.
+    every_vehicle: names all vehicles of a photo, the main one first, each in a prediction of its own.
+    detections: what a detector has found in these photos before, see `detection.detections`; no detector is used.
     Raises `UsageError` when a model can't be found or loaded.
     """
 
@@ -102,9 +56,16 @@ class CarRecognizer:
         workers: int | None = None,
         crops: bool = False,
         tta: TtaConfig | str | int | bool | None = None,
+        threshold: float | None = None,
+        every_vehicle: bool = False,
+        detections: Detections | None = None,
     ):
         if top < 1 or batch_size < 1:
             raise UsageError("top and batch_size must be 1 or more.")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise UsageError(f"The threshold is a confidence from 0 to 1, not {threshold}.")
+        if crops and (every_vehicle or detections):
+            raise UsageError("Photos that are cut out already show one vehicle each: no detections are needed.")
         self.name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else ""
         if isinstance(model, (str, os.PathLike)):
             from carclf.classifier import Classifier
@@ -112,43 +73,59 @@ class CarRecognizer:
             model = Classifier.load(os.fspath(model), device=device)
         self.classifier = model
         self.detector = None
-        if not crops:
+        self.detections = detections
+        if not crops and detections is None:
             self.detector = _load_detector(detector or model.detector or "compact", device)
+        self.crops = crops
         self.top = min(top, len(model.classes))
         self.batch_size = batch_size
         self.tta = _tta(tta)
+        self.threshold = float(getattr(model, "threshold", 0.0) if threshold is None else threshold)
+        self.every_vehicle = every_vehicle
         self.workers = workers or min(4, os.cpu_count() or 1)
 
     @property
     def classes(self) -> tuple[str, ...]:
         return tuple(self.classifier.classes)
 
-    def __call__(self, photos: Photo | Sequence[Photo]) -> Prediction | list[Prediction]:
-        """Takes a path, an RGB uint8 HxWx3 array, or a list of them; a list gives a list in the same order."""
-        if isinstance(photos, (str, os.PathLike, np.ndarray)):
-            return next(self.recognize([photos]))
-        return list(self.recognize(photos))
+    def __call__(self, photos: Photo | Iterable[Photo]) -> Prediction | Predictions:
+        """Takes a path, the bytes of a file, a Pillow image or an RGB uint8 HxWx3 array, or many of them.
+
+        One photo gives a `Prediction`, with `every_vehicle` and for many photos it is `Predictions`, in their order.
+        """
+        if is_photo(photos):
+            found = Predictions(self.recognize([photos]))
+            return found if self.every_vehicle else found[0]
+        return Predictions(self.recognize(photos))
 
     def recognize(self, photos: Iterable[Photo]) -> Iterator[Prediction]:
-        """Yields exactly one `Prediction` a photo, in order; memory stays bounded however many there are."""
-        for prediction, _ in self.recognize_fully(photos):
-            yield prediction
+        """Yields exactly one `Prediction` a photo, in order; memory stays bounded however many there are.
 
-    def recognize_fully(self, photos: Iterable[Photo]) -> Iterator[tuple[Prediction, np.ndarray | None]]:
-        """As `recognize`, with the probabilities (float32, one a class in the order of `classes`) or None."""
-        items = self._read(photos)
-        items = _as_crops(items) if self.detector is None else self._cut(items)
+        With `every_vehicle` several of them, one after the other, and one for a photo without any vehicle.
+        """
+        for recognition in self.recognize_fully(photos):
+            yield recognition.prediction
+
+    def recognize_fully(self, photos: Iterable[Photo | Item], pictures: bool = False) -> Iterator[Recognition]:
+        """As `recognize`, with the probabilities, in the order of `classes`.
+
+        pictures: with the photo, the cut-out and the vehicle's mask, too.
+        """
+        items = self._read(photos, pictures)
+        items = _as_crops(items) if self.crops else self._cut(items)
         for item in self._classify(items):
-            yield self._prediction(item), item.probabilities
+            yield self._recognition(item)
 
-    def _read(self, photos: Iterable[Photo]) -> Iterator[_Item]:
+    def _read(self, photos: Iterable[Photo | Item], pictures: bool) -> Iterator[Item]:
         """Loads ahead in threads: decoding releases the interpreter's lock, and the models need not wait for it."""
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="carclf-read")
         waiting = deque()
         largest = 1
         try:
             for photo in photos:
-                waiting.append(pool.submit(_load, photo))
+                item = photo if isinstance(photo, Item) else Item.of(photo)
+                item.pictures = pictures
+                waiting.append(pool.submit(item.read))
                 # As many as fit if all are as large as the largest so far: a photo's size is known too late.
                 while len(waiting) > max(self.workers, min(DETECTOR_BATCH, READ_PIXELS // largest)):
                     item = waiting.popleft().result()
@@ -159,108 +136,106 @@ class CarRecognizer:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _cut(self, items: Iterable[_Item]) -> Iterator[_Item]:
-        for batch in _batches(items, DETECTOR_BATCH):
-            whole = [item for item in batch if item.pixels is not None]
-            small = [detector_view(item.pixels) for item in whole]
-            found = try_batch(self.detector.detect, small)
-            for item, image, vehicles in zip(whole, small, found, strict=True):
-                if isinstance(vehicles, Exception):
-                    item.fail("error", f"the detector failed: {_brief(vehicles)}")
-                    continue
-                try:
-                    self._cut_one(item, rank_vehicles(vehicles, image.shape[:2]), image.shape[:2])
-                except Exception as error:  # one odd photo costs one row, never the run
-                    item.fail("error", f"the cut-out failed: {_brief(error)}")
-            yield from batch
+    def _cut(self, items: Iterable[Item]) -> Iterator[Item]:
+        for batch in batches(items, DETECTOR_BATCH):
+            whole = [item for item in batch if item.photo is not None]
+            # What is dark is looked at as bright as the models know it, by both of them.
+            bright = [expose(item.photo) for item in whole]
+            small = [detector_view(photo) for photo in bright]
+            seen = iter(zip(bright, small, self._find(whole, small), strict=True))
+            for item in batch:
+                if item.photo is None:
+                    yield item
+                else:
+                    yield from self._cut_photo(item, *next(seen))
 
-    def _cut_one(self, item: _Item, choice: MainChoice, detected: tuple[int, int]) -> None:
-        """`choice` is in pixels of the photo as it was detected, at the size `detected` (height, width)."""
-        if choice.main is None:
-            item.fail("no_car", "no vehicle found in the photo")
+    def _find(self, items: list[Item], small: list[np.ndarray]) -> list[list[Vehicle] | Exception]:
+        if self.detections is None:
+            return try_batch(self.detector.detect, small)
+        return try_batch(lambda some: [item.vehicles_of(self.detections) for item in some], items)
+
+    def _cut_photo(
+        self, item: Item, bright: np.ndarray, small: np.ndarray, found: list[Vehicle] | Exception
+    ) -> Iterator[Item]:
+        """The item of each vehicle that is to be named, at least one."""
+        if isinstance(found, Exception):
+            item.fail(ERROR, f"the detector failed: {brief(found)}")
+            yield item
             return
-        if choice.tie:
-            other = [round(value) for value in _scaled(choice.runners_up[0].box, detected, item.size)]
-            item.reason = f"two vehicles are about equally prominent; the other one is at {other}"
-        crop, vehicle = extract(item.pixels, choice.main, self.classifier.style)
-        item.box = tuple(round(float(value), 1) for value in vehicle.box)
-        item.pixels = _opaque(_limited(crop))
+        try:
+            size = found[0].mask.shape if found else small.shape[:2]
+            choice = rank_vehicles(found, size)
+        except Exception as error:  # one odd photo costs one row, never the run
+            item.fail(ERROR, f"the detector failed: {brief(error)}")
+            yield item
+            return
+        if choice.main is None:
+            item.fail(NO_CAR, "no vehicle found in the photo")
+            yield item
+            return
+        if not self.every_vehicle:
+            self._cut_vehicle(item, bright, choice.main, _tie(choice, size, item.size))
+            yield item
+            return
+        for rank, vehicle in enumerate((choice.main, *choice.runners_up), start=1):
+            one = item.sibling(rank)
+            self._cut_vehicle(one, bright, vehicle, "")
+            yield one
 
-    def _classify(self, items: Iterable[_Item]) -> Iterator[_Item]:
+    def _cut_vehicle(self, item: Item, bright: np.ndarray, vehicle: Vehicle, note: str) -> None:
+        try:
+            crop, vehicle = extract(bright, vehicle, self.classifier.style)
+        except Exception as error:
+            item.fail(ERROR, f"the cut-out failed: {brief(error)}")
+            return
+        item.reason = note
+        item.box = tuple(round(float(value), 1) for value in vehicle.box)
+        item.cut(limited(opaque(crop)), vehicle)
+
+    def _classify(self, items: Iterable[Item]) -> Iterator[Item]:
         """Pools the cut-outs of several photos, so that photos without a car leave no holes in the batches."""
         settings = {"batch_size": self.batch_size} | ({"tta": self.tta} if self.tta else {})
-        for batch in _batches(items, self.batch_size):
-            whole = [item for item in batch if item.pixels is not None]
+        for batch in batches(items, self.batch_size):
+            whole = [item for item in batch if item.cutout is not None]
             rows = try_batch(
                 lambda crops: self.classifier.predict(crops, **settings),
-                [item.pixels for item in whole],
+                [item.cutout for item in whole],
             )
             for item, row in zip(whole, rows, strict=True):
                 if isinstance(row, Exception):
-                    item.fail("error", f"the classifier failed: {_brief(row)}")
+                    item.fail(ERROR, f"the classifier failed: {brief(row)}")
                 else:
-                    item.pixels, item.probabilities = None, np.asarray(row, dtype=np.float32)
+                    item.answer(np.asarray(row, dtype=np.float32))
             yield from batch
 
-    def _prediction(self, item: _Item) -> Prediction:
+    def _recognition(self, item: Item) -> Recognition:
+        seen = {"photo": item.photo, "cutout": item.cutout, "vehicle": item.vehicle} if item.pictures else {}
+        common = {"file": item.name, "box": item.box, "reason": item.reason, "vehicle": item.rank}
         if item.probabilities is None:
-            return Prediction(item.file, item.status, box=item.box, reason=item.reason)
+            return Recognition(Prediction(status=item.status, **common), **seen)
+        status, first = decide(item.probabilities, self.threshold)
         best = np.argsort(-item.probabilities, kind="stable")[: self.top]
         top = tuple((self.classifier.classes[i], round(float(item.probabilities[i]), 6)) for i in best)
-        return Prediction(item.file, "ok", top[0][0], top[0][1], top, item.box, item.reason)
+        confidence = top[0][1]
+        if status == UNKNOWN:
+            unsure = f"not one of the {len(self.classes)} classes, or too unsure: {confidence:.0%} for {top[0][0]}"
+            common["reason"] = "; ".join(part for part in (unsure, item.reason) if part)
+        label = self.classifier.classes[first] if status == OK else None
+        prediction = Prediction(status=status, label=label, confidence=confidence, top=top, **common)
+        return Recognition(prediction, item.probabilities, **seen)
 
 
-def evaluate_chain(recognizer: CarRecognizer, table: pandas.DataFrame, output: Path, track=None) -> dict:
-    """Recognizes every file of a table (file, label) and writes `carclf.evaluation`'s figures into a folder.
-
-    A report.html shows them; the model and the time that it took are in metrics.json too. It is the very chain of
-    prediction. Photos without an answer count as wrong. `track` wraps the stream of results, for a progress bar.
-    Raises `UsageError` for labels that the model does not know.
-    """
-    from carclf.evaluation.evaluate import evaluate
-    from carclf.report.run_report import write_run_report
-
-    check_labels(sorted(set(table["label"])), recognizer.classes)
-    started = time.perf_counter()
-    results = recognizer.recognize_fully(list(table["file"]))
-    rows = list(track(results) if track else results)
-    seconds = time.perf_counter() - started
-    nothing = np.full(len(recognizer.classes), np.nan, dtype=np.float32)
-    probabilities = np.stack([nothing if row is None else row for _, row in rows])
-    answered = table.assign(
-        status=[prediction.status for prediction, _ in rows],
-        reason=[prediction.reason for prediction, _ in rows],
-    )
-    about = {
-        "model": _about(recognizer),
-        "seconds": round(seconds, 2),
-        "photos_per_second": round(len(rows) / seconds, 2),
-    }
-    metrics = evaluate(answered, probabilities, recognizer.classes, Path(output), about)
-    write_run_report(Path(output))
-    return metrics
+def _tie(choice: MainChoice, detected: tuple[int, int], size: tuple[int, int]) -> str:
+    if not choice.tie:
+        return ""
+    other = [round(value) for value in _scaled(choice.runners_up[0].box, detected, size)]
+    return f"two vehicles are about equally prominent; the other one is at {other}"
 
 
-def _about(recognizer: CarRecognizer) -> dict:
-    """Which model it was, for metrics.json; what a classifier does not say about itself is left out."""
-    classifier = recognizer.classifier
-    facts = {name: getattr(classifier, name, None) for name in ("architecture", "image_size", "fingerprint")}
-    style = getattr(classifier, "style", None)
-    facts |= {"background": getattr(style, "background", None), "detector": getattr(recognizer.detector, "name", None)}
-    facts["tta"] = recognizer.tta.passes if recognizer.tta else None
-    return {"name": recognizer.name or "a loaded model"} | {name: fact for name, fact in facts.items() if fact}
-
-
-def check_labels(labels: Sequence[str], classes: Sequence[str]) -> None:
-    """Raises `UsageError` when the data has labels that the model was not trained on."""
-    unknown = [label for label in labels if label not in set(classes)]
-    if not unknown:
-        return
-    some = ", ".join(f"'{label}'" for label in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
-    raise UsageError(
-        f"{len(unknown)} of the data's {len(labels)} labels are unknown to the model ({some}): its {len(classes)} "
-        f"classes are named like '{classes[0]}'; rename the labels, leave them out, or choose another model."
-    )
+def _scaled(box, old: tuple[int, int], new: tuple[int, int]) -> tuple[float, float, float, float]:
+    """A box of a photo of one (height, width) in the same photo of another."""
+    down, across = new[0] / old[0], new[1] / old[1]
+    return tuple(round(float(value) * factor, 1) for value, factor in zip(box, (across, down) * 2, strict=True))
 
 
 def _tta(tta: TtaConfig | str | int | bool | None) -> TtaConfig | None:
@@ -281,76 +256,9 @@ def _load_detector(detector, device: str):
     return load_detector(os.fspath(detector), device=device)
 
 
-def _load(photo: Photo) -> _Item:
-    if isinstance(photo, np.ndarray):
-        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or photo.size == 0:
-            raise UsageError(
-                f"A photo given as an array must be RGB uint8 of height x width x 3, "
-                f"not {photo.dtype} of {' x '.join(map(str, photo.shape))}."
-            )
-        item = _Item("<array>", photo)
-    else:
-        item = _Item(os.fspath(photo))
-        path = Path(photo)
-        try:
-            if not path.exists():
-                raise ImageError("no such file")
-            item.pixels = load_image(path)
-        except ImageError as error:
-            item.fail("unreadable", str(error))
-        except Exception as error:
-            item.fail("unreadable", _brief(error))
-    if item.pixels is not None:
-        item.size = item.pixels.shape[:2]
-    return item
-
-
-def _as_crops(items: Iterable[_Item]) -> Iterator[_Item]:
+def _as_crops(items: Iterable[Item]) -> Iterator[Item]:
     """Photos that are cut out already."""
     for item in items:
-        if item.pixels is not None:
-            item.pixels = _limited(item.pixels)
+        if item.photo is not None:
+            item.cut(limited(expose(item.photo)), None)
         yield item
-
-
-def _limited(crop: np.ndarray) -> np.ndarray:
-    """A crop of at most `CROP_PIXELS`."""
-    height, width = crop.shape[:2]
-    if height * width <= CROP_PIXELS:
-        return crop
-    return shrink_crop(crop, round(max(height, width) * (CROP_PIXELS / (height * width)) ** 0.5))
-
-
-def _scaled(box: Sequence[float], old: tuple[int, int], new: tuple[int, int]) -> tuple[float, float, float, float]:
-    """A box of a photo of one (height, width) in the same photo of another."""
-    down, across = new[0] / old[0], new[1] / old[1]
-    return tuple(round(float(value) * factor, 1) for value, factor in zip(box, (across, down) * 2, strict=True))
-
-
-def _opaque(crop: np.ndarray) -> np.ndarray:
-    """RGB of a cut-out; what is transparent becomes white, as when its PNG is loaded for training."""
-    if crop.shape[2] == 3:
-        return crop
-    alpha = crop[..., 3:].astype(np.float32) / 255
-    return np.round(crop[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
-
-
-def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    """Closes a batch at `size` photos that are still alive, at `BATCH_PIXELS`, or when failed ones pile up."""
-    batch, alive, pixels = [], 0, 0
-    for item in items:
-        batch.append(item)
-        if item.pixels is not None:
-            alive += 1
-            pixels += item.pixels.shape[0] * item.pixels.shape[1]
-        if alive >= size or pixels >= BATCH_PIXELS or len(batch) >= 8 * size:
-            yield batch
-            batch, alive, pixels = [], 0, 0
-    if batch:
-        yield batch
-
-
-def _brief(error: Exception) -> str:
-    """The first line of an error, short enough for a row."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from detection.errors import UsageError
 
 if TYPE_CHECKING:
-    from carclf.pipeline import Prediction
+    from carclf.recognition.prediction import Prediction
 
 COLUMNS = ("file", "status", "label", "confidence", "top", "box", "reason")
 FORMATS = ("table", "csv", "json")

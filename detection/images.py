@@ -90,14 +90,20 @@ def load_image(path: str | Path, *, max_side: int | None = None, max_pixels: int
     Raises `ImageError` for everything that is not a whole, readable photo of at most `max_pixels` pixels.
     """
     path = Path(path)
-    data = _read(path)
+    return decode_image(_read(path), path.name, max_side=max_side, max_pixels=max_pixels)
+
+
+def decode_image(
+    data: bytes, name: str = "the photo", *, max_side: int | None = None, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """As `load_image`, of the bytes of a file; `name` is what messages call it."""
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
         pixels = image.width * image.height
         if pixels > max_pixels:
-            raise _too_large(path, max_pixels)
+            raise _too_large(name, max_pixels)
         if image.format in ("JPEG", "MPO") and pixels > _JPEG_PIXELS_A_BYTE * len(data):
-            raise ImageError(_TRUNCATED.format(path.name))
+            raise ImageError(_TRUNCATED.format(name))
         if max_side is not None:
             image.draft(None, (max_side, max_side))
         with _one_large_photo if image.width * image.height > _LARGE_PIXELS else contextlib.nullcontext():
@@ -109,10 +115,19 @@ def load_image(path: str | Path, *, max_side: int | None = None, max_pixels: int
     except ImageError:
         raise
     except Image.DecompressionBombError:
-        raise _too_large(path, max_pixels) from None
+        raise _too_large(name, max_pixels) from None
     except Exception as error:  # Pillow's plugins raise a dozen types on damaged files
-        raise ImageError(_complaint(path, data, error)) from error
+        raise ImageError(_complaint(name, data, error)) from error
     return array if max_side is None else shrink(array, max_side)
+
+
+def pillow_to_rgb(image: Image.Image) -> np.ndarray:
+    """A Pillow image of any mode as RGB uint8 HxWx3, turned and laid on white like a file's. Raises `ImageError`."""
+    try:
+        image.load()
+        return _turn(_to_rgb(image), _orientation(image))
+    except Exception as error:
+        raise ImageError(_complaint("the image", b"", error)) from error
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -126,7 +141,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
             width, height = image.size
             return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
     except Exception as error:
-        raise ImageError(_complaint(path, data, error)) from error
+        raise ImageError(_complaint(path.name, data, error)) from error
 
 
 def shrink(image: np.ndarray, max_side: int) -> np.ndarray:
@@ -258,20 +273,20 @@ def _turn(array: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
-def _too_large(path: Path, max_pixels: int) -> ImageError:
+def _too_large(name: str, max_pixels: int) -> ImageError:
     limit = min(max_pixels, MAX_PIXELS) / 1e6
-    return ImageError(f"'{path.name}' has more than {limit:.4g} megapixels: shrink it first.")
+    return ImageError(f"'{name}' has more than {limit:.4g} megapixels: shrink it first.")
 
 
-def _complaint(path: Path, data: bytes, error: Exception) -> str:
+def _complaint(name: str, data: bytes, error: Exception) -> str:
     """One sentence for a decoder's error, the same on every run (Pillow's own may hold a memory address)."""
     if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"):
-        return f"'{path.name}' is a HEIC photo, which can't be read here: convert it to JPEG."
+        return f"'{name}' is a HEIC photo, which can't be read here: convert it to JPEG."
     if isinstance(error, UnidentifiedImageError):
-        return f"'{path.name}' is not a photo in a known format, or its header is damaged."
+        return f"'{name}' is not a photo in a known format, or its header is damaged."
     if "truncated" in str(error).lower():
-        return _TRUNCATED.format(path.name)
+        return _TRUNCATED.format(name)
     if isinstance(error, MemoryError):
-        return f"'{path.name}' does not fit into memory."
+        return f"'{name}' does not fit into memory."
     detail = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    return f"'{path.name}' can't be decoded: {detail}."
+    return f"'{name}' can't be decoded: {detail}."

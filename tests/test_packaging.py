@@ -48,12 +48,13 @@ def test_importing_the_package_loads_no_heavy_library():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_exported_names_are_those_of_the_pipeline():
+def test_exported_names_are_those_of_their_homes():
     import carclf
     from carclf import pipeline
+    from carclf.recognition import prediction
 
     assert carclf.CarRecognizer is pipeline.CarRecognizer
-    assert carclf.Prediction is pipeline.Prediction
+    assert carclf.Prediction is prediction.Prediction and carclf.Predictions is prediction.Predictions
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = carclf.nonsense
 

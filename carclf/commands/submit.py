@@ -52,7 +52,13 @@ def submit(
         from carclf.pipeline import CarRecognizer
 
         recognizer = CarRecognizer(
-            classifier, detector=detector, device=device, batch_size=batch_size, crops=crops, tta=tta
+            classifier,
+            detector=detector,
+            device=device,
+            batch_size=batch_size,
+            crops=crops,
+            tta=tta,
+            threshold=0,  # every id must be answered
         )
         summary = answer(recognizer, competition, output, restart=restart)
     say(f"{summary}; reasons are in {summary.details}")

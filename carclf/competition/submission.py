@@ -12,7 +12,8 @@ import numpy as np
 
 from carclf.competition.journal import SubmissionJournal
 from carclf.competition.layout import Competition
-from carclf.pipeline import CarRecognizer, Prediction
+from carclf.pipeline import CarRecognizer
+from carclf.recognition.prediction import Prediction
 from carclf.runs import write_table, write_text
 from detection.errors import UsageError
 from detection.progress import photo_bar
@@ -97,14 +98,18 @@ def _answer(
             yield id, _row("missing", reason=f"there is no such photo in {competition.photos}")
         else:
             there.append(id)
-    whole = CarRecognizer(recognizer.classifier, crops=True, batch_size=recognizer.batch_size, tta=recognizer.tta)
+    whole = CarRecognizer(
+        recognizer.classifier, crops=True, batch_size=recognizer.batch_size, tta=recognizer.tta, threshold=0
+    )
     results = recognizer.recognize_fully(competition.photo(id) for id in there)
-    for id, (prediction, probabilities) in zip(there, results, strict=True):
+    for id, seen in zip(there, results, strict=True):
+        prediction, probabilities = seen.prediction, seen.probabilities
         reason = prediction.reason
         if prediction.status == "no_car":
             reason = f"{reason}: the whole photo was named"
-            again, probabilities = next(whole.recognize_fully([competition.photo(id)]))
-            prediction = again if probabilities is None else prediction
+            again = next(whole.recognize_fully([competition.photo(id)]))
+            probabilities = again.probabilities
+            prediction = again.prediction if probabilities is None else prediction
         yield id, _named(prediction, probabilities, recognizer.classes, categories, reason)
 
 

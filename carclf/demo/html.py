@@ -12,7 +12,7 @@ import numpy as np
 from carclf.report.pages import Figure, confusion_cells, learning_charts, render_page
 
 if TYPE_CHECKING:
-    from carclf.pipeline import Prediction
+    from carclf.recognition.prediction import Prediction
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from carclf.demo.html import Answer, Page, Pair
-from carclf.pipeline import Prediction
+from carclf.recognition.prediction import Prediction
 from carclf.report.pages import Figure, duration
 from detection.images import load_image
 

@@ -15,8 +15,10 @@ import numpy as np
 from carclf.demo.html import render
 from carclf.demo.page import Results, make_page
 from carclf.demo.scenes import write_dataset
-from carclf.pipeline import CarRecognizer, Prediction, evaluate_chain
+from carclf.evaluation.chain import evaluate_chain
+from carclf.pipeline import CarRecognizer
 from carclf.predictions import format_rows, list_photos, write_text
+from carclf.recognition.prediction import Prediction
 from carclf.report.pages import write_page
 from carclf.training.stages import Stage
 from detection.cutout import CutoutStyle

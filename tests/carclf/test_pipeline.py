@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from carclf.pipeline import CarRecognizer, Prediction, check_labels, evaluate_chain
+from carclf.evaluation.chain import check_labels, evaluate_chain
+from carclf.pipeline import CarRecognizer
+from carclf.recognition.prediction import Prediction, Predictions
 from detection.cutout import CutoutStyle
 from detection.errors import UsageError
 from tests.carclf.tiny import save_tiny_model
@@ -196,9 +198,10 @@ def test_the_stream_reads_ahead_only_a_little(classifier):
 
 
 def test_full_probabilities_come_with_each_prediction(recognizer):
-    (ok, row), (missed, nothing) = recognizer.recognize_fully([draw_car(RED), GREY])
-    assert row.shape == (3,) and row.argmax() == 2 and ok.confidence == pytest.approx(row[2], abs=1e-5)
-    assert nothing is None and missed.status == "no_car"
+    ok, missed = recognizer.recognize_fully([draw_car(RED), GREY])
+    row = ok.probabilities
+    assert row.shape == (3,) and row.argmax() == 2 and ok.prediction.confidence == pytest.approx(row[2], abs=1e-5)
+    assert missed.probabilities is None and missed.prediction.status == "no_car"
 
 
 def test_evaluation_counts_missed_cars_as_wrong(recognizer, photos, tmp_path):
@@ -226,8 +229,8 @@ def test_pooled_batches_equal_single_photos_with_a_real_network(tiny_model):
     for _ in range(6):
         width, height = rng.integers(30, 60, 2)
         photos.append(draw_car(RED, size=(96, 128), box=(20, 20, 20 + int(width), 20 + int(height))))
-    pooled = [row for _, row in recognizer.recognize_fully(photos)]
-    single = [row for photo in photos for _, row in recognizer.recognize_fully([photo])]
+    pooled = [one.probabilities for one in recognizer.recognize_fully(photos)]
+    single = [one.probabilities for photo in photos for one in recognizer.recognize_fully([photo])]
     assert np.ptp(np.stack(single), axis=0).max() > 1e-4  # different crops, or the comparison would say nothing
     np.testing.assert_allclose(pooled, single, atol=1e-4)
     np.testing.assert_allclose(np.sum(pooled, axis=1), 1, atol=1e-5)
@@ -239,3 +242,67 @@ def test_none_takes_the_detector_of_the_classifiers_file(monkeypatch, classifier
     CarRecognizer(classifier, device="cpu")
     CarRecognizer(SimpleNamespace(classes=("a", "b"), style=CutoutStyle(), detector=""))
     assert asked == [("fake", "cpu"), ("compact", "auto")]
+
+
+def test_bytes_and_pillow_images_are_photos_too(recognizer, photos):
+    file = photos / "red.jpg"
+    answers = recognizer([file.read_bytes(), Image.open(file)])
+    assert [(answer.file, answer.label) for answer in answers] == [("<bytes>", "red"), ("<image>", "red")]
+    assert recognizer(file.read_bytes()[:200]).status == "unreadable"
+
+
+def test_unsure_answers_are_unknown_and_keep_their_confidence(classifier):
+    recognizer = CarRecognizer(classifier, FakeDetector(), threshold=0.95)
+    answer = recognizer(draw_car(RED))
+    assert (answer.status, answer.label) == ("unknown", None)
+    assert answer.confidence == answer.top[0][1] == pytest.approx(0.9) and answer.box is not None
+    assert "not one of the 3 classes, or too unsure: 90% for red" in answer.reason
+    classifier.threshold = 0.95  # the model's own
+    assert CarRecognizer(classifier, FakeDetector())(draw_car(RED)).status == "unknown"
+    assert CarRecognizer(classifier, FakeDetector(), threshold=0)(draw_car(RED)).status == "ok"
+    with pytest.raises(UsageError, match="from 0 to 1"):
+        CarRecognizer(classifier, FakeDetector(), threshold=1.5)
+
+
+def test_every_vehicle_is_named_with_its_rank(classifier):
+    photo = draw_car(RED, size=(96, 256), box=(16, 40, 126, 80))
+    photo[40:72, 160:240] = BLUE
+    recognizer = CarRecognizer(classifier, FakeDetector(), every_vehicle=True)
+    answers = recognizer([photo, GREY, draw_car(BLUE)])
+    assert [(one.vehicle, one.status, one.label) for one in answers] == [
+        (1, "ok", "red"), (2, "ok", "blue"), (None, "no_car", None), (1, "ok", "blue"),
+    ]  # fmt: skip
+    assert isinstance(recognizer(photo), Predictions) and len(recognizer(photo)) == 2
+
+
+def test_pictures_come_only_where_they_are_asked_for(recognizer):
+    photo = draw_car(RED)
+    (plain,) = recognizer.recognize_fully([photo])
+    assert plain.photo is plain.cutout is plain.vehicle is None
+    seen, nothing = recognizer.recognize_fully([photo, GREY], pictures=True)
+    np.testing.assert_array_equal(seen.photo, photo)
+    assert seen.vehicle.mask.shape == photo.shape[:2] and seen.vehicle.mask.sum() == pytest.approx(64 * 32, rel=0.1)
+    assert seen.cutout.dtype == np.uint8 and seen.cutout.shape[1] < photo.shape[1]
+    assert nothing.photo is not None and nothing.cutout is nothing.vehicle is None
+
+
+def test_a_dark_photo_is_looked_at_in_full_light(classifier):
+    dark = (draw_car(RED) * 0.25).astype(np.uint8)
+    (seen,) = CarRecognizer(classifier, FakeDetector()).recognize_fully([dark], pictures=True)
+    assert seen.prediction.label == "red" and seen.cutout.max() > 200
+    assert seen.photo is dark
+
+
+def test_detections_of_before_stand_in_for_the_detector(classifier, photos, tmp_path):
+    from detection.detections import DetectionsWriter, read_detections
+
+    file = photos / "red.jpg"
+    vehicles = FakeDetector().detect([np.asarray(Image.open(file))])[0]
+    stamp = file.stat().st_size, file.stat().st_mtime_ns
+    with DetectionsWriter(tmp_path / "d.jsonl", "fake", "1") as writer:
+        writer.append(str(file), stamp, vehicles[0].mask.shape, vehicles)
+    with read_detections(tmp_path / "d.jsonl") as detections:
+        recognizer = CarRecognizer(classifier, detections=detections)
+        found, other = recognizer([file, photos / "sub" / "blue.png"])
+    assert recognizer.detector is None and (found.status, found.label) == ("ok", "red")
+    assert other.status == "error" and "knows nothing of it" in other.reason

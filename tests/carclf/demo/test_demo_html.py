@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from carclf.demo.html import Answer, Page, Pair, render
-from carclf.pipeline import Prediction
+from carclf.recognition.prediction import Prediction
 from carclf.report.pages import Figure, picture, write_page
 from tests.carclf.checked_html import check_page
 

@@ -1,0 +1,85 @@
+"""A model measured on labelled raw photos, by the very chain of prediction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from carclf.evaluation.evaluate import evaluate
+from carclf.recognition.prediction import OK
+from carclf.report.run_report import write_run_report
+from detection.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas
+
+    from carclf.pipeline import CarRecognizer
+    from carclf.recognition.prediction import Recognition
+
+
+def evaluate_chain(recognizer: CarRecognizer, table: pandas.DataFrame, output: Path, track=None) -> dict:
+    """Recognizes every file of a table (file, label) and writes `carclf.evaluation`'s figures into a folder.
+
+    A report.html shows them; the model and the time that it took are in metrics.json too. It is the very chain of
+    prediction. Photos without an answer count as wrong. `track` wraps the stream of results, for a progress bar.
+    Raises `UsageError` for labels that the model does not know.
+    """
+    check_labels(sorted(set(table["label"])), recognizer.classes)
+    started = time.perf_counter()
+    results = recognizer.recognize_fully(list(table["file"]))
+    rows = list(track(results) if track else results)
+    seconds = time.perf_counter() - started
+    nothing = np.full(len(recognizer.classes), np.nan, dtype=np.float32)
+    probabilities = np.stack([nothing if row.probabilities is None else row.probabilities for row in rows])
+    answered = table.assign(
+        status=[row.prediction.status for row in rows],
+        reason=[row.prediction.reason for row in rows],
+    )
+    about = {
+        "model": _about(recognizer),
+        **_named(rows, table["label"]),
+        "seconds": round(seconds, 2),
+        "photos_per_second": round(len(rows) / seconds, 2),
+    }
+    metrics = evaluate(answered, probabilities, recognizer.classes, Path(output), about)
+    write_run_report(Path(output))
+    return metrics
+
+
+def _named(rows: Sequence[Recognition], labels: Sequence[str]) -> dict:
+    """What a user sees of it: only answers of the status `ok` name a car."""
+    pairs = [
+        (row.prediction.label, label) for row, label in zip(rows, labels, strict=True) if row.prediction.status == OK
+    ]
+    named = {"named": round(len(pairs) / len(rows), 6)}
+    if pairs:
+        named["accuracy_of_named"] = round(sum(said == label for said, label in pairs) / len(pairs), 6)
+    return named
+
+
+def _about(recognizer: CarRecognizer) -> dict:
+    """Which model it was, for metrics.json; what a classifier does not say about itself is left out."""
+    classifier = recognizer.classifier
+    facts = {name: getattr(classifier, name, None) for name in ("architecture", "image_size", "fingerprint")}
+    style = getattr(classifier, "style", None)
+    facts |= {"background": getattr(style, "background", None), "detector": getattr(recognizer.detector, "name", None)}
+    facts["threshold"] = recognizer.threshold or None
+    facts["temperature"] = getattr(getattr(classifier, "info", None), "temperature", None)
+    facts["tta"] = recognizer.tta.passes if recognizer.tta else None
+    return {"name": recognizer.name or "a loaded model"} | {name: fact for name, fact in facts.items() if fact}
+
+
+def check_labels(labels: Sequence[str], classes: Sequence[str]) -> None:
+    """Raises `UsageError` when the data has labels that the model was not trained on."""
+    unknown = [label for label in labels if label not in set(classes)]
+    if not unknown:
+        return
+    some = ", ".join(f"'{label}'" for label in unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+    raise UsageError(
+        f"{len(unknown)} of the data's {len(labels)} labels are unknown to the model ({some}): its {len(classes)} "
+        f"classes are named like '{classes[0]}'; rename the labels, leave them out, or choose another model."
+    )

@@ -1,0 +1,89 @@
+"""What is known of a photo in the end: one typed row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas
+
+    from detection.vehicle import Vehicle
+
+OK, NO_CAR, UNKNOWN, UNREADABLE, ERROR = STATUSES = ("ok", "no_car", "unknown", "unreadable", "error")
+FAILED = (UNREADABLE, ERROR)
+COLUMNS = ("file", "status", "label", "confidence", "top", "box", "reason")
+VEHICLE = "vehicle"  # a column more, where every vehicle of a photo is named
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is known of one photo, or with `every_vehicle` of one vehicle in it.
+
+    status: `ok`; `no_car`, nothing found; `unknown`, a car, but not one of the classes or too unsure; `unreadable`;
+        `error`, a model failed.
+    label: the class, None unless the status is `ok`.
+    confidence: how probable the best class is, 0 to 1, calibrated; of `ok` and `unknown`, else None.
+    top: (class, probability), best first; of `ok` and `unknown`.
+    box: x1, y1, x2, y2 in pixels of the photo as it is seen, EXIF turned.
+    reason: why there is no label, or that two vehicles were equally prominent.
+    vehicle: with `every_vehicle` the rank of this one in its photo, 1 for the main one; else None.
+    """
+
+    file: str
+    status: str
+    label: str | None = None
+    confidence: float | None = None
+    top: tuple[tuple[str, float], ...] = ()
+    box: tuple[float, float, float, float] | None = None
+    reason: str = ""
+    vehicle: int | None = None
+
+    def row(self) -> dict:
+        """The same as plain lists and numbers; `vehicle` only where it is known."""
+        plain = asdict(self)
+        if self.vehicle is None:
+            del plain[VEHICLE]
+        return plain | {
+            "top": [list(pair) for pair in self.top],
+            "box": None if self.box is None else list(self.box),
+        }
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row."""
+        return Predictions([self]).to_pandas()
+
+
+class Predictions(list[Prediction]):
+    """Predictions of several photos, in their order."""
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row a prediction: the columns of `Prediction`, with `top` and `box` as lists."""
+        import pandas
+
+        rows = [prediction.row() for prediction in self]
+        return pandas.DataFrame(rows, columns=columns(self))
+
+
+def columns(predictions: Iterable[Prediction]) -> list[str]:
+    """The names of the columns of these rows."""
+    more = any(prediction.vehicle is not None for prediction in predictions)
+    return [COLUMNS[0], *([VEHICLE] if more else []), *COLUMNS[1:]]
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """A prediction, and what led to it.
+
+    probabilities: float32, one a class, calibrated; None without an answer.
+    photo, cutout, vehicle: kept only where asked for: the photo (RGB uint8 HxWx3), the cut-out that the classifier saw
+        (RGB uint8), and the vehicle with its mask (bool HxW of the photo); None where there is none.
+    """
+
+    prediction: Prediction
+    probabilities: np.ndarray | None = None
+    photo: np.ndarray | None = None
+    cutout: np.ndarray | None = None
+    vehicle: Vehicle | None = None
