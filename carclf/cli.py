@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from carclf import __version__
+from carclf.commands import calibrate as calibrate_command
 from carclf.commands import combine as combine_command
 from carclf.commands import compare as compare_command
 from carclf.commands import data as data_commands
@@ -336,6 +337,7 @@ def doctor() -> None:
 
 # commands of their own files
 app.command("models")(models_command.models)
+app.command("calibrate")(calibrate_command.calibrate)
 app.command("combine")(combine_command.combine)
 app.add_typer(data_commands.data_app, name="data")
 app.command("prepare")(data_commands.prepare)
