@@ -33,7 +33,8 @@ class Item:
 
     given: what was handed in, until it is read. name: how it is called in the result. source: its name in a file of
     detections. photo: RGB uint8, `size` its (height, width); cutout: RGB uint8; both None once they are not needed or
-    the item has failed. rank: of the vehicle in its photo, None where there is but one row a photo.
+    the item has failed. view: what `detection.car_check` is shown, until it has seen it. rank: of the vehicle in its
+    photo, None where there is but one row a photo.
     """
 
     given: Photo | None
@@ -48,6 +49,7 @@ class Item:
     box: tuple[float, float, float, float] | None = None
     rank: int | None = None
     probabilities: np.ndarray | None = None
+    view: np.ndarray | None = field(default=None, repr=False)
     pictures: bool = False
     stamp: tuple[int, int] | None = field(default=None, repr=False)
 
@@ -99,7 +101,7 @@ class Item:
             self.cutout = None
 
     def fail(self, status: str, reason: str) -> None:
-        self.status, self.reason, self.cutout = status, reason, None
+        self.status, self.reason, self.cutout, self.view = status, reason, None, None
         if not self.pictures:
             self.photo = None
 
