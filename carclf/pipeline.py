@@ -229,7 +229,9 @@ class CarRecognizer:
                 item.fail(NO_CAR, f"what was found looks like something else ({look.other}), not like a car")
 
     def _recognition(self, item: Item) -> Recognition:
-        seen = {"photo": item.photo, "cutout": item.cutout, "vehicle": item.vehicle} if item.pictures else {}
+        seen = {"brightness": item.brightness}
+        if item.pictures:
+            seen |= {"photo": item.photo, "cutout": item.cutout, "vehicle": item.vehicle}
         common = {"file": item.name, "box": item.box, "reason": item.reason, "vehicle": item.rank}
         if item.probabilities is None:
             return Recognition(Prediction(status=item.status, **common), **seen)
