@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from carclf.bundled import BEST
 from carclf.checkpoint import ModelInfo, load_model, save_model
 from carclf.classifier import Classifier
 from carclf.ensemble import Ensemble
 from carclf.evaluation.evaluate import evaluate
 from carclf.models import find_model
-from carclf.runs import BEST, git_state, write_json
+from carclf.runs import git_state, write_json
 from detection.errors import UsageError
 
 # All that prediction does before and after the networks; these must be the same for all of them.

@@ -107,9 +107,9 @@ class CarRecognizer:
             raise UsageError("top and batch_size must be 1 or more.")
         self.name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else ""
         if isinstance(model, (str, os.PathLike)):
-            from carclf.classifier import Classifier
+            from carclf.models import load_classifier
 
-            model = Classifier.load(os.fspath(model), device=device)
+            model = load_classifier(os.fspath(model), device)
         self.classifier = model
         self.detector = None
         if not crops:
@@ -267,7 +267,7 @@ def _tta(tta: TtaConfig | str | int | bool | None) -> TtaConfig | None:
     """None for a single look: a classifier need not know of others."""
     if not tta:
         return None
-    from carclf.tta import TtaConfig
+    from carclf.views import TtaConfig
 
     config = TtaConfig.of(tta)
     return config if config.passes > 1 else None
@@ -276,7 +276,7 @@ def _tta(tta: TtaConfig | str | int | bool | None) -> TtaConfig | None:
 def _load_detector(detector, device: str):
     if not isinstance(detector, (str, os.PathLike)):
         return detector
-    from detection.mask_rcnn import load_detector
+    from detection.loading import load_detector
 
     return load_detector(os.fspath(detector), device=device)
 
