@@ -32,7 +32,7 @@ class OnnxDetector:
 
     def __init__(self, folder: str | os.PathLike, score_threshold: float | None = None, threads: int | None = None):
         """folder: an export. score_threshold: None takes the detector's own. threads: see `open_session`."""
-        folder = Path(folder)
+        self.folder = folder = Path(folder)
         settings = read_detector(folder)
         if score_threshold is not None and score_threshold != settings.score_threshold:
             name = settings.fingerprint.removesuffix(f"-{settings.score_threshold:g}")
