@@ -44,6 +44,7 @@ REQUIREMENTS = [
     "termcolor",
     "cloudpickle",
     "tqdm",
+    "onnxruntime",  # runs what `carclf export` writes
 ]
 
 setup(
@@ -69,6 +70,7 @@ setup(
         "dev": ["pytest>=8", "hypothesis", "ruff", "pre-commit"],
         "mlflow": ["mlflow"],  # `mlflow=` of a training
         "parquet": ["pyarrow"],  # tables ending in .parquet
+        "export": ["onnx", "onnxscript"],  # `carclf export`; what it writes runs without them
     },
     entry_points={"console_scripts": ["carclf=carclf.cli:main"]},
     classifiers=[

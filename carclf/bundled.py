@@ -12,6 +12,7 @@ BUNDLED = {
     "dealer19": "19 models of the European market, as dealers and makers photograph them",
 }
 DEFAULT = "stanford196"
+BEST = "best.safetensors"  # the classifier in a run folder
 
 
 def bundled_file(name: str) -> Path:

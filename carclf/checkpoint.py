@@ -5,61 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError
 from safetensors.torch import save
 
-from carclf.config import HeadConfig
 from carclf.ensemble import Ensemble
+from carclf.exported import EXPORT_FILE, read_classifier
 from carclf.model import CarNet
-from carclf.sizes import ImageSize
-from detection.config import StrictConfig
-from detection.cutout import CutoutStyle
+from carclf.model_info import FORMAT, ModelInfo
 from detection.errors import UsageError
 from detection.files import replace_file
 from detection.tensors import read_safetensors
 
-FORMAT = "carclf-classifier-1"
 KEY = "carclf"
-
-
-class ModelInfo(StrictConfig):
-    """The metadata of a classifier's file."""
-
-    format: str = FORMAT
-    classes: tuple[str, ...] = Field(min_length=2)
-    architecture: str
-    head: HeadConfig = HeadConfig()
-    image_size: ImageSize
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    interpolation: str = "area-or-cubic"
-    resize: str = "squash"
-    style: CutoutStyle = CutoutStyle()  # how stage 1 cut out the crops that it was trained on
-    detector: str = "compact"
-    stage: str = ""
-    git: str | None = None
-    members: int = Field(1, ge=1, le=16)  # networks in the file, whose probabilities are averaged
-    architectures: tuple[str, ...] = ()  # of each member, where they are not all `architecture`
-    temperature: float = Field(1.0, gt=0, allow_inf_nan=False)  # probabilities are tempered by it: they are calibrated
-    threshold: float = Field(0.0, ge=0, le=1)  # less confidence than this is `unknown`
-    metrics: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _one_architecture_a_member(self):
-        if self.architectures and len(self.architectures) != self.members:
-            raise ValueError(f"{len(self.architectures)} architectures for {self.members} members")
-        return self
-
-    @property
-    def member_architectures(self) -> tuple[str, ...]:
-        return self.architectures or (self.architecture,) * self.members
-
-    @property
-    def shown_architecture(self) -> str:
-        return " + ".join(self.member_architectures)
 
 
 def save_model(net: CarNet | Ensemble, info: ModelInfo, path: Path, half: bool = True) -> None:
@@ -77,6 +36,8 @@ def save_model(net: CarNet | Ensemble, info: ModelInfo, path: Path, half: bool =
 
 def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[CarNet | Ensemble, ModelInfo]:
     """The network in eval and float32, and its description. Raises `UsageError` for anything else than such a file."""
+    if Path(path).name == EXPORT_FILE:
+        raise UsageError(f"'{Path(path).parent}' is an export, which only predicts: name the model it was made from.")
     tensors, info = _read(Path(path))
     nets = [CarNet(architecture, info.head, len(info.classes)) for architecture in info.member_architectures]
     net = nets[0] if info.members == 1 else Ensemble(nets)
@@ -88,7 +49,9 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[CarNet |
 
 
 def read_info(path: Path) -> ModelInfo:
-    """What a classifier's file says of itself. Raises `UsageError` for anything else than such a file."""
+    """What a classifier's file, or an export's, says of itself. Raises `UsageError` for anything else."""
+    if Path(path).name == EXPORT_FILE:
+        return read_classifier(Path(path).parent)[0]
     return _read(Path(path))[1]
 
 

@@ -10,8 +10,10 @@ import torch
 
 from carclf.checkpoint import ModelInfo, fingerprint, load_model
 from carclf.ensemble import Ensemble
+from carclf.exported import EXPORT_FILE
 from carclf.model import CarNet
 from carclf.models import find_model
+from carclf.onnx_classifier import OnnxClassifier
 from carclf.preprocessing import normalise, squash, stack
 from carclf.recognition.decision import temper
 from carclf.tta import TestTimeAugmentation, TtaConfig
@@ -32,9 +34,14 @@ class Classifier:
         self.fingerprint = fingerprint
 
     @classmethod
-    def load(cls, name_or_path: str | Path, device: str = "auto") -> Classifier:
-        """A bundled name, a run folder or a .safetensors file. Raises `UsageError` when it is none of them."""
+    def load(cls, name_or_path: str | Path, device: str = "auto") -> Classifier | OnnxClassifier:
+        """A bundled name, a run folder, a .safetensors file, or an export, which gives an `OnnxClassifier`.
+
+        Raises `UsageError` when it is none of them.
+        """
         path = find_model(str(name_or_path))
+        if path.name == EXPORT_FILE:
+            return OnnxClassifier.load(path.parent, device)
         device = choose_device(device)
         net, info = load_model(path, device)
         return cls(net, info, device, fingerprint(path))

@@ -16,6 +16,7 @@ from carclf.commands import calibrate as calibrate_command
 from carclf.commands import combine as combine_command
 from carclf.commands import compare as compare_command
 from carclf.commands import data as data_commands
+from carclf.commands import export as export_command
 from carclf.commands import models as models_command
 from carclf.commands import report as report_command
 from carclf.commands import runs as runs_commands
@@ -164,7 +165,7 @@ def clean(
     from detection.folder import clean_folder
 
     def load(place: str):
-        from detection.mask_rcnn import load_detector
+        from detection.loading import load_detector
 
         return load_detector(
             detector, device=place, weights=weights, score_threshold=score_threshold, precision=precision
@@ -346,6 +347,7 @@ def doctor() -> None:
 app.command("models")(models_command.models)
 app.command("calibrate")(calibrate_command.calibrate)
 app.command("combine")(combine_command.combine)
+app.command("export")(export_command.export)
 app.add_typer(data_commands.data_app, name="data")
 app.command("prepare")(data_commands.prepare)
 app.command("report")(report_command.report)

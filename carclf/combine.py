@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from carclf.bundled import BEST
 from carclf.calibration import class_numbers
 from carclf.checkpoint import ModelInfo, load_model, save_model
 from carclf.classifier import Classifier
@@ -15,7 +16,7 @@ from carclf.evaluation.evaluate import evaluate
 from carclf.evaluation.temperature import choose_threshold, fit_temperature
 from carclf.models import find_model
 from carclf.recognition.decision import temper
-from carclf.runs import BEST, git_state, write_json
+from carclf.runs import git_state, write_json
 from detection.errors import UsageError
 
 # All that prediction does before and after the networks; these must be the same for all of them.

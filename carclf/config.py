@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from carclf.model_info import HeadConfig
 from carclf.sizes import ImageSize
 from carclf.training.augmentation import AugmentationConfig
 from carclf.training.stages import Stage, classic_stages
@@ -18,15 +19,6 @@ __all__ = ["HeadConfig", "ModelConfig", "TrainConfig", "read_config", "write_con
 
 Background = Literal["white", "black", "gray", "mean", "blur", "keep"]
 Share = Annotated[float, Field(gt=0)]
-
-
-class HeadConfig(StrictConfig):
-    """Pooling, dropout, then dense + batch norm + ReLU + dropout when `dense` is set, then linear."""
-
-    pool: Literal["avg", "max", "avgmax"] = "avg"
-    dense: int | None = Field(None, ge=1)
-    batch_norm: bool = True
-    dropout: float = Field(0.25, ge=0, lt=1)
 
 
 class ModelConfig(StrictConfig):

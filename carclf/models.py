@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from carclf.bundled import BUNDLED, DEFAULT, bundled_file
-from carclf.checkpoint import read_info
-from carclf.runs import BEST
+from carclf.bundled import BEST, BUNDLED, DEFAULT, bundled_file
+from carclf.exported import EXPORT_FILE, is_export
 from carclf.sizes import written
 from detection.errors import UsageError
 
+if TYPE_CHECKING:
+    from carclf.classifier import Classifier
+    from carclf.onnx_classifier import OnnxClassifier
+
 
 def find_model(name: str) -> Path:
-    """The file of a bundled classifier, of a run folder, or itself. Raises `UsageError` with what to do.
+    """The file of a bundled classifier, of a run folder, of an export, or itself.
+
+    Raises `UsageError` with what to do.
 
     A bundled name comes first: a folder of that name is reached as `./stanford196`.
     """
@@ -22,6 +28,8 @@ def find_model(name: str) -> Path:
             raise UsageError(f"The bundled classifier '{name}' is not installed: reinstall carclf, or train a model.")
         return file
     path = Path(name)
+    if is_export(path):
+        return path / EXPORT_FILE
     if path.is_dir():
         if not (path / BEST).is_file():
             raise UsageError(f"The folder '{name}' holds no {BEST}: it is no run folder, or its training never ended.")
@@ -35,9 +43,23 @@ def find_model(name: str) -> Path:
     return path
 
 
+def load_classifier(name: str, device: str = "auto") -> Classifier | OnnxClassifier:
+    """A classifier by whatever `find_model` takes; of an export without torch. Raises `UsageError`."""
+    path = find_model(name)
+    if path.name == EXPORT_FILE:
+        from carclf.onnx_classifier import OnnxClassifier
+
+        return OnnxClassifier.load(path.parent, device)
+    from carclf.classifier import Classifier
+
+    return Classifier.load(path, device)
+
+
 def list_models() -> list[dict]:
     """One row for each bundled classifier: name, default, about, classes, architecture, image_size, megabytes,
     background, and the figures that its file carries."""
+    from carclf.checkpoint import read_info
+
     rows = []
     for name, about in BUNDLED.items():
         file = bundled_file(name)

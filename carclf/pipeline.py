@@ -73,9 +73,9 @@ class CarRecognizer:
             raise UsageError("Photos that are cut out already show one vehicle each: no detections are needed.")
         self.name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else ""
         if isinstance(model, (str, os.PathLike)):
-            from carclf.classifier import Classifier
+            from carclf.models import load_classifier
 
-            model = Classifier.load(os.fspath(model), device=device)
+            model = load_classifier(os.fspath(model), device)
         self.classifier = model
         self.detector = None
         self.detections = detections
@@ -264,7 +264,7 @@ def _tta(tta: TtaConfig | str | int | bool | None) -> TtaConfig | None:
     """None for a single look: a classifier need not know of others."""
     if not tta:
         return None
-    from carclf.tta import TtaConfig
+    from carclf.views import TtaConfig
 
     config = TtaConfig.of(tta)
     return config if config.passes > 1 else None
@@ -273,7 +273,7 @@ def _tta(tta: TtaConfig | str | int | bool | None) -> TtaConfig | None:
 def _load_detector(detector, device: str):
     if not isinstance(detector, (str, os.PathLike)):
         return detector
-    from detection.mask_rcnn import load_detector
+    from detection.loading import load_detector
 
     return load_detector(os.fspath(detector), device=device)
 
@@ -282,6 +282,8 @@ def _load_check(check: CarCheck | bool | None, finder, device: str) -> CarCheck 
     if check is None:
         names = (getattr(finder, name, "") for name in ("name", "detector"))
         check = "compact" in names
+    if check is True and hasattr(finder, "car_check"):
+        return finder.car_check()
     if check is True:
         from detection.car_check import CarCheck
         from detection.device import choose_device

@@ -24,7 +24,6 @@ from carclf.config import TrainConfig, read_config, write_config
 from detection.errors import UsageError
 from detection.files import TEMP_PREFIX, replace_file
 
-BEST = "best.safetensors"
 # Settings that may differ when a run goes on: where and how it is computed, not what.
 FREE = {
     "output", "resume", "runs", "progress", "workers", "threads", "device", "devices", "nodes", "tensorboard", "mlflow"

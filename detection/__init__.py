@@ -9,7 +9,7 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 _HOMES = {
-    "load_detector": "mask_rcnn",
+    "load_detector": "loading",
     "Detector": "mask_rcnn",
     "Vehicle": "vehicle",
     "MainChoice": "vehicle",

@@ -23,7 +23,7 @@ CAR_CLASSES = {
 # The least probability of these classes together. Of 586 photos of cars and 983 dealers' photos one has less, of 14
 # other vehicles and 59 other things none has more than 0.01.
 LEAST = 0.1
-# ImageNet's mean and deviation as this network takes them.
+# The mean and deviation that this network takes.
 _HALF = 127.5
 
 
@@ -48,10 +48,11 @@ class CarCheck:
 
         from detection.imagenet import imagenet_state
 
-        self._net = timm.create_model(ARCHITECTURE)
-        self._net.load_state_dict(imagenet_state(ARCHITECTURE))
-        self._net.to(device, memory_format=torch.channels_last).eval()
+        self.net = timm.create_model(ARCHITECTURE)
+        self.net.load_state_dict(imagenet_state(ARCHITECTURE))
+        self.net.to(device, memory_format=torch.channels_last).eval()
         self.device = device
+        self._names = class_names()
 
     def look(self, views: Sequence[np.ndarray]) -> list[Look]:
         """views: as `car_view` gives them."""
@@ -61,22 +62,31 @@ class CarCheck:
             return []
         batch = torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2).to(self.device)
         with torch.inference_mode():
-            probabilities = self._net((batch.float() - _HALF) / _HALF).softmax(dim=1).cpu().numpy()
-        return looks(probabilities)
+            probabilities = self.net(normalise(batch)).softmax(dim=1).cpu().numpy()
+        return looks(probabilities, self._names)
 
 
-def looks(probabilities: np.ndarray) -> list[Look]:
-    """probabilities: float [N, 1000] of ImageNet's classes."""
+def normalise(views):
+    """uint8 tensor of any shape to what the network takes."""
+    return (views.float() - _HALF) / _HALF
+
+
+def class_names() -> tuple[str, ...]:
+    """Of ImageNet's thousand classes, a short one each."""
     from timm.data import ImageNetInfo
 
-    numbers = list(CAR_CLASSES)
     names = ImageNetInfo()
+    return tuple(names.index_to_description(number).split(",")[0] for number in range(1000))
+
+
+def looks(probabilities: np.ndarray, names: Sequence[str]) -> list[Look]:
+    """probabilities: float [N, 1000] of ImageNet's classes; names: of these."""
+    numbers = list(CAR_CLASSES)
     found = []
     for row in probabilities:
         others = row.copy()
         others[numbers] = -1
-        name = names.index_to_description(int(others.argmax())).split(",")[0]
-        found.append(Look(float(row[numbers].sum()), name))
+        found.append(Look(float(row[numbers].sum()), names[int(others.argmax())]))
     return found
 
 

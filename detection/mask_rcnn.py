@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,7 +18,8 @@ from detection.device import choose_device
 from detection.errors import UsageError
 from detection.files import replace_file
 from detection.inference import Precision, autocast, fitting_batch, speed_up
-from detection.paste import paste_soft, paste_vehicle
+from detection.instances import check_photo, make_vehicles, padded_shape, resize_photo, resized_shape
+from detection.paste import paste_soft
 from detection.tensors import read_safetensors
 from detection.vehicle import Vehicle
 
@@ -133,7 +133,7 @@ class Detector:
     def input_shape(self, height: int, width: int) -> tuple[int, int]:
         """The padded (height, width) in which the model sees a photo of that size: equal ones share a batch."""
         divisor = max(self.model.backbone.size_divisibility, 1)
-        return tuple(-(-side // divisor) * divisor for side in self._resized_shape(height, width))
+        return padded_shape(self._resized_shape(height, width), divisor)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Vehicle]]:
         """Vehicles of each photo, best score first.
@@ -143,8 +143,7 @@ class Detector:
         or dtype.
         """
         for image in images:
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                raise ValueError(f"A photo must be RGB uint8 HxWx3, not {image.dtype} {image.shape}.")
+            check_photo(image)
         inputs = [self._resized(image) for image in images]
         groups: dict[tuple[int, int], list[int]] = {}
         for index, image in enumerate(images):
@@ -180,15 +179,10 @@ class Detector:
         ]
 
     def _resized_shape(self, height: int, width: int) -> tuple[int, int]:
-        scale = self.settings.short_side / min(height, width)
-        scale = min(scale, self.settings.long_side / max(height, width))
-        return max(1, round(height * scale)), max(1, round(width * scale))
+        return resized_shape(height, width, self.settings.short_side, self.settings.long_side)
 
     def _resized(self, image: np.ndarray) -> Tensor:
-        height, width = self._resized_shape(*image.shape[:2])
-        # INTER_AREA averages what it shrinks; enlarging it would give blocks.
-        shrinks = height < image.shape[0] or width < image.shape[1]
-        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        small = resize_photo(image, self._resized_shape(*image.shape[:2]))
         if not self.settings.rgb:
             small = small[..., ::-1]
         return torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1)))
@@ -225,28 +219,16 @@ class Detector:
 
     def _vehicles(self, output, size: tuple[int, int], resized: tuple[int, int]) -> list[Vehicle]:
         scale = np.array([size[1] / resized[1], size[0] / resized[0]] * 2, np.float64)
-        boxes = output.pred_boxes.tensor.float().numpy().astype(np.float64) * scale
-        scores = output.scores.float().numpy()
-        classes = output.pred_classes.numpy()
-        soft = output.pred_masks[:, 0].float().numpy() if output.has("pred_masks") else None
-        if self.settings.mask_scores and soft is not None:
-            scores = scores * np.array([_certainty(one) for one in soft], scores.dtype)
-        vehicles = []
-        for index in np.argsort(-scores, kind="stable"):
-            kind = self.settings.kinds.get(int(classes[index]))
-            if kind is None or scores[index] < self.settings.score_threshold:
-                continue
-            mask, box = paste_vehicle(None if soft is None else soft[index], boxes[index], size)
-            if box is None:
-                continue
-            vehicles.append(Vehicle(box=box, mask=mask, score=float(scores[index]), kind=kind))
-        return vehicles
-
-
-def _certainty(soft: np.ndarray) -> float:
-    """Mean probability of the cells (float MxM) that are more likely vehicle than not; 0 when none is."""
-    inside = soft >= 0.5
-    return float(soft[inside].mean()) if inside.any() else 0.0
+        return make_vehicles(
+            output.pred_boxes.tensor.float().numpy().astype(np.float64) * scale,
+            output.scores.float().numpy(),
+            output.pred_classes.numpy(),
+            output.pred_masks[:, 0].float().numpy() if output.has("pred_masks") else None,
+            size,
+            self.settings.kinds,
+            self.settings.score_threshold,
+            self.settings.mask_scores,
+        )
 
 
 def save_compact(model: torch.nn.Module, path: Path, details: dict) -> None:

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from detection.cores import usable_cores
 from detection.fused import fuse_convolutions, use_bfloat16
 from detection.precision import cpu_has_bfloat16
 
@@ -77,25 +77,6 @@ def limit_threads() -> int:
     if not os.environ.get("OMP_NUM_THREADS") and torch.get_num_threads() > usable_cores():
         torch.set_num_threads(usable_cores())
     return torch.get_num_threads()
-
-
-def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """The cores that this process may use: those it is bound to, and no more than its container's quota; at least 1."""
-    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota(cgroup)
-    return max(1, bound if quota is None else min(bound, int(quota + 0.5)))
-
-
-def _quota(cgroup: Path) -> float | None:
-    """Cores by the control group, version 2 or 1; None without a limit."""
-    try:
-        if (cgroup / "cpu.max").is_file():
-            most, period = (cgroup / "cpu.max").read_text().split()
-        else:
-            most, period = ((cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-        return float(most) / float(period) if most.strip() not in {"max", "-1"} else None
-    except (OSError, ValueError, ZeroDivisionError):
-        return None
 
 
 def _layers(generator: torch.Generator) -> nn.Sequential:

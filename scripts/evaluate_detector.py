@@ -42,7 +42,7 @@ def evaluate(
     warnings.simplefilter("ignore", FutureWarning)  # libraries' advice to their own developers
     try:
         from detection.finish import finish_vehicle
-        from detection.mask_rcnn import load_detector
+        from detection.loading import load_detector
         from detection.training import evaluate_held_out
 
         loaded = load_detector(detector, device, weights, score_threshold)

@@ -70,7 +70,7 @@ def variant_column(background: str) -> str:
 
 def _cut_out(root: Path, folder: Path, config: TrainConfig, background: str, **options) -> None:
     from detection.folder import clean_folder
-    from detection.mask_rcnn import load_detector
+    from detection.loading import load_detector
     from detection.options import CleanOptions
 
     say(f"stage 1 cuts out the photos of {root} into {folder}")

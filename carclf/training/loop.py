@@ -10,6 +10,7 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 
+from carclf.bundled import BEST
 from carclf.calibration import calibrate_file
 from carclf.checkpoint import ModelInfo, load_model, save_model
 from carclf.config import TrainConfig
@@ -17,7 +18,7 @@ from carclf.evaluation.evaluate import evaluate
 from carclf.evaluation.plots import save_curves
 from carclf.model import CarNet
 from carclf.report.run_report import write_run_report
-from carclf.runs import BEST, discard_run, git_state, open_run, read_epochs, write_json, write_table
+from carclf.runs import discard_run, git_state, open_run, read_epochs, write_json, write_table
 from carclf.sources import split_table
 from carclf.training.crops import prepare_crops
 from carclf.training.distillation import Teacher

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from detection.car_check import CAR_CLASSES, LEAST, CarCheck, car_view, looks
+from detection.car_check import CAR_CLASSES, LEAST, CarCheck, car_view, class_names, looks
 from detection.images import load_image
 
 
@@ -19,7 +19,7 @@ def test_what_is_no_car_is_named():
     probabilities = np.full((2, 1000), 1e-4, np.float32)
     probabilities[0, [817, 511]] = 0.5, 0.3
     probabilities[1, [547, 817]] = 0.8, LEAST / 2  # an electric locomotive
-    car, locomotive = looks(probabilities)
+    car, locomotive = looks(probabilities, class_names())
     assert car.is_car and car.car == pytest.approx(0.8 + 1e-4 * (len(CAR_CLASSES) - 2))
     assert not locomotive.is_car and locomotive.other == "electric locomotive"
 

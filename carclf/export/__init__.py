@@ -1,0 +1,1 @@
+"""A model and its detector as ONNX files, and the proof that they answer the same."""
