@@ -24,7 +24,7 @@ COLOURS = {
     ERROR: (190, 40, 48),
     UNREADABLE: (190, 40, 48),
 }
-_TINT = 0.3
+_TINT = 0.22
 _TEXT, _SMALL_TEXT = (255, 255, 255), (232, 238, 240)
 _SHIFT = 4  # OpenCV draws lines at 1/16 of a pixel
 _SMOOTH = 4  # corners of labels are drawn this much larger, and shrunk
@@ -55,12 +55,16 @@ class Overlay:
         for one in self._found:
             if one.box is not None:
                 self._draw_box(one.box, COLOURS[one.status])
-        image = Image.fromarray(self._canvas)
-        taken: list[tuple[int, int, int, int]] = []
+        labels, taken = [], []
         for one in self._found:  # the main vehicle's label chooses its place first
-            label = _draw_label(_texts(one), COLOURS[one.status], self._size)
+            label = _draw_label(_texts(one), COLOURS[one.status], self._size, small=(one.vehicle or 1) > 1)
             place = self._place(label.size, one.box, taken)
             taken.append((*place, place[0] + label.width, place[1] + label.height))
+            labels.append((label, place))
+            if one.box is not None:
+                self._lead(taken[-1], self._in_canvas(one.box), COLOURS[one.status])
+        image = Image.fromarray(self._canvas)
+        for label, place in labels:
             image.paste(label, place, label)
         return np.asarray(image)
 
@@ -79,7 +83,7 @@ class Overlay:
         large = cv2.resize(cv2.GaussianBlur(soft, (0, 0), 1.0), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
         found, _ = cv2.findContours((large > 127).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         lines = [np.rint((line + 0.5) / 4 * (1 << _SHIFT) - (1 << _SHIFT) / 2).astype(np.int32) for line in found]
-        cv2.polylines(self._canvas, lines, True, (255, 255, 255), self._line + 2, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(self._canvas, lines, True, (255, 255, 255), self._line + 1, cv2.LINE_AA, _SHIFT)
         cv2.polylines(self._canvas, lines, True, colour, self._line, cv2.LINE_AA, _SHIFT)
 
     def _draw_box(self, box: tuple[float, float, float, float], colour: tuple[int, int, int]) -> None:
@@ -107,9 +111,18 @@ class Overlay:
             tops = [top - size[1], bottom + 1, top + margin, bottom - size[1] - margin]
         left = max(0, min(left, width - size[0]))
         inside = [top for top in tops if 0 <= top <= height - size[1]] or [max(0, min(tops[-1], height - size[1]))]
-        further = range(0, height - size[1] + 1, size[1])
+        further = sorted(range(0, height - size[1] + 1, size[1]), key=lambda top: abs(top - inside[0]))
         free = (top for top in (*inside, *further) if not any(_meet((left, top), size, other) for other in taken))
         return left, next(free, inside[0])
+
+    def _lead(self, label: tuple, box: tuple, colour: tuple[int, int, int]) -> None:
+        """A line from a label to its vehicle, where others keep them apart."""
+        left, top, right, bottom = label
+        if bottom < box[1] - 1 or top > box[3] + 1:
+            near = (bottom, box[1]) if bottom < box[1] else (top, box[3])
+            across = min(max((left + right) // 2, box[0]), box[2])
+            start, end = (min(max(across, left), right), near[0]), (across, near[1])
+            cv2.line(self._canvas, start, end, colour, self._line, cv2.LINE_AA)
 
 
 def _meet(place: tuple[int, int], size: tuple[int, int], other: tuple[int, int, int, int]) -> bool:
@@ -117,26 +130,32 @@ def _meet(place: tuple[int, int], size: tuple[int, int], other: tuple[int, int, 
     return left < other[2] and other[0] < left + width and top < other[3] and other[1] < top + height
 
 
-def _texts(one: Prediction) -> list[str]:
-    """The label's lines, the first one to be large."""
+def _texts(one: Prediction) -> list[tuple[str, str]]:
+    """The label's lines, the first one to be large: text, which may be cut, and a figure, which may not."""
     rank = "" if one.vehicle is None else f"{one.vehicle}  "
-    guesses = [f"{label}  {probability:.0%}" for label, probability in one.top]
+    single = (one.vehicle or 1) > 1  # of the others their names must do, or a street is nothing but labels
+    guesses = [(label, f"  {probability:.0%}") for label, probability in one.top]
     if one.status == OK:
-        return [rank + guesses[0], *(guesses[1:3] if one.vehicle is None else [])]
+        (label, figure), *others = guesses
+        return [(rank + label, figure), *(others[:2] if one.vehicle is None else [])]
     if one.status == UNKNOWN:
-        return [f"{rank}unknown", f"at best {guesses[0]}"]
+        label, figure = guesses[0]
+        return [(f"{rank}unknown", ""), *([] if single else [(f"at best {label}", figure)])]
     if one.status == NO_CAR:
-        return ["no car found"]
-    return [f"{rank}{one.status}", one.reason]
+        return [("no car found", "")]
+    return [(f"{rank}{one.status}", ""), *([] if single else [(one.reason, "")])]
 
 
-def _draw_label(texts: list[str], colour: tuple[int, int, int], canvas: tuple[int, int]) -> Image.Image:
+def _draw_label(
+    texts: list[tuple[str, str]], colour: tuple[int, int, int], canvas: tuple[int, int], small: bool
+) -> Image.Image:
     """RGBA, no wider than the canvas (width, height)."""
     large = max(15, round(max(canvas) * 0.0235))
+    large = round(large * 0.78) if small else large
     padding = max(4, large // 3)
     room = max(1, canvas[0] - 2 * padding)
-    fitted = [_fit(text, large if number == 0 else round(large * 0.78), number == 0, room)
-              for number, text in enumerate(texts)]  # fmt: skip
+    sizes = [large, *[round(large * 0.78)] * (len(texts) - 1)]
+    fitted = [_fit(*parts, size, size == large, room) for parts, size in zip(texts, sizes, strict=True)]
     width = min(canvas[0], round(max(font.getlength(text) for text, font in fitted)) + 2 * padding)
     heights = [round(font.size * 1.3) for _, font in fitted]
     height = sum(heights) + padding
@@ -154,15 +173,18 @@ def _draw_label(texts: list[str], colour: tuple[int, int, int], canvas: tuple[in
     return label
 
 
-def _fit(text: str, size: int, bold: bool, room: int) -> tuple[str, ImageFont.FreeTypeFont]:
-    """A text that is too wide is written smaller, and what then is still too much is cut off."""
+def _fit(text: str, figure: str, size: int, bold: bool, room: int) -> tuple[str, ImageFont.FreeTypeFont]:
+    """A line that is too wide is written smaller, and what then is still too much of the text is cut off."""
     text = "".join(char if char.isprintable() else "?" for char in text)
     font = _font(size, bold)
-    if font.getlength(text) > room:
-        font = _font(max(11, int(size * room / font.getlength(text))), bold)
-    while text and font.getlength(text) > room:
-        text = f"{text.rstrip('…')[:-1]}…" if len(text) > 1 else ""
-    return text, font
+    wide = font.getlength(text + figure)
+    if wide > room:
+        font = _font(max(11, int(size * room / wide)), bold)
+    kept = len(text)
+    while kept and font.getlength(text + figure) > room:
+        kept -= 1
+        text = f"{text[:kept].rstrip()}…"
+    return text + figure, font
 
 
 @lru_cache(maxsize=32)
