@@ -143,7 +143,7 @@ def _texts(one: Prediction) -> list[tuple[str, str]]:
         return [(f"{rank}unknown", ""), *([] if single else [(f"at best {label}", figure)])]
     if one.status == NO_CAR:
         return [("no car found", "")]
-    return [(f"{rank}{one.status}", ""), *([] if single else [(one.reason, "")])]
+    return [(f"{rank}{one.status}", ""), *([] if single or not one.reason else [(one.reason, "")])]
 
 
 def _draw_label(

@@ -141,15 +141,6 @@ def test_going_on_sees_changed_and_new_photos_and_refuses_other_settings(competi
     assert anew.classifier.seen == 28 and {look.passes for look in anew.classifier.looks} == {2}
 
 
-def test_two_runs_do_not_write_one_file(tmp_path):
-    first = RowJournal(tmp_path / "j", {"a": 1})
-    with pytest.raises(UsageError, match="Another run"):
-        RowJournal(tmp_path / "j", {"a": 1})
-    first.add("x.jpg", {"status": "ok"})
-    first.close(done=False)
-    assert RowJournal(tmp_path / "j", {"a": 1}).answers == {"x.jpg": {"status": "ok"}}
-
-
 def test_without_train_csv_the_most_frequent_answer_fills_the_gaps(competition, tmp_path):
     (competition / "train.csv").unlink()
     for path in sorted((competition / "test_upload").iterdir()):
