@@ -153,6 +153,7 @@ def _by_pattern(pattern: str) -> _Part:
 
 def _by_list(path: Path) -> _Part:
     """The photos that a csv names, relative to its folder, or to one beside it where photos use to lie."""
+    from carclf.sources.folders import UPLOADS
     from carclf.sources.lists import FILE_COLUMNS, PHOTO_FOLDERS
 
     try:
@@ -176,7 +177,7 @@ def _by_list(path: Path) -> _Part:
     if not listed:
         raise UsageError(f"'{path}' lists no photos.")
     folder = str(path.parent)
-    beside = [name for name in PHOTO_FOLDERS if (path.parent / name).is_dir()]
+    beside = [name for name in (*PHOTO_FOLDERS, UPLOADS) if (path.parent / name).is_dir()]
     return _Part(folder, [_place(folder, name, beside) for name in listed] if beside else listed)
 
 
