@@ -19,7 +19,7 @@ def predict(
     photos: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PHOTOS]...", help="Photos, folders, patterns ('**' too), .csv lists; - for paths from stdin."
+            metavar="PHOTOS", help="Photos, folders, patterns ('**' too), .csv lists; - for paths from stdin."
         ),
     ] = None,
     model: Annotated[str, typer.Option(help="bundled, a run folder, or a .safetensors file.")] = "bundled",
@@ -79,12 +79,11 @@ def predict(
 
         converse(lambda: _load(model, tta, settings))
         return
-    from carclf.recognition.output import choose_format
+    from carclf.recognition.output import check_target, choose_format
     from carclf.recognition.sources import find_sources
-    from detection.files import check_output
 
     kind = choose_format(format, output)
-    check_output(output)
+    check_target(output, photos)
     sources = find_sources(photos, sys.stdin.buffer)
     pictures = None
     if save_cutouts or overlay:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from carclf.recognition.prediction import COLUMNS, VEHICLE, Prediction
 from carclf.recognition.text_table import table_lines
 from detection.errors import UsageError
-from detection.files import replace_chunks
+from detection.files import check_output, replace_chunks
+from detection.images import IMAGE_SUFFIXES
 
 FORMATS = ("table", "csv", "json", "jsonl", "parquet")
 _SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -35,6 +37,17 @@ def choose_format(format: str | None, output: Path | None) -> str:
 
         check_parquet()
     return format
+
+
+def check_target(output: Path | None, photos: Sequence[str]) -> None:
+    """Raises `UsageError` when the rows can't be written there, or would take the place of a photo or list."""
+    check_output(output)
+    if output is None:
+        return
+    if output.suffix.lower() in IMAGE_SUFFIXES:
+        raise UsageError(f"'{output}' is the name of a photo: give the rows another one.")
+    if output.exists() and any(os.path.exists(photo) and os.path.samefile(photo, output) for photo in photos):
+        raise UsageError(f"'{output}' is read, so it can't be the output too: give the rows another name.")
 
 
 def output_columns(every_vehicle: bool) -> tuple[str, ...]:

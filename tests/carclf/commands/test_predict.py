@@ -197,6 +197,15 @@ def test_what_does_not_fit_together_is_one_sentence(carclf, photos, model):
     assert "standard output" in sentence(carclf("predict", photos, "--format", "parquet"))
 
 
+def test_what_is_read_is_not_written_over(carclf, photos, model, monkeypatch):
+    (photos / "list.csv").write_text("file\nred.jpg\n")
+    monkeypatch.chdir(photos)
+    assert "is read" in sentence(carclf("predict", "list.csv", "--model", model, "--output", photos / "list.csv"))
+    said = sentence(carclf("predict", "red.jpg", "--model", model, "--output", "red.jpg", "--format", "csv"))
+    assert "'red.jpg' is the name of a photo" in said
+    assert (photos / "list.csv").read_text() == "file\nred.jpg\n"
+
+
 def test_ctrl_c_says_how_to_go_on(carclf, photos, model, tmp_path, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
