@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +17,7 @@ from carclf.commands import compare as compare_command
 from carclf.commands import data as data_commands
 from carclf.commands import export as export_command
 from carclf.commands import models as models_command
+from carclf.commands import predict as predict_command
 from carclf.commands import report as report_command
 from carclf.commands import runs as runs_commands
 from carclf.commands import submit as submit_command
@@ -288,43 +288,6 @@ def evaluate(
 
 
 @app.command()
-def predict(
-    photos: Annotated[list[str], typer.Argument(metavar="PHOTOS_OR_FOLDERS...", help="Folders are searched too.")],
-    model: Model = "bundled",
-    top: Annotated[int, typer.Option(min=1, help="How many of the best labels.")] = 5,
-    format: Annotated[str, typer.Option(help="table, csv or json.")] = "table",
-    output: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
-    detector: DetectorName = None,
-    device: Device = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs a classifier batch.")] = 32,
-) -> None:
-    """Name the make and model of the main car of every photo: one row a photo."""
-    from carclf import predictions as rows
-
-    if format not in rows.FORMATS:
-        raise UsageError(f"Unknown format '{format}': choose {', '.join(rows.FORMATS)}.")
-    files = rows.list_photos(photos)
-    rows.check_output(output)
-    from carclf.pipeline import CarRecognizer
-
-    with quiet_stdout():
-        recognizer = CarRecognizer(model, detector=detector, device=device, top=top, batch_size=batch_size)
-        start = time.perf_counter()
-        answers = list(track(recognizer.recognize(files), total=len(files), what="recognizing"))
-        seconds = time.perf_counter() - start
-    text = rows.format_rows(answers, format)
-    if output is None:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(rows.encode(text))
-        sys.stdout.flush()
-    else:
-        rows.write_text(output, text)
-    where = f", written to {output}" if output else ""
-    say(f"{rows.summary(answers)}; {len(answers) / max(seconds, 1e-9):.1f} photos/s{where}")
-    raise typer.Exit(rows.exit_code(answers))
-
-
-@app.command()
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("demo-output"),
     seed: Annotated[int, typer.Option(help="Another seed draws other scenes.")] = 0,
@@ -344,6 +307,7 @@ def doctor() -> None:
 
 
 # commands of their own files
+app.command("predict")(predict_command.predict)
 app.command("models")(models_command.models)
 app.command("calibrate")(calibrate_command.calibrate)
 app.command("combine")(combine_command.combine)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+
+from detection.errors import UsageError
 
 TEMP_PREFIX = ".carclf-"
 _temp_numbers = itertools.count()
@@ -29,6 +32,21 @@ def replace_chunks(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
     except BaseException:
         temp.unlink(missing_ok=True)
         raise
+
+
+def check_output(path: str | Path | None) -> None:
+    """Finds out before the long work, not after it, that a result can't be written. Raises `UsageError`."""
+    if path is None:
+        return
+    path = Path(path)
+    if path.is_dir():
+        raise UsageError(f"The output '{path}' is a folder: name a file in it.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UsageError(f"The output '{path}' can't be written: {error.strerror or error}.") from error
 
 
 def bring_file(source: Path, target: Path, link: bool = True) -> bool:

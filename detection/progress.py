@@ -7,8 +7,11 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def photo_bar(what: str, total: int, done: int = 0) -> Iterator[Callable[[], None]]:
-    """Yields a function to call after each photo; the bar, with photos/s, is drawn on stderr if that is a terminal."""
+def photo_bar(what: str, total: int | None, done: int = 0, shown: bool = True) -> Iterator[Callable[[], None]]:
+    """Yields a function to call after each photo; the bar, with photos/s, is drawn on stderr if that is a terminal.
+
+    total: None where it is not known beforehand.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.text import Text
@@ -20,6 +23,6 @@ def photo_bar(what: str, total: int, done: int = 0) -> Iterator[Callable[[], Non
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+    with Progress(*columns, console=console, disable=not (shown and console.is_terminal), transient=True) as progress:
         task = progress.add_task(what, total=total, completed=done)
         yield lambda: progress.advance(task)

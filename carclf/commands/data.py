@@ -37,7 +37,7 @@ def check(
 
     Exit code 0: clean; 3: something needs attention; 2: DATA can't be read at all.
     """
-    from carclf.predictions import check_output
+    from detection.files import check_output
 
     check_output(json)
     check_output(csv)

@@ -35,7 +35,7 @@ def submit(
     """
     from carclf.competition.layout import read_competition
     from carclf.models import find_model
-    from carclf.predictions import check_output
+    from detection.files import check_output
 
     find_model(model)
     check_output(output)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from carclf.competition.journal import SubmissionJournal
 from carclf.competition.layout import Competition
+from carclf.journal import RowJournal
 from carclf.pipeline import CarRecognizer
 from carclf.recognition.prediction import Prediction
 from carclf.runs import write_table, write_text
@@ -52,17 +52,18 @@ def submit(recognizer: CarRecognizer, competition: Competition, output: Path, re
     if output.is_dir():
         raise UsageError(f"The output '{output}' is a folder: name a file in it.")
     categories = competition.categories(recognizer.classes)
-    journal = SubmissionJournal(
+    journal = RowJournal(
         output.with_name(f"{output.name}.journal"), _settings(recognizer, competition, categories), restart
     )
     done = False
     try:
-        answers = journal.answers
+        answers = {id: journal.read(place) for id in competition.ids if (place := journal.find(id)) is not None}
         stamps = {id: competition.stamp(id) for id in competition.ids}
         open_ids = [id for id in competition.ids if not _holds(answers.get(id), stamps[id])]
         with photo_bar("answering", len(competition.ids), len(competition.ids) - len(open_ids)) as advance:
             for id, row in _answer(recognizer, competition, open_ids, categories):
-                journal.add(id, row | {"stamp": stamps[id]})
+                answers[id] = row | {"stamp": stamps[id]}
+                journal.add(id, answers[id])
                 advance()
         summary = _write(competition, answers, categories, output)
         done = True

@@ -17,8 +17,9 @@ from carclf.demo.page import Results, make_page
 from carclf.demo.scenes import write_dataset
 from carclf.evaluation.chain import evaluate_chain
 from carclf.pipeline import CarRecognizer
-from carclf.predictions import format_rows, list_photos, write_text
+from carclf.recognition.output import output_columns, row_of, write_rows
 from carclf.recognition.prediction import Prediction
+from carclf.recognition.sources import find_sources
 from carclf.report.pages import write_page
 from carclf.training.stages import Stage
 from detection.cutout import CutoutStyle
@@ -180,8 +181,9 @@ def _evaluate(folders: Folders, recognizer: CarRecognizer) -> dict:
 
 
 def _predict(folders: Folders, recognizer: CarRecognizer) -> list[Prediction]:
-    predictions = recognizer(list_photos([str(folders.test / "images")]))
-    write_text(folders.predictions, format_rows(predictions, "json"))
+    predictions = recognizer([source.path for source in find_sources([str(folders.test / "images")])])
+    columns = output_columns(every_vehicle=False)
+    write_rows(folders.predictions, [row_of(one, columns) for one in predictions], "json", columns)
     return predictions
 
 

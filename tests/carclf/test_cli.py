@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import subprocess
 import sys
@@ -14,8 +12,6 @@ from typer.testing import CliRunner
 from carclf.cli import app
 from tests.carclf.tiny import CLASSES, save_tiny_model
 from tests.fakes import FakeDetector, draw_car
-
-KEYS = ["file", "status", "label", "confidence", "top", "box", "reason"]
 
 
 @pytest.fixture(scope="module")
@@ -41,72 +37,6 @@ def sentence(result) -> str:
     assert result.exit_code == 2 and result.stdout == ""
     assert result.stderr.count("\n") == 1 and result.stderr.endswith(".\n")
     return result.stderr
-
-
-def test_json_has_one_row_a_photo(carclf, photos, model):
-    result = carclf("predict", photos, "--model", model, "--format", "json")
-    rows = json.loads(result.stdout)
-    assert result.exit_code == 0
-    assert [row["file"] for row in rows] == [f"{photos}/grey.jpg", f"{photos}/red.jpg", f"{photos}/sub/blue.png"]
-    assert all(list(row) == KEYS for row in rows)
-    assert [row["status"] for row in rows] == ["no_car", "ok", "ok"]
-    assert rows[2]["label"] in CLASSES and rows[2]["box"] == [32, 40, 96, 72]
-    assert [rows[2]["label"], rows[2]["confidence"]] == rows[2]["top"][0] and len(rows[2]["top"]) == 3
-    assert (rows[0]["label"], rows[0]["confidence"], rows[0]["box"]) == (None, None, None)
-
-
-def test_a_relative_folder_stays_as_it_was_given(carclf, photos, model, monkeypatch):
-    monkeypatch.chdir(photos.parent)
-    rows = json.loads(carclf("predict", "photos/", "photos/red.jpg", "--model", model, "--format", "json").stdout)
-    assert [row["file"] for row in rows] == [
-        "photos/grey.jpg", "photos/red.jpg", "photos/sub/blue.png", "photos/red.jpg",
-    ]  # fmt: skip
-
-
-def test_csv_can_be_read_back(carclf, photos, model):
-    result = carclf("predict", photos, "--model", model, "--format", "csv", "--top", "2")
-    rows = list(csv.DictReader(io.StringIO(result.stdout)))
-    assert list(rows[0]) == KEYS and len(rows) == 3
-    assert len(json.loads(rows[1]["top"])) == 2 and len(json.loads(rows[1]["box"])) == 4
-    assert (rows[0]["label"], rows[0]["box"]) == ("", "")
-
-
-def test_table_is_the_default(carclf, photos, model):
-    lines = carclf("predict", photos, "--model", model).stdout.splitlines()
-    assert len(lines) == 4 and lines[0].split() == ["file", "status", "label", "confidence", "next", "best"]
-
-
-def test_unreadable_photos_are_rows_and_exit_code_3(carclf, photos, model):
-    (photos / "красная машина.jpg").write_text("no photo")
-    result = carclf("predict", photos, photos / "gone.jpg", "--model", model, "--format", "json")
-    rows = {row["file"].rpartition("/")[2]: row for row in json.loads(result.stdout)}
-    assert result.exit_code == 3 and len(rows) == 5
-    assert rows["gone.jpg"]["reason"] == "no such file"
-    assert rows["красная машина.jpg"]["status"] == "unreadable" and rows["красная машина.jpg"]["reason"]
-    assert "2 unreadable" in result.stderr
-
-
-def test_output_file_holds_what_stdout_would(carclf, photos, model, tmp_path):
-    output = tmp_path / "new" / "rows.json"
-    result = carclf("predict", photos, "--model", model, "--format", "json", "--output", output)
-    assert result.exit_code == 0 and result.stdout == ""
-    assert len(json.loads(output.read_text())) == 3
-    assert [path.name for path in output.parent.iterdir()] == ["rows.json"]  # no temp file stays
-
-
-def test_wrong_usage_is_one_sentence(carclf, photos, model, tmp_path):
-    (tmp_path / "empty").mkdir()
-    assert "does not exist" in sentence(carclf("predict", tmp_path / "gone", "--model", model))
-    assert "nor do the other 1" in sentence(carclf("predict", tmp_path / "gone", tmp_path / "too", "--model", model))
-    assert "holds no photo" in sentence(carclf("predict", tmp_path / "empty", "--model", model))
-    assert "xml" in sentence(carclf("predict", photos, "--model", model, "--format", "xml"))
-    assert "no model 'gone'" in sentence(carclf("predict", photos, "--model", "gone"))
-
-
-def test_an_output_that_cannot_be_written_is_found_out_first(carclf, photos, tmp_path):
-    (tmp_path / "file").touch()
-    for output in (tmp_path, tmp_path / "file" / "rows.csv"):
-        assert str(output) in sentence(carclf("predict", photos, "--model", "never-loaded", "--output", output))
 
 
 @pytest.mark.parametrize("arguments", [["predict"], ["predict", "x", "--top", "0"], ["fly"], ["clean", "one"]])
@@ -221,15 +151,6 @@ def test_train_refuses_unknown_settings(carclf, tmp_path):
     assert "no config file" in sentence(carclf("train", tmp_path / "gone.yaml"))
 
 
-def test_ctrl_c_ends_quietly(carclf, photos, model, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("carclf.pipeline.CarRecognizer.recognize", interrupt)
-    result = carclf("predict", photos, "--model", model)
-    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "Stopped.\n")
-
-
 def test_help_and_version_import_nothing_heavy():
     code = (
         "import sys; from typer.testing import CliRunner; from carclf.cli import app;"
@@ -241,16 +162,15 @@ def test_help_and_version_import_nothing_heavy():
     assert done.stdout == "[0, 0, 0] carclf 0.3.0 []\n"
 
 
-def test_stdout_stays_parseable_when_a_library_prints(carclf, photos, model, monkeypatch):
-    class Chatty(FakeDetector):
-        def detect(self, images):
-            print("[note] from a library")
-            return super().detect(images)
-
-    monkeypatch.setattr("carclf.pipeline._load_detector", lambda name, device: Chatty())
-    result = carclf("predict", photos, "--model", model, "--format", "json")
-    assert len(json.loads(result.stdout)) == 3 and "[note]" in result.stderr
-
-
 def test_a_drawn_car_is_what_the_fake_finds():
     assert len(FakeDetector().detect([draw_car()])[0]) == 1
+
+
+def test_ctrl_c_ends_quietly(carclf, photos, model, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("carclf.evaluation.chain.evaluate_chain", interrupt)
+    data = labelled(photos, {"red.jpg": CLASSES[0]})
+    result = carclf("evaluate", model, "--data", data, "--output", tmp_path / "figures")
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "Stopped.\n")

@@ -14,9 +14,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from carclf.cli import app
-from carclf.competition.journal import SubmissionJournal
 from carclf.competition.layout import read_competition
 from carclf.competition.submission import submit
+from carclf.journal import RowJournal
 from carclf.pipeline import CarRecognizer
 from detection import UsageError
 from detection.cutout import CutoutStyle
@@ -116,14 +116,14 @@ def test_going_on_sees_changed_and_new_photos_and_refuses_other_settings(competi
     output, journal = tmp_path / "s.csv", tmp_path / "s.csv.journal"
     ids = read_competition(competition).ids
     kept = tmp_path / "kept"
-    real_close = SubmissionJournal.close
+    real_close = RowJournal.close
 
     def close(self, done):
         shutil.copy(self.path, kept)
         real_close(self, done)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SubmissionJournal, "close", close)
+        patch.setattr(RowJournal, "close", close)
         submit(_recognizer(), read_competition(competition), output)
     shutil.copy(kept, journal)
     Image.fromarray(draw_car(COLOURS["green"])).save(competition / "test_upload" / ids[0])  # was red
@@ -139,15 +139,6 @@ def test_going_on_sees_changed_and_new_photos_and_refuses_other_settings(competi
     anew = _recognizer(tta=2)
     submit(anew, read_competition(competition), output, restart=True)
     assert anew.classifier.seen == 28 and {look.passes for look in anew.classifier.looks} == {2}
-
-
-def test_two_runs_do_not_write_one_file(tmp_path):
-    first = SubmissionJournal(tmp_path / "j", {"a": 1})
-    with pytest.raises(UsageError, match="Another run"):
-        SubmissionJournal(tmp_path / "j", {"a": 1})
-    first.add("x.jpg", {"status": "ok"})
-    first.close(done=False)
-    assert SubmissionJournal(tmp_path / "j", {"a": 1}).answers == {"x.jpg": {"status": "ok"}}
 
 
 def test_without_train_csv_the_most_frequent_answer_fills_the_gaps(competition, tmp_path):

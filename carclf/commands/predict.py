@@ -1,0 +1,157 @@
+"""`carclf predict`: names for raw photos, as a stream, a file or a conversation."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from carclf.console import quiet_stdout, say
+from detection.errors import UsageError
+from detection.progress import photo_bar
+
+
+def predict(
+    photos: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PHOTOS", help="Photos, folders, patterns ('**' too), .csv lists; - for paths from stdin."
+        ),
+    ] = None,
+    model: Annotated[str, typer.Option(help="bundled, a run folder, or a .safetensors file.")] = "bundled",
+    top: Annotated[int, typer.Option(min=1, help="How many of the best labels.")] = 5,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least confidence of an answer, 0 to 1; less is unknown. [the model's own]")
+    ] = None,
+    tta: Annotated[str, typer.Option(help="Views of each cut-out that are averaged: a number, mirror or ten.")] = "1",
+    every_vehicle: Annotated[
+        bool, typer.Option("--every-vehicle", help="A row for each vehicle of a photo, the main one first.")
+    ] = False,
+    format: Annotated[
+        str | None, typer.Option(help="table, csv, json, jsonl or parquet; by default what OUTPUT ends in.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write to this file; a run that was stopped goes on.")] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin again instead of going on.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do unreadable and error rows again.")] = False,
+    save_cutouts: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep what the classifier saw; the photos' tree is mirrored.")
+    ] = None,
+    overlay: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Photos with mask, box and names; their tree is mirrored.")
+    ] = None,
+    detections: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Boxes and masks from `carclf clean --save-detections`, not from a detector."
+        ),
+    ] = None,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="Ask for one photo after the other; the default without PHOTOS.")
+    ] = False,
+    detector: Annotated[str | None, typer.Option(help="By default the one that the model was trained with.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs a classifier batch.")] = 32,
+) -> None:
+    """Name the make and model of the main car of every photo: one row a photo.
+
+    Exit code 0: every photo was read; 3: some could not be; 2: wrong usage.
+    """
+    ask = interactive or (not photos and sys.stdin.isatty() and sys.stdout.isatty())
+    if not ask and not photos:
+        raise UsageError("Name photos, folders, patterns or lists, - for paths from standard input, or --interactive.")
+    if (restart or retry_failed) and output is None:
+        raise UsageError("Only a run with --output can go on or begin again: without it everything is done anyway.")
+    if detections is not None and detector is not None:
+        raise UsageError("Either a detector or a file of detections: leave one out.")
+    settings = {"device": device, "top": top, "batch_size": batch_size, "threshold": threshold, "detector": detector}
+    settings |= {"every_vehicle": every_vehicle}
+    if ask:
+        others = {"PHOTOS": photos, "--output": output, "--format": format, "--save-cutouts": save_cutouts}
+        others |= {"--overlay": overlay, "--detections": detections}
+        unfit = [name for name, value in others.items() if value]
+        if unfit:
+            raise UsageError(f"--interactive asks for photos and shows answers: leave out {', '.join(unfit)}.")
+        from carclf.recognition.interactive import converse
+
+        converse(lambda: _load(model, tta, settings))
+        return
+    from carclf.recognition.output import check_target, choose_format
+    from carclf.recognition.sources import find_sources
+
+    kind = choose_format(format, output)
+    check_target(output, photos)
+    sources = find_sources(photos, sys.stdin.buffer)
+    pictures = None
+    if save_cutouts or overlay:
+        from carclf.recognition.pictures import Pictures
+
+        sources = sources.keep()
+        pictures = Pictures(sources, save_cutouts, overlay, every_vehicle)
+    from carclf.recognition.naming import Naming
+    from detection.detections import read_detections
+
+    with read_detections(detections) if detections else nullcontext() as known:
+        stdout = sys.stdout
+        with quiet_stdout():
+            recognizer = _load(model, tta, settings | {"detections": known})
+            _note_detector(known, recognizer)
+            start = time.perf_counter()
+            # Rows on a terminal are progress enough, and a bar between them would tear them.
+            with photo_bar("recognizing", sources.total, shown=output is not None or not stdout.isatty()) as advance:
+                naming = Naming(recognizer, sources, pictures, advance)
+                try:
+                    if output is None:
+                        _print(naming, kind, stdout)
+                    else:
+                        naming.write(output, kind, restart, retry_failed)
+                except KeyboardInterrupt as error:
+                    _stopped(naming, sources.total, output)
+                    raise typer.Exit(130) from error
+    tally = naming.tally
+    speed = (tally.photos - tally.before) / max(time.perf_counter() - start, 1e-9)
+    say(f"{tally}; {speed:.1f} photos/s{f', written to {output}' if output else ''}")
+    if output is not None and tally.exit_code:
+        say("The same command with --retry-failed does again what failed.")
+    raise typer.Exit(tally.exit_code)
+
+
+def _load(model: str, tta: str, settings: dict):
+    """A recognizer. Raises `UsageError`, before anything large is loaded where it can."""
+    from carclf.models import find_model
+    from carclf.pipeline import CarRecognizer
+    from carclf.tta import TtaConfig
+
+    find_model(model)
+    return CarRecognizer(model, tta=TtaConfig.of(tta), **settings)
+
+
+def _print(naming, kind: str, stdout) -> None:
+    """Rows go out as they come."""
+    import os
+    import shutil
+
+    from carclf.recognition.output import encoded
+
+    terminal = stdout.isatty()
+    width = shutil.get_terminal_size().columns if terminal else None
+    colours = terminal and "NO_COLOR" not in os.environ
+    stdout.flush()
+    for chunk in encoded(naming.rows(), kind, naming.columns, colours, width):
+        stdout.buffer.write(chunk)
+        stdout.buffer.flush()
+
+
+def _note_detector(known, recognizer) -> None:
+    trained = recognizer.classifier.detector
+    if known is not None and trained and known.detector != trained:
+        say(f"Note: the detections are of '{known.detector}', and the model was trained on cut-outs of '{trained}'.")
+
+
+def _stopped(naming, total: int | None, output: Path | None) -> None:
+    done = naming.tally.photos if total is None else f"{naming.tally.photos} of {total}"
+    more = ": the same command goes on from there." if output else "; with --output a run can go on."
+    say(f"Stopped after {done} photos{more}")

@@ -1,0 +1,193 @@
+"""A long run of predictions: rows that stream, or rows that are kept until all are there, and go on after a kill."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from carclf.journal import RowJournal
+from carclf.recognition.items import Item
+from carclf.recognition.output import output_columns, row_of, write_rows
+from carclf.recognition.prediction import FAILED, STATUSES, VEHICLE
+from carclf.recognition.sources import Source
+from detection.manifest import file_stamp
+
+if TYPE_CHECKING:
+    from carclf.pipeline import CarRecognizer
+    from carclf.recognition.pictures import Pictures
+    from detection.detections import Detections
+
+JOURNAL = ".partial.jsonl"
+
+
+@dataclass
+class Tally:
+    """What a run has done so far. photos: those with a row; before: those of them that an earlier run did."""
+
+    photos: int = 0
+    before: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    vehicles: int = 0
+
+    def count(self, row: dict) -> None:
+        self.counts[row["status"]] += 1
+        self.vehicles += row.get(VEHICLE) is not None
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every photo was read (a photo without a car is an answer), 3 when some failed."""
+        return 3 if any(self.counts[status] for status in FAILED) else 0
+
+    def __str__(self) -> str:
+        """For example `12 photos: 10 ok, 1 no_car, 1 unreadable`."""
+        parts = ", ".join(f"{self.counts[status]} {status}" for status in STATUSES if self.counts[status])
+        vehicles = f", {self.vehicles} vehicle{'s' * (self.vehicles != 1)}" if self.vehicles else ""
+        before = f" ({self.before} done before)" if self.before else ""
+        return f"{self.photos} photo{'s' * (self.photos != 1)}{vehicles}: {parts}{before}"
+
+
+class Naming:
+    """The photos of `sources` named by a recognizer, one after the other; `tally` counts them.
+
+    pictures: what is written of each photo beside its rows. advance: called for each photo that is done.
+    """
+
+    def __init__(
+        self,
+        recognizer: CarRecognizer,
+        sources: Iterable[Source],
+        pictures: Pictures | None = None,
+        advance: Callable[[], None] = lambda: None,
+    ):
+        self._recognizer, self._sources, self._pictures, self._advance = recognizer, sources, pictures, advance
+        self.columns = output_columns(recognizer.every_vehicle)
+        self.tally = Tally()
+
+    def rows(self) -> Iterator[dict]:
+        """One row a photo, with `every_vehicle` one a vehicle, as soon as it is known; none is kept."""
+        for _, rows in self._named(self._sources):
+            self.tally.photos += 1
+            for row in rows:
+                self.tally.count(row)
+                yield row
+            self._advance()
+
+    def write(self, output: Path, format: str, restart: bool = False, retry_failed: bool = False) -> None:
+        """Writes the rows of all photos to a file.
+
+        Until then they are in OUTPUT.partial.jsonl: a run that was stopped goes on from there, and does again only what
+        has changed since, with `retry_failed` also what failed. The journal goes away when no photo failed. In memory
+        are 8 bytes a photo. Raises `UsageError` when the journal is of other settings or in use, or nothing can be
+        written; `restart` begins anew.
+        """
+        path = output.with_name(output.name + JOURNAL)
+        journal = RowJournal(path, self._settings(), restart, what="rows")
+        done = False
+        try:
+            places = self._fill(journal, retry_failed)
+            write_rows(output, self._kept(journal, places), format, self.columns)
+            done = self.tally.exit_code == 0
+            if not done:
+                journal.end()
+        finally:
+            journal.close(done)
+
+    def _fill(self, journal: RowJournal, retry_failed: bool) -> array:
+        """The place of each photo's rows in the journal, which then knows them all."""
+        places = array("Q")
+        waiting: deque[tuple[int, tuple[int, int] | None]] = deque()
+
+        def remaining() -> Iterator[Source]:
+            for source in self._sources:
+                # Before it is read: a file that changes in between is read again by the next run.
+                stamp, place = file_stamp(Path(source.path)), journal.find(source.path)
+                if place is not None and self._holds(source, journal.read(place), stamp, retry_failed):
+                    places.append(place)
+                    self.tally.photos += 1
+                    self.tally.before += 1
+                    self._advance()
+                    continue
+                waiting.append((len(places), stamp))
+                places.append(0)
+                yield source
+
+        for source, rows in self._named(remaining()):
+            index, stamp = waiting.popleft()
+            places[index] = journal.add(source.path, {"stamp": stamp, "rows": rows})
+            self.tally.photos += 1
+            self._advance()
+        return places
+
+    def _kept(self, journal: RowJournal, places: Iterable[int]) -> Iterator[dict]:
+        for place in places:
+            for row in journal.read(place)["rows"]:
+                self.tally.count(row)
+                yield row
+
+    def _holds(self, source: Source, kept: dict, stamp: tuple[int, int] | None, retry_failed: bool) -> bool:
+        before, rows = kept.get("stamp"), kept.get("rows")
+        if not rows or (None if before is None else tuple(before)) != stamp:
+            return False
+        if retry_failed and any(row["status"] in FAILED for row in rows):
+            return False
+        return self._pictures is None or self._pictures.there(source, rows)
+
+    def _named(self, sources: Iterable[Source]) -> Iterator[tuple[Source, list[dict]]]:
+        """Each photo with its rows."""
+        waiting: deque[Source] = deque()
+        rows: list[dict] = []
+
+        def items() -> Iterator[Item]:
+            for source in sources:
+                waiting.append(source)
+                yield Item.of(source.path, self._name_in_detections(source))
+
+        def finished() -> tuple[Source, list[dict]]:
+            nonlocal rows
+            source, whole, rows = waiting.popleft(), rows, []
+            if self._pictures is not None:
+                self._pictures.finish(source)
+            return source, whole
+
+        for seen in self._recognizer.recognize_fully(items(), pictures=self._pictures is not None):
+            rank = seen.prediction.vehicle
+            if rows and rank in (None, 1):
+                yield finished()
+            if self._pictures is not None:
+                self._pictures.take(waiting[0], seen)
+            rows.append(row_of(seen.prediction, self.columns))
+            if rank is None:  # no further vehicle of this photo can come
+                yield finished()
+        if rows:
+            yield finished()
+
+    def _name_in_detections(self, source: Source) -> str:
+        detections = self._recognizer.detections
+        return source.below if detections is None else _known_name(source, detections)
+
+    def _settings(self) -> dict:
+        """What the rows depend on, by the names that a user knows it by."""
+        recognizer = self._recognizer
+        finder = recognizer.detector if recognizer.detections is None else recognizer.detections
+        return {
+            "model": getattr(recognizer.classifier, "fingerprint", ""),
+            "detector": getattr(finder, "fingerprint", None),
+            "threshold": recognizer.threshold,
+            "tta": recognizer.tta.model_dump() if recognizer.tta else None,
+            "top": recognizer.top,
+            "every-vehicle": recognizer.every_vehicle,
+        }
+
+
+def _known_name(source: Source, detections: Detections) -> str:
+    """How a file of detections calls a photo: its path below the folder that was cleaned, wherever that is.
+
+    As the file knows the photo's size and time too, another one of that name is not taken for it.
+    """
+    parts = Path(source.path).absolute().parts[1:]
+    tails = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((name for name in (source.below, *tails) if name in detections), source.below)
