@@ -22,7 +22,8 @@ _DYNAMIC = torch.export.Dim.AUTO
 def export_detector(detector: Detector, folder: Path) -> ExportedDetector:
     """Writes its three networks, and the one that checks what it found, into an existing folder.
 
-    Returns what is to be known beside them. detector: the compact one, as `detection.mask_rcnn.load_as_trained` gives it: in float32, not yet `speed_up`.
+    Returns what is to be known beside them. detector: the compact one, as `detection.mask_rcnn.load_as_trained` gives
+    it: in float32, not yet `speed_up`.
     """
     model = copy.deepcopy(detector.model).to("cpu", memory_format=torch.contiguous_format).eval()
     _pad_for_even_sides(model)
