@@ -15,8 +15,9 @@ from carclf.recognition.items import Item, batches, brief, limited, opaque
 from carclf.recognition.photos import is_photo
 from carclf.recognition.prediction import ERROR, NO_CAR, OK, UNKNOWN, Prediction, Predictions, Recognition
 from detection.batches import try_batch
-from detection.car_check import car_view
+from detection.car_check import WEAK_SCORE, car_view
 from detection.errors import UsageError
+from detection.exported import is_export
 from detection.exposure import expose
 from detection.extract import detector_view, extract
 from detection.vehicle import MainChoice, rank_vehicles
@@ -81,6 +82,8 @@ class CarRecognizer:
         self.detections = detections
         if not crops and detections is None:
             self.detector = _load_detector(detector or model.detector or "compact", device)
+        # Vehicles of a lower score count only where nothing else was found, and the check agrees.
+        self.sure = getattr(self.detector, "own_threshold", None) or 0.0
         self.crops = crops
         self.check = None if crops else _load_check(check, self.detector or detections, device)
         self.top = min(top, len(model.classes))
@@ -170,7 +173,9 @@ class CarRecognizer:
             return
         try:
             size = found[0].mask.shape if found else small.shape[:2]
-            choice = rank_vehicles(found, size)
+            sure = [vehicle for vehicle in found if vehicle.score >= self.sure]
+            choice = rank_vehicles(sure or (found if self.check else []), size)
+            item.weak = not sure
         except Exception as error:  # one odd photo costs one row, never the run
             item.fail(ERROR, f"the detector failed: {brief(error)}")
             yield item
@@ -224,7 +229,7 @@ class CarRecognizer:
             item.view = None
             if isinstance(look, Exception):
                 item.fail(ERROR, f"the check of the car failed: {brief(look)}")
-            elif not look.is_car:
+            elif not look.is_car(item.weak):
                 item.box = None
                 item.fail(NO_CAR, f"what was found looks like something else ({look.other}), not like a car")
 
@@ -275,7 +280,9 @@ def _load_detector(detector, device: str):
         return detector
     from detection.loading import load_detector
 
-    return load_detector(os.fspath(detector), device=device)
+    name = os.fspath(detector)
+    unsure = WEAK_SCORE if name == "compact" or is_export(name) else None
+    return load_detector(name, device=device, score_threshold=unsure)
 
 
 def _load_check(check: CarCheck | bool | None, finder, device: str) -> CarCheck | None:

@@ -23,6 +23,9 @@ CAR_CLASSES = {
 # The least probability of these classes together. Of 586 photos of cars and 983 dealers' photos one has less, of 14
 # other vehicles and 59 other things none has more than 0.01.
 LEAST = 0.1
+# The same of what the detector itself is unsure of: its scores from WEAK_SCORE up to its own threshold. It finds a car
+# so in 2 more of those 586 photos, and something in 18 more of 454 without one; none of these has more than 0.29.
+WEAK_SCORE, WEAK_LEAST = 0.3, 0.35
 # The mean and deviation that this network takes.
 _HALF = 127.5
 
@@ -34,9 +37,9 @@ class Look:
     car: float
     other: str
 
-    @property
-    def is_car(self) -> bool:
-        return self.car >= LEAST
+    def is_car(self, weak: bool = False) -> bool:
+        """weak: the detector itself was unsure."""
+        return self.car >= (WEAK_LEAST if weak else LEAST)
 
 
 class CarCheck:

@@ -41,6 +41,7 @@ class DetectorSettings:
 
     mask_scores: whether a score is the class's times the mean probability within the mask, after which the threshold
     is applied: what is no vehicle is often called one with confidence, but seldom outlined with confidence.
+    own_threshold: the one that the weights were given, whichever is used.
     """
 
     name: str
@@ -51,6 +52,7 @@ class DetectorSettings:
     rgb: bool
     fingerprint: str
     mask_scores: bool = False
+    own_threshold: float | None = None
 
 
 def compact_weights() -> Path:
@@ -124,6 +126,11 @@ class Detector:
     def fingerprint(self) -> str:
         """Changes with architecture, weights and threshold: results of equal fingerprints may be mixed."""
         return self.settings.fingerprint
+
+    @property
+    def own_threshold(self) -> float | None:
+        """The score from which on a vehicle is one, as the weights say; None where they do not."""
+        return self.settings.own_threshold
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -280,5 +287,6 @@ def _load_compact(device: torch.device, path: Path, score_threshold: float | Non
         rgb=True,
         fingerprint=f"compact-{digest}-{threshold:g}",
         mask_scores=True,
+        own_threshold=details["score_threshold"],
     )
     return Detector(model, settings)

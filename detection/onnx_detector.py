@@ -35,6 +35,7 @@ class OnnxDetector:
         """folder: an export. score_threshold: None takes the detector's own. threads: see `open_session`."""
         self.folder = folder = Path(folder)
         settings = read_detector(folder)
+        self.own_threshold = settings.score_threshold
         if score_threshold is not None and score_threshold != settings.score_threshold:
             name = settings.fingerprint.removesuffix(f"-{settings.score_threshold:g}")
             settings = settings.model_copy(

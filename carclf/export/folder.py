@@ -23,6 +23,7 @@ from carclf.exported import CLASSIFIER, EXPORT_FILE, EXPORT_FORMAT, is_export
 from carclf.model_info import ModelInfo
 from carclf.models import find_model
 from carclf.runs import git_state, write_json
+from detection.car_check import WEAK_SCORE
 from detection.errors import UsageError
 from detection.exported import BOXES, CHECK, FEATURES, MASKS, ExportedDetector
 from detection.files import TEMP_PREFIX
@@ -131,11 +132,11 @@ def _compare(file: Path, draft: Path, files: list[Path]) -> tuple[Parity, dict[s
 
     every = 2**31
     # In float32: the detector may otherwise compute in half precision, and the difference would be that.
-    model = CarRecognizer(str(file), load_detector(DETECTOR, "cpu", precision="float32"), "cpu", top=every)
+    model = CarRecognizer(str(file), load_detector(DETECTOR, "cpu", None, WEAK_SCORE, "float32"), "cpu", top=every)
     export = CarRecognizer(str(draft), top=every)
     parity = check_parity(model, export, files)
     # The model as it is used, at its fastest.
-    fast = CarRecognizer(model.classifier, load_detector(DETECTOR, "cpu"))
+    fast = CarRecognizer(model.classifier, load_detector(DETECTOR, "cpu", None, WEAK_SCORE))
     return parity, compare_times(fast, export, files[:: max(1, len(files) // _TIMED)][:_TIMED])
 
 

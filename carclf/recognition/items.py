@@ -34,7 +34,7 @@ class Item:
     given: what was handed in, until it is read. name: how it is called in the result. source: its name in a file of
     detections. photo: RGB uint8, `size` its (height, width), `brightness` its mean, 0 to 1; cutout: RGB uint8; both
     None once they are not needed or the item has failed. view: what `detection.car_check` is shown, until it has seen
-    it. rank: of the vehicle in its photo, None where there is but one row a photo.
+    it. rank: of the vehicle in its photo, None where there is but one row a photo. weak: the detector was unsure of it.
     """
 
     given: Photo | None
@@ -51,6 +51,7 @@ class Item:
     rank: int | None = None
     probabilities: np.ndarray | None = None
     view: np.ndarray | None = field(default=None, repr=False)
+    weak: bool = False
     pictures: bool = False
     stamp: tuple[int, int] | None = field(default=None, repr=False)
 

@@ -12,6 +12,7 @@ from PIL import Image
 from carclf.evaluation.chain import check_labels, evaluate_chain
 from carclf.pipeline import CarRecognizer
 from carclf.recognition.prediction import Prediction, Predictions
+from detection.car_check import Look
 from detection.cutout import CutoutStyle
 from detection.errors import UsageError
 from tests.carclf.tiny import save_tiny_model
@@ -312,9 +313,29 @@ def test_what_does_not_look_like_a_car_is_none(classifier):
     class Check:
         def look(self, views):
             assert all(view.shape == (224, 224, 3) for view in views)
-            return [SimpleNamespace(is_car=view[112, 112, 0] > 128, other="locomotive") for view in views]
+            return [Look(0.9 if view[112, 112, 0] > 128 else 0.01, "locomotive") for view in views]
 
     recognizer = CarRecognizer(classifier, FakeDetector(), check=Check())
     red, blue = recognizer([draw_car(RED), draw_car(BLUE)])
     assert (red.status, blue.status, blue.box) == ("ok", "no_car", None) and "(locomotive)" in blue.reason
     assert CarRecognizer(classifier, FakeDetector()).check is None  # another detector knows its kinds
+
+
+@pytest.mark.parametrize(("car", "status"), [(0.9, "ok"), (0.3, "no_car")])
+def test_what_the_detector_is_unsure_of_must_look_more_like_a_car(classifier, car, status):
+    """The lower half of a triangle fills half of its box: a score of 0.75."""
+
+    class Unsure(FakeDetector):
+        own_threshold = 0.85
+
+    class Check:
+        def look(self, views):
+            return [Look(car, "tent") for _ in views]
+
+    photo = GREY.copy()
+    for row in range(32):
+        photo[40 + row, 32 : 34 + 2 * row] = RED
+    recognizer = CarRecognizer(classifier, Unsure(), check=Check())
+    assert recognizer(photo).status == status
+    photo[80:90, 100:124] = BLUE  # a smaller vehicle, but a sure one
+    assert recognizer(photo).label == "blue"
