@@ -103,9 +103,12 @@ def test_the_exported_detector_finds_what_the_model_finds(exported):
 
 @pytest.mark.slow
 def test_a_low_threshold_shows_the_crowd_that_the_model_shows(exported):
-    """Noise is full of doubtful boxes: several batches of masks, and suppression among near-equals."""
-    photo = np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8)
-    photo[100:200, 100:300] = 200
+    """Four scenes in one picture: more than one batch of masks, and a doubtful vehicle among them."""
+    from carclf.demo.scenes import CAR_SHAPES, draw_scene
+
+    shapes = list(CAR_SHAPES)
+    scenes = [draw_scene(shapes[n], np.random.default_rng(n), (300, 400)).image for n in range(4)]
+    photo = np.concatenate([np.concatenate(scenes[:2], axis=1), np.concatenate(scenes[2:], axis=1)])
     ours = load_detector("compact", "cpu", score_threshold=0.001, precision="float32")
     theirs = load_detector(exported, score_threshold=0.001)
     assert theirs.fingerprint == ours.fingerprint and theirs.fingerprint.endswith("-0.001")
