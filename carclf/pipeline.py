@@ -174,7 +174,8 @@ class CarRecognizer:
         try:
             size = found[0].mask.shape if found else small.shape[:2]
             sure = [vehicle for vehicle in found if vehicle.score >= self.sure]
-            choice = rank_vehicles(sure or (found if self.check else []), size)
+            # Of unsure ones the best, not the largest; they come in the order of their scores.
+            choice = rank_vehicles(sure or (found[:1] if self.check else []), size)
             item.weak = not sure
         except Exception as error:  # one odd photo costs one row, never the run
             item.fail(ERROR, f"the detector failed: {brief(error)}")

@@ -32,20 +32,20 @@ def first_network(config: TrainConfig, classes: tuple[str, ...]) -> FirstNetwork
     """By the config's `model`, with the weights of its `init` where it names one.
 
     Of a model with the same classes everything is taken; of one with others the backbone, and of its head whatever
-    has the same shape but the last layer; of an ensemble, its first member's. Raises `UsageError` for weights that
-    can't be had or do not fit.
+    has the same shape but the last layer; of an ensemble, those of its first member of that architecture. Raises
+    `UsageError` for weights that can't be had or do not fit.
     """
     architecture = config.model.architecture
     if config.init is None:
         return FirstNetwork(build_model(config.model, len(classes)), *mean_and_std(architecture))
     parent, info = load_model(find_model(config.init))
-    if info.architecture != architecture:
+    if architecture not in info.member_architectures:
         raise UsageError(
-            f"init='{config.init}' is a network of architecture {info.architecture}, and this training has "
+            f"init='{config.init}' is a network of architecture {info.shown_architecture}, and this training has "
             f"{architecture}: set model.architecture={info.architecture}, or leave init out."
         )
     if isinstance(parent, Ensemble):
-        parent = parent.members[0]
+        parent = parent.members[info.member_architectures.index(architecture)]
     net = build_model(config.model.model_copy(update={"pretrained": "none"}), len(classes))
     net.backbone.load_state_dict(parent.backbone.state_dict())
     taken = _take_head(net, parent, info, classes)

@@ -102,6 +102,17 @@ def test_an_ensemble_gives_its_first_member_to_a_training(runs, tmp_path):
         torch.testing.assert_close(first.net.eval()(images), whole.members[0](images))
 
 
+def test_of_two_architectures_the_wanted_one_is_given(runs, tmp_path):
+    save_tiny_model(tmp_path / "b/best.safetensors", "mobilenetv3_small_075")
+    combine([f"{run}/best.safetensors" for run in runs], tmp_path / "both")
+    model = {"architecture": "mobilenetv3_small_075", "pretrained": "none", "image_size": 64}
+    config = TrainConfig(name="x", data="x", init=str(tmp_path / "both"), model=model, stages={"all": {}})
+    own, _ = load_model(tmp_path / "b/best.safetensors")
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(first_network(config, CLASSES).net.eval()(images), own(images))
+
+
 def test_what_does_not_fit_is_one_sentence(runs, tmp_path):
     with pytest.raises(UsageError, match="at least two"):
         combine(runs[:1], tmp_path / "both")
