@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Plat
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75, 1, 2, 5, 10, 30, 60)
 _PHOTOS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+prometheus_client.disable_created_metrics()  # a second series for each, with the time at which it began
 STAGES = ("receive", "decode", "queue", "models", "render")
 
 

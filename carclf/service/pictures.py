@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from carclf.recognition.prediction import Recognition
 
 CUTOUT_SIDE = 480
-# An outline may leave the mask's edge by this part of the photo's longer side: a pixel or two on a page.
+# An outline may leave the mask's edge by this part of the photo's longer side, which is a pixel or two on a page, and
+# by the steps of the mask's own pixels.
 _TOLERANCE = 0.002
+_STEPS = 1.0
 _SPECK = 0.02  # of the largest part: less is no part of the car that anyone would see
 
 
@@ -70,7 +72,7 @@ def outline(mask: np.ndarray, across: float = 1.0, down: float = 1.0) -> list[li
     if not contours:
         return []
     areas = [cv2.contourArea(contour) for contour in contours]
-    tolerance = 2 * _TOLERANCE * max(mask.shape)
+    tolerance = 2 * max(_STEPS, _TOLERANCE * max(mask.shape))
     polygons = []
     for index in sorted(range(len(contours)), key=lambda one: -areas[one]):
         if areas[index] < _SPECK * max(areas):

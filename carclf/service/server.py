@@ -7,10 +7,17 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
+from carclf.service.backend import Backend
+from carclf.service.backends import make_backend
 from carclf.service.settings import ServiceSettings
 from detection.errors import UsageError
+
+if TYPE_CHECKING:
+    from carclf.service.metrics import Metrics
 
 NEEDED = {
     "fastapi": "fastapi",
@@ -27,22 +34,24 @@ def check_installed() -> None:
         raise UsageError(f"The web service needs {', '.join(missing)}: pip install 'carclf[serve]'.")
 
 
-def run(settings: ServiceSettings) -> None:
-    """Serves until SIGTERM or Ctrl-C, then finishes what it has taken. Raises `UsageError`."""
+def run(settings: ServiceSettings, make: Callable[[ServiceSettings, Metrics], Backend] = make_backend) -> None:
+    """Serves until SIGTERM or Ctrl-C, then finishes what it has taken. Raises `UsageError`.
+
+    make: gives the backend.
+    """
     check_installed()
     _log_to_stderr()
     listener = _listen(settings.host, settings.port)
     try:
-        _serve(settings, listener)
+        _serve(settings, make, listener)
     finally:
         listener.close()
 
 
-def _serve(settings: ServiceSettings, listener: socket.socket) -> None:
+def _serve(settings: ServiceSettings, make: Callable, listener: socket.socket) -> None:
     import uvicorn
 
     from carclf.service.app import create_app
-    from carclf.service.backends import make_backend
     from carclf.service.metrics import Metrics
 
     log = logging.getLogger("carclf")
@@ -58,7 +67,7 @@ def _serve(settings: ServiceSettings, listener: socket.socket) -> None:
         server.should_exit = True
 
     metrics = Metrics()
-    app = create_app(make_backend(settings, metrics), settings, metrics, failed)
+    app = create_app(make(settings, metrics), settings, metrics, failed)
     server = Server(
         uvicorn.Config(
             app,
