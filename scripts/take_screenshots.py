@@ -13,7 +13,8 @@ from pathlib import Path
 
 import typer
 
-DESKTOP, PHONE = {"width": 1100, "height": 760}, {"width": 390, "height": 844}
+DESKTOP, SMALL = {"width": 1100, "height": 760}, {"width": 860, "height": 760}
+PHONE = {"width": 390, "height": 844}
 SEEDS = {"suv": 3}
 COLOURS = 255  # of a picture's palette: a third of the bytes
 
@@ -68,7 +69,7 @@ class _Shots:
         from playwright.sync_api import expect
 
         context = self.browser.new_context(
-            viewport=PHONE if phone else DESKTOP, color_scheme=scheme, has_touch=phone, is_mobile=phone,
+            viewport=PHONE if phone else SMALL if whole else DESKTOP, color_scheme=scheme, has_touch=phone, is_mobile=phone,
             device_scale_factor=1.5 if phone else 1,
         )  # fmt: skip
         page = context.new_page()

@@ -13,13 +13,11 @@ if TYPE_CHECKING:
 
 
 def make_backend(settings: ServiceSettings, metrics: Metrics | None = None) -> Backend:
-    """The one place that knows of the kinds. Raises `UsageError` for what can be known before any model is loaded."""
+    """The one place that knows of the kinds. Imports nothing that is slow: the service is to listen at once."""
     from functools import partial
 
-    from carclf.models import find_model
     from carclf.service.local import LocalBackend
 
-    find_model(settings.model)
     return LocalBackend(partial(load_recognizer, settings), settings, metrics)
 
 

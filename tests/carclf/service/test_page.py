@@ -191,6 +191,7 @@ def test_on_a_phone(visit):
     assert words["y"] > photo_box["y"] + photo_box["height"]
 
 
+@pytest.mark.slow
 def test_large_photos_are_shrunk_before_they_are_sent_and_turned_as_exif_says(visit):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -229,6 +230,7 @@ def test_names_from_outside_are_text(visit):
     expect(page).to_have_title("Which car is this?")
 
 
+@pytest.mark.slow
 def test_too_large_a_file_is_told_without_sending_it(visit):
     page = visit(max_photo_bytes=1000)
     give(page, photo(RED))
@@ -236,6 +238,7 @@ def test_too_large_a_file_is_told_without_sending_it(visit):
     assert page.backend.sizes == []
 
 
+@pytest.mark.slow
 def test_the_description_of_the_api_is_drawn_without_foreign_scripts(visit):
     pytest.importorskip("fastapi_offline")
     page = visit()
@@ -243,6 +246,7 @@ def test_the_description_of_the_api_is_drawn_without_foreign_scripts(visit):
     expect(page.locator("#operations-default-predict_predict_post")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_without_scripts_a_plain_form_is_answered(browser, listen):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
