@@ -69,9 +69,12 @@ class _Shots:
         from playwright.sync_api import expect
 
         context = self.browser.new_context(
-            viewport=PHONE if phone else SMALL if whole else DESKTOP, color_scheme=scheme, has_touch=phone, is_mobile=phone,
+            viewport=PHONE if phone else SMALL if whole else DESKTOP,
+            color_scheme=scheme,
+            has_touch=phone,
+            is_mobile=phone,
             device_scale_factor=1.5 if phone else 1,
-        )  # fmt: skip
+        )
         page = context.new_page()
         if html is not None:
             page.route(self.address + "/", lambda route: route.fulfill(
