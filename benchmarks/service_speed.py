@@ -50,6 +50,7 @@ def main() -> None:
                 )
                 for _ in range(arguments.rounds)
             ]
+            now = _rss(server.pid)
             peak = _rss(server.pid, "VmHWM")
         finally:
             server.terminate()
@@ -65,7 +66,10 @@ def main() -> None:
             f"p95 {_quantile(seconds, 0.95) * 1000:.0f} ms, {rate:.2f} photos/s, {failed} errors"
         )
     print(f"throughput         {many[1] / one[1]:.2f} times that of one client")
-    print(f"resident memory    {loaded / 2**20:.0f} MiB when ready, {peak / 2**20:.0f} MiB at most")
+    print(
+        f"resident memory    {loaded / 2**20:.0f} MiB when ready, {now / 2**20:.0f} MiB after all, "
+        f"{peak / 2**20:.0f} MiB at most"
+    )
 
 
 def _photos(folder: Path | None, count: int = 16) -> list[bytes]:

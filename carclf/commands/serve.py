@@ -29,7 +29,7 @@ def serve(
     max_megapixels: Annotated[float, typer.Option(help="Largest picture, in megapixels.")] = 50,
     max_files: Annotated[int, typer.Option(help="Most photos a request.")] = 16,
     queue: Annotated[int, typer.Option(help="Most photos that wait; beyond it the answer is 503.")] = 64,
-    batch_size: Annotated[int, typer.Option(help="Most photos that the models look at together.")] = 8,
+    batch_size: Annotated[int, typer.Option(help="Most photos that the models look at together.")] = 4,
     timeout: Annotated[float, typer.Option(help="Seconds for an answer; beyond it the answer is 503.")] = 60,
     save_uploads: Annotated[
         Path | None, typer.Option(help="Keep uploaded photos in this folder; otherwise none touches the disk.")

@@ -24,12 +24,14 @@ def make_backend(settings: ServiceSettings, metrics: Metrics | None = None) -> B
 def load_recognizer(settings: ServiceSettings) -> CarRecognizer:
     """The recognizer, warm; to be called in the thread that will use it. Raises `UsageError`."""
     import numpy as np
-    import torch
 
     from carclf.console import quiet_stdout
     from carclf.pipeline import CarRecognizer
+    from detection.allocator import hand_back
 
     if settings.threads is not None:
+        import torch
+
         torch.set_num_threads(settings.threads)
     with quiet_stdout():
         recognizer = CarRecognizer(
@@ -43,4 +45,5 @@ def load_recognizer(settings: ServiceSettings) -> CarRecognizer:
         grey = np.full((480, 640, 3), 128, np.uint8)
         recognizer([grey])
         recognizer.classifier.predict([grey])
+    hand_back()
     return recognizer

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from carclf.service.backend import Backend
 from carclf.service.backends import make_backend
 from carclf.service.settings import ServiceSettings
+from detection.allocator import return_freed_memory
 from detection.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def run(settings: ServiceSettings, make: Callable[[ServiceSettings, Metrics], Ba
     make: gives the backend.
     """
     check_installed()
+    return_freed_memory()
     _log_to_stderr()
     listener = _listen(settings.host, settings.port)
     try:

@@ -45,7 +45,7 @@ class ServiceSettings(BaseModel):
     answer_timeout: float = Field(60, gt=0, le=3600)
     stop_timeout: float = Field(30, gt=0, le=3600)
 
-    batch_size: int = Field(8, ge=1, le=256)
+    batch_size: int = Field(4, ge=1, le=256)
     batch_wait: float = Field(0.02, ge=0, le=1)
     queue_length: int = Field(64, ge=1)
 
