@@ -5,6 +5,8 @@ const AS_IT_IS = 1_500_000; // bytes up to which a photo of that size is sent un
 const AT_ONCE = 4; // requests under way
 const TRIES = 20; // while the service is busy
 const SENT_AS_THEY_ARE = ["image/jpeg", "image/png", "image/webp"];
+const NONE_FOUND = ["", "no vehicle found in the photo"];
+const NONE_SEEN = "I looked for one and found none. It helps when the whole car is in the photo.";
 const SVG = "http://www.w3.org/2000/svg";
 
 const find = (selector, within = document) => within.querySelector(selector);
@@ -193,7 +195,7 @@ function showAnswer(card, answer) {
   const said = {
     ok: [answer.confidence >= 0.5 ? answer.label : `Perhaps: ${answer.label}`, `${sure(answer.confidence)}, ${percent(answer.confidence)}`],
     unknown: ["A car, but none that I know for sure", "It comes closest to these:"],
-    no_car: ["No car here", "I looked for one and found none. It helps when the whole car is in the photo."],
+    no_car: ["No car here", NONE_FOUND.includes(answer.reason) ? NONE_SEEN : sentence(answer.reason)],
     unreadable: ["This photo can't be read", sentence(answer.reason)],
   }[answer.status];
   show(card, answer.status, ...said);
@@ -202,6 +204,9 @@ function showAnswer(card, answer) {
     find(".text", element).textContent += ` (${answer.reason.split(";")[0]})`;
   }
   showGuesses(find(".guesses", element), answer.top);
+  if (answer.status === "no_car") {
+    answer = { ...answer, cutout: null, outline: null }; // something was found, and is no car
+  }
   const cutout = find(".cutout", element);
   cutout.hidden = !answer.cutout?.startsWith("data:image/");
   if (!cutout.hidden) {

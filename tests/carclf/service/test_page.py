@@ -263,8 +263,9 @@ def test_a_real_car_and_a_real_cat(visit, shared_data):
     from carclf.service.backends import load_recognizer
 
     cat = shared_data / "not_car" / "plain" / "n02123597_Siamese_cat.jpg"
-    car = sorted((shared_data / "stanford_cars" / "images").rglob("*.jpg"))[0]
-    page = visit(lambda settings, metrics: LocalBackend(lambda: load_recognizer(settings), settings, metrics))
+    car = sorted((shared_data / "stanford_cars" / "images" / "Audi S4 Sedan 2007").glob("*.jpg"))[0]
+    make = lambda settings, metrics: LocalBackend(lambda: load_recognizer(settings), settings, metrics)  # noqa: E731
+    page = visit(make, expected="503")  # until the models are loaded
     page.set_input_files("#files", [car, cat])
     expect(page.locator(SETTLED)).to_have_count(2, timeout=60_000)
     first, second = page.locator(".card").all()
