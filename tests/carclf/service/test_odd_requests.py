@@ -53,7 +53,7 @@ def ask_oddly(address: str, count: int) -> Counter:
     return statuses
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [30, pytest.param(1100, marks=pytest.mark.slow)])
 def test_odd_requests_get_a_clear_refusal_and_never_a_500(listen, count):
     statuses = ask_oddly(listen(make_local), count)
     print(dict(statuses))
