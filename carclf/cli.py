@@ -20,6 +20,7 @@ from carclf.commands import models as models_command
 from carclf.commands import predict as predict_command
 from carclf.commands import report as report_command
 from carclf.commands import runs as runs_commands
+from carclf.commands import serve as serve_command
 from carclf.commands import submit as submit_command
 from carclf.console import quiet_stdout, say, track
 from detection.errors import UsageError
@@ -316,6 +317,7 @@ app.add_typer(data_commands.data_app, name="data")
 app.command("prepare")(data_commands.prepare)
 app.command("report")(report_command.report)
 app.add_typer(runs_commands.app, name="runs")
+app.command("serve")(serve_command.serve)
 app.command("submit")(submit_command.submit)
 app.command("compare-backgrounds")(compare_command.compare_backgrounds)
 

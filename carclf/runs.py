@@ -16,13 +16,14 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from carclf.config import TrainConfig, read_config, write_config
 from detection.errors import UsageError
 from detection.files import TEMP_PREFIX, replace_file
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Settings that may differ when a run goes on: where and how it is computed, not what.
 FREE = {
@@ -112,6 +113,8 @@ def write_json(path: Path, values: Mapping | Sequence[Any]) -> None:
 
 
 def write_table(path: Path, rows: Sequence[Mapping] | pd.DataFrame) -> None:
+    import pandas as pd
+
     write_text(path, pd.DataFrame(rows).to_csv(index=False))
 
 
@@ -120,6 +123,8 @@ def read_epochs(run: Path) -> list[dict]:
     path = run / "epochs.csv"
     if not path.is_file():
         return []
+    import pandas as pd
+
     # A stage may be called 1, or NA.
     return pd.read_csv(path, dtype={"stage": str}, keep_default_na=False, na_values=[]).to_dict("records")
 

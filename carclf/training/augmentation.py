@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,9 +13,12 @@ from carclf.preprocessing import squash
 from carclf.sizes import Size, pair
 from detection.config import StrictConfig
 
-# Else importing it asks a server for newer versions.
+if TYPE_CHECKING:
+    import albumentations as A
+
+# Else importing Albumentations asks a server for newer versions. It is imported where a recipe is made: the configs of
+# training are read by prediction and the service, too, and this would be a third of their start.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-import albumentations as A
 
 
 class AugmentationConfig(StrictConfig):
@@ -59,6 +63,8 @@ class Augmented:
     """Random variation of strength 0 (only mirrored) to 1; the same seed gives the same picture."""
 
     def __init__(self, size: int | Size, strength: float, config: AugmentationConfig | None = None):
+        import albumentations as A
+
         height, width = pair(size)
         # Squashed first, so that the aspect in training is the one in prediction; a little larger than needed, so
         # that cropping does not blur.
@@ -73,6 +79,8 @@ class Augmented:
 
 def augmentations(size: Size, strength: float, config: AugmentationConfig) -> list[A.BasicTransform]:
     """The recipe; each line names the effect in real photos that it imitates."""
+    import albumentations as A
+
     s, c = strength, config
     edge = {"border_mode": cv2.BORDER_REPLICATE}  # white stays white, and a car that leaves the frame goes on
     moves = any((c.rotate, c.shear, c.zoom, c.shift))
