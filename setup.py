@@ -46,6 +46,9 @@ REQUIREMENTS = [
     "tqdm",
 ]
 
+# The web service, `carclf serve`. fastapi-offline holds Swagger UI's files, so that /docs fetches nothing.
+SERVE = ["fastapi", "uvicorn", "python-multipart", "prometheus-client", "fastapi-offline"]
+
 setup(
     name="carclf",
     version="0.3.0",
@@ -60,13 +63,15 @@ setup(
     package_dir={"detection.configs": "configs"},
     package_data={
         "carclf.report": ["templates/*.j2"],
+        "carclf.service": ["static/*"],
         "carclf": ["weights/*.safetensors", "weights/*.md", "weights/*.csv"],
         "detection": ["weights/*.safetensors", "weights/*.md"],
         "detection.configs": ["detector/*.yaml", "train/*.yaml"],
     },
     install_requires=REQUIREMENTS,
     extras_require={
-        "dev": ["pytest>=8", "hypothesis", "ruff", "pre-commit"],
+        "dev": [*SERVE, "pytest>=8", "hypothesis", "ruff", "pre-commit", "httpx", "schemathesis", "playwright"],
+        "serve": SERVE,
         "mlflow": ["mlflow"],  # `mlflow=` of a training
         "parquet": ["pyarrow"],  # tables ending in .parquet
     },

@@ -18,6 +18,7 @@ from carclf.commands import data as data_commands
 from carclf.commands import models as models_command
 from carclf.commands import report as report_command
 from carclf.commands import runs as runs_commands
+from carclf.commands import serve as serve_command
 from carclf.commands import submit as submit_command
 from carclf.commands import worker as worker_command
 from carclf.console import quiet_stdout, say, track
@@ -342,6 +343,7 @@ app.add_typer(data_commands.data_app, name="data")
 app.command("prepare")(data_commands.prepare)
 app.command("report")(report_command.report)
 app.add_typer(runs_commands.app, name="runs")
+app.command("serve")(serve_command.serve)
 app.command("submit")(submit_command.submit)
 app.command("worker")(worker_command.worker)
 app.command("compare-backgrounds")(compare_command.compare_backgrounds)

@@ -144,6 +144,20 @@ def image_size(path: str | Path) -> tuple[int, int]:
         raise ImageError(_complaint(path.name, data, error)) from error
 
 
+def declared_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height that the header of a photo's bytes declares, before any EXIF turn; None where it can't be read.
+
+    Nothing is decoded, so this is safe for a file that is small and declares a picture that is not.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            return image.size
+    except Image.DecompressionBombError:
+        return MAX_PIXELS, 2  # Pillow keeps the size to itself
+    except Exception:  # Pillow's plugins raise a dozen types on damaged files
+        return None
+
+
 def shrink(image: np.ndarray, max_side: int) -> np.ndarray:
     """The image with its longer side at most `max_side` pixels, by area averaging; returned as it is when it fits."""
     height, width = image.shape[:2]

@@ -1,0 +1,64 @@
+"""`carclf serve`: the web service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    model: Annotated[str, typer.Option(help="bundled, a run folder, or a .safetensors file.")] = "bundled",
+    detector: Annotated[str | None, typer.Option(help="By default the one that the model was trained with.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every network of this machine.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="Of the models; by default one a core.")] = None,
+    tta: Annotated[int, typer.Option(help="Views of each cut-out that are averaged.")] = 1,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least confidence of a label, 0 to 1; less is unknown. Default: the model's.")
+    ] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="File with the key that clients must send; or set CARCLF_API_KEY.")
+    ] = None,
+    max_photo_mb: Annotated[float, typer.Option(help="Largest photo, in megabytes.")] = 20,
+    max_request_mb: Annotated[float, typer.Option(help="Largest request, in megabytes.")] = 64,
+    max_megapixels: Annotated[float, typer.Option(help="Largest picture, in megapixels.")] = 50,
+    max_files: Annotated[int, typer.Option(help="Most photos a request.")] = 16,
+    queue: Annotated[int, typer.Option(help="Most photos that wait; beyond it the answer is 503.")] = 64,
+    batch_size: Annotated[int, typer.Option(help="Most photos that the models look at together.")] = 8,
+    timeout: Annotated[float, typer.Option(help="Seconds for an answer; beyond it the answer is 503.")] = 60,
+    save_uploads: Annotated[
+        Path | None, typer.Option(help="Keep uploaded photos in this folder; otherwise none touches the disk.")
+    ] = None,
+) -> None:
+    """Serve a page and an API that name the cars in photos. See docs/service.md."""
+    from carclf.service.server import check_installed, run
+    from carclf.service.settings import MEGABYTE, ServiceSettings, find_api_key
+
+    check_installed()
+    run(
+        ServiceSettings.of(
+            host=host,
+            port=port,
+            model=model,
+            detector=detector,
+            device=device,
+            threads=threads,
+            tta=tta,
+            threshold=threshold,
+            api_key=find_api_key(api_key_file),
+            save_uploads=save_uploads,
+            max_files=max_files,
+            max_photo_bytes=round(max_photo_mb * MEGABYTE),
+            max_request_bytes=round(max_request_mb * MEGABYTE),
+            max_waiting_bytes=2 * round(max_request_mb * MEGABYTE),
+            max_pixels=round(max_megapixels * 1e6),
+            batch_size=batch_size,
+            queue_length=queue,
+            answer_timeout=timeout,
+        )
+    )

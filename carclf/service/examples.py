@@ -1,0 +1,119 @@
+"""What the OpenAPI page shows of bodies and answers."""
+
+from __future__ import annotations
+
+_CAR = {
+    "file": "car.jpg",
+    "status": "ok",
+    "label": "Audi S5 Coupe 2012",
+    "confidence": 0.962,
+    "top": [
+        {"label": "Audi S5 Coupe 2012", "probability": 0.962},
+        {"label": "Audi A5 Coupe 2012", "probability": 0.021},
+    ],
+    "box": [41.0, 80.5, 612.0, 401.0],
+    "reason": "",
+    "width": 640,
+    "height": 480,
+    "outline": None,
+    "cutout": None,
+}
+_EMPTY = dict.fromkeys(("label", "confidence", "box", "outline", "cutout")) | {"top": []}
+_CAT = _EMPTY | {
+    "file": "cat.jpg", "status": "no_car", "reason": "no vehicle found in the photo", "width": 500, "height": 375,
+}  # fmt: skip
+_BROKEN = _EMPTY | {
+    "file": "half.jpg",
+    "status": "unreadable",
+    "reason": "'half.jpg' is truncated: the file ends before the picture does.",
+    "width": None,
+    "height": None,
+}
+_PICTURES = _CAR | {
+    "outline": [[[41.0, 300.0], [120.5, 170.0], [430.0, 80.5], [612.0, 260.0], [560.0, 401.0]]],
+    "cutout": "data:image/jpeg;base64,/9j/4AAQ...",
+}
+
+
+def problem(what: str, detail: str = "One sentence that says what is wrong and what to do.") -> dict:
+    """An answer that is one sentence."""
+    return {
+        "description": what,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"detail": {"type": "string"}},
+                    "required": ["detail"],
+                },
+                "example": {"detail": detail},
+            }
+        },
+    }
+
+
+def _answers(*answers: dict, **more: str) -> dict:
+    return {"value": more | {"answers": list(answers)}}
+
+
+PREDICT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["photos"],
+                    "properties": {
+                        "photos": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {"type": "string", "format": "binary"},
+                            "description": "JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF files.",
+                        }
+                    },
+                },
+                "encoding": {"photos": {"contentType": "image/jpeg, image/png, image/webp, image/*"}},
+            }
+        },
+    }
+}
+PREDICT_RESPONSES = {
+    200: {
+        "description": "One answer a photo, in order.",
+        "content": {
+            "application/json": {
+                "examples": {
+                    "a car": _answers(_CAR),
+                    "several photos": _answers(_CAR, _CAT, _BROKEN),
+                    "pictures=true": _answers(_PICTURES),
+                }
+            }
+        },
+    },
+    400: problem("The body is not well-formed, or it ended early."),
+    408: problem("The body took too long."),
+    413: problem("Too many bytes, pixels or photos.", "'car.jpg' is larger than 20 MB: shrink it first."),
+    415: problem("Something else than photos in multipart/form-data."),
+    422: {
+        "description": "There is no photo in the request, or none of them could be read (with the answers, then).",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "detail": {"type": "string"},
+                        "answers": {"type": "array", "items": {"$ref": "#/components/schemas/Answer"}},
+                    },
+                    "required": ["detail"],
+                },
+                "examples": {
+                    "none could be read": _answers(
+                        _BROKEN, detail="None of the photos could be read: see the reason of each."
+                    )
+                },
+            }
+        },
+    },
+    503: problem("Too busy, still loading, or stopping; Retry-After says when to come again."),
+}

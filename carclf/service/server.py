@@ -1,0 +1,118 @@
+"""Runs the service in this process until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from carclf.service.backend import Backend
+from carclf.service.backends import make_backend
+from carclf.service.settings import ServiceSettings
+from detection.errors import UsageError
+
+if TYPE_CHECKING:
+    from carclf.service.metrics import Metrics
+
+NEEDED = {
+    "fastapi": "fastapi",
+    "uvicorn": "uvicorn",
+    "python_multipart": "python-multipart",
+    "prometheus_client": "prometheus-client",
+}
+
+
+def check_installed() -> None:
+    """Raises `UsageError` with the command that installs what the service needs."""
+    missing = [name for module, name in NEEDED.items() if find_spec(module) is None]
+    if missing:
+        raise UsageError(f"The web service needs {', '.join(missing)}: pip install 'carclf[serve]'.")
+
+
+def run(settings: ServiceSettings, make: Callable[[ServiceSettings, Metrics], Backend] = make_backend) -> None:
+    """Serves until SIGTERM or Ctrl-C, then finishes what it has taken. Raises `UsageError`.
+
+    make: gives the backend.
+    """
+    check_installed()
+    _log_to_stderr()
+    listener = _listen(settings.host, settings.port)
+    try:
+        _serve(settings, make, listener)
+    finally:
+        listener.close()
+
+
+def _serve(settings: ServiceSettings, make: Callable, listener: socket.socket) -> None:
+    import uvicorn
+
+    from carclf.service.app import create_app
+    from carclf.service.metrics import Metrics
+
+    log = logging.getLogger("carclf")
+    failures: list[BaseException] = []
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig, frame) -> None:
+            app.state.stopping = True  # before connections close: a balancer that asks is told
+            super().handle_exit(sig, frame)
+
+    def failed(error: BaseException) -> None:
+        failures.append(error)
+        server.should_exit = True
+
+    metrics = Metrics()
+    app = create_app(make(settings, metrics), settings, metrics, failed)
+    server = Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,  # ours leaves queries out
+            server_header=False,
+            timeout_graceful_shutdown=int(settings.stop_timeout) + 1,
+            timeout_keep_alive=15,
+            limit_concurrency=1000,
+        )
+    )
+    host, port = listener.getsockname()[:2]
+    log.info("listening on http://%s:%d (pid %d)", f"[{host}]" if ":" in host else host, port, os.getpid())
+    if settings.api_key is None:
+        log.info("there is no API key: whoever reaches this address is answered")
+    # uvicorn raises the signal again when it is done; a stop that was asked for is a good end.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        server.run([listener])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if failures:
+        raise failures[0]
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket, before anything slow is done. Raises `UsageError`."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]  # fmt: skip
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise UsageError(
+            f"Port {port} of '{host}' can't be listened on: {error.strerror or error}; choose another with --port."
+        ) from error
+    return listener
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name in ("carclf", "uvicorn"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.INFO if name == "carclf" else logging.WARNING)
