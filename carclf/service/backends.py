@@ -19,6 +19,12 @@ def make_backend(settings: ServiceSettings, metrics: Metrics | None = None) -> B
     from carclf.models import find_model
     from carclf.service.local import LocalBackend
 
+    if settings.broker is not None:
+        from carclf.service.broker import BrokerBackend
+
+        return BrokerBackend(
+            settings.broker.get_secret_value(), timeout=settings.answer_timeout, max_waiting=settings.queue_length
+        )
     find_model(settings.model)
     return LocalBackend(partial(load_recognizer, settings), settings, metrics)
 

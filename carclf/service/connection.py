@@ -73,13 +73,13 @@ class Connection:
             except (AuthenticationError, ProbableAuthenticationError) as error:
                 await self._discard(broker)
                 raise UsageError(
-                    f"The RabbitMQ server at {redact(self.url)} refuses this user: check name, password and virtual host."
+                    f"The RabbitMQ at {redact(self.url)} refuses this user: check name, password and virtual host."
                 ) from error
             except (*CONNECTION_EXCEPTIONS, asyncio.TimeoutError) as error:
                 await self._discard(broker)
                 if _precondition(error):
                     raise UsageError(
-                        f"The queues at {redact(self.url)} were made by another version of carclf, with other settings: "
+                        f"The queues at {redact(self.url)} were made with other settings by another version: "
                         f"empty and delete them, or use another virtual host. ({str(error)[:200]})"
                     ) from error
                 log().warning(

@@ -11,56 +11,58 @@ import asyncio
 import faulthandler
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from carclf.recognition.prediction import ERROR
 from carclf.service import queues
-from carclf.service.answer import Answer
-from carclf.service.answering import answer_of
+from carclf.service.backend import Backend, Upload
 from carclf.service.connection import Connection, Interrupted, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from aio_pika.abc import AbstractIncomingMessage
     from faststream.rabbit import RabbitBroker
     from faststream.rabbit.message import RabbitMessage
 
-    from carclf.pipeline import CarRecognizer
+    from carclf.service.answer import Answer
+    from carclf.service.settings import ServiceSettings
 
 GATHER = 0.02  # photos that arrive within this time of the first one share its batch, in seconds
 LOOK = 1.0  # between two looks for photos that came back, in seconds
 PUBLISH = 30.0
 KEEP = 300.0  # how long an answer waits for its web process, in seconds
+BATCHES = 2  # at a time: one is decoded while the models look at the other
 # A batch that takes longer has hung: the process ends itself, and RabbitMQ hands the photos on.
 STALLED = 900.0
 ALIVE = 5.0  # between two touches of the file that tells that the worker lives, in seconds
 
 
 class Worker:
-    """One process with one recognizer.
+    """One process with one backend that recognizes by itself.
 
     batch_size: photos that are taken at once. alive: a file that is touched every few seconds while the worker is
-    connected, for health checks. Raises `UsageError` for an address that is none.
+    connected, for health checks. stalled: seconds. Raises `UsageError` for an address that is none.
     """
 
     def __init__(
         self,
         url: str | None,
-        recognizer: CarRecognizer,
+        backend: Backend,
         batch_size: int = 8,
         alive: Path | None = None,
         stalled: float = STALLED,
     ):
         self.url = queues.check_url(url)
-        self.recognizer = recognizer
+        self.backend = backend
         self.batch_size = batch_size
         self.alive = alive
         self.stalled = stalled
         self.answered = 0
         self._arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        self._running: set[asyncio.Task] = set()
+        self._since: dict[object, float] = {}  # when the models got what they work on
         self._stopping = asyncio.Event()
         self._subscriber = None
         self._connection: Connection | None = None
@@ -68,10 +70,11 @@ class Worker:
     async def run(self) -> None:
         """Works until `stop`, or SIGTERM or SIGINT, and then finishes what it has taken."""
         loop = asyncio.get_running_loop()
+        self._connection = Connection(self.url, "carclf worker", self._prepare, self._forget)
+        await self.backend.start()  # the models first: no photo is to wait for them
         for name in (signal.SIGTERM, signal.SIGINT):
             with suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or Windows
                 loop.add_signal_handler(name, self.stop)
-        self._connection = Connection(self.url, "carclf worker", self._prepare, self._forget)
         beating = asyncio.create_task(self._beat())
         try:
             if await self._until_stopped(self._connection.open()):
@@ -80,7 +83,9 @@ class Worker:
                 await self._finish()
         finally:
             beating.cancel()
+            faulthandler.cancel_dump_traceback_later()
             await self._connection.close()
+            await self.backend.stop()
 
     def stop(self) -> None:
         self._stopping.set()
@@ -89,11 +94,24 @@ class Worker:
         while not self._stopping.is_set():
             if not self._connection.up.is_set():
                 await self._until_stopped(self._connection.up.wait())
-                continue
-            if photo := await self._one_that_came_back():
-                await self._answer([photo])
+            elif await self._some_came_back():
+                await self._idle()
+                if photo := await self._one_that_came_back():
+                    await self._answer([photo], alone=True)
             elif batch := await self._batch(LOOK):
-                await self._answer(batch)
+                await self._begin(batch)
+
+    async def _begin(self, batch: list[AbstractIncomingMessage]) -> None:
+        """Returns when there is room for another batch."""
+        task = asyncio.create_task(self._answer(batch))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        if len(self._running) >= BATCHES:
+            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _idle(self) -> None:
+        while self._running:
+            await asyncio.wait(self._running)
 
     async def _finish(self) -> None:
         """Takes no more, and answers what it has."""
@@ -101,14 +119,14 @@ class Worker:
             await self._subscriber.stop()
         while self._connection.up.is_set() and not self._arrived.empty():
             if batch := await self._batch(0):
-                await self._answer(batch)
+                await self._begin(batch)
+        await self._idle()
 
     async def _prepare(self, broker: RabbitBroker) -> None:
         from faststream import AckPolicy
         from faststream.rabbit import Channel
 
-        # One batch is worked on while the next one arrives.
-        channel = Channel(prefetch_count=2 * self.batch_size)
+        channel = Channel(prefetch_count=BATCHES * self.batch_size)
         self._subscriber = broker.subscriber(
             queues.photos_queue(), channel=channel, ack_policy=AckPolicy.MANUAL, no_reply=True
         )
@@ -144,18 +162,26 @@ class Worker:
         except asyncio.TimeoutError:
             return None
 
+    async def _some_came_back(self) -> bool:
+        """Whether photos wait to be taken alone. None is taken: it would pay for what others do to this process."""
+        try:
+            queue = await self._connection.broker.declare_queue(queues.photos_queue(queues.RETRY))
+            return (await queue.declare(timeout=PUBLISH)).message_count > 0
+        except Exception as error:
+            queues.log().debug("no look at %s: %s", queues.RETRY, type(error).__name__)
+            return False
+
     async def _one_that_came_back(self) -> AbstractIncomingMessage | None:
-        """Taken only now: were it to wait in this process, it would pay for what other photos do to the process."""
         try:
             queue = await self._connection.broker.declare_queue(queues.photos_queue(queues.RETRY))
             return await queue.get(fail=False, timeout=PUBLISH)
         except Exception as error:
-            queues.log().debug("no look at %s: %s", queues.RETRY, type(error).__name__)
+            queues.log().debug("nothing from %s: %s", queues.RETRY, type(error).__name__)
             return None
 
     async def _put_aside(self, message: AbstractIncomingMessage) -> None:
-        """To be worked on alone."""
-        queues.log().warning("photo %s came back: it will be taken alone", message.correlation_id)
+        """To be worked on alone, by whichever worker."""
+        queues.log().warning("photo %s is put aside, to be taken alone", message.correlation_id)
         try:
             await self._connection.publish(
                 message.body,
@@ -173,7 +199,7 @@ class Worker:
         else:
             await _settle(message.ack())
 
-    async def _answer(self, messages: Sequence[AbstractIncomingMessage]) -> None:
+    async def _answer(self, messages: Sequence[AbstractIncomingMessage], alone: bool = False) -> None:
         known = []
         for message in messages:
             try:
@@ -181,38 +207,41 @@ class Worker:
             except ValueError as error:
                 queues.log().error("photo %s: %s", message.correlation_id, error)
                 await _settle(message.reject(requeue=False))
-        if not known:
-            return
-        try:
-            answers = await asyncio.to_thread(self._recognize, known)
-        except Exception as error:
-            queues.log().error("the recognizer failed: %s", error, exc_info=error)
-            if len(known) == 1:
-                await _settle(known[0][0].reject(requeue=False))
-            else:
-                await asyncio.gather(*(self._put_aside(message) for message, _ in known))
-            return
+        answers = await self._recognize(known)
         await asyncio.gather(
-            *(self._send(message, answer) for (message, _), answer in zip(known, answers, strict=True))
+            *(self._hand_over(message, answer, alone) for (message, _), answer in zip(known, answers, strict=True))
         )
 
-    def _recognize(self, photos: list[tuple[AbstractIncomingMessage, queues.PhotoHeaders]]) -> list[Answer]:
+    async def _recognize(self, photos: list[tuple[AbstractIncomingMessage, queues.PhotoHeaders]]) -> list[Answer]:
         """Answers in the order of the photos."""
-        from carclf.recognition.items import Item
-
-        answers: dict[int, Answer] = {}
-        numbered = sorted(enumerate(photos), key=lambda pair: pair[1][1].pictures)
-        faulthandler.dump_traceback_later(self.stalled, exit=True)
+        groups = {
+            pictures: [number for number, (_, headers) in enumerate(photos) if headers.pictures == pictures]
+            for pictures in (False, True)
+        }
+        uploads = [Upload(headers.name, message.body) for message, headers in photos]
+        mark = object()
+        self._since[mark] = time.monotonic()
         try:
-            for pictures, group in groupby(numbered, key=lambda pair: pair[1][1].pictures):
-                group = list(group)
-                items = [Item(message.body, headers.name) for _, (message, headers) in group]
-                found = self.recognizer.recognize_fully(items, pictures=pictures)
-                for (number, (_, headers)), recognition in zip(group, found, strict=True):
-                    answers[number] = answer_of(headers.name, recognition, pictures)
+            found = await asyncio.gather(
+                *(
+                    self.backend.recognize([uploads[number] for number in numbers], pictures)
+                    for pictures, numbers in groups.items()
+                    if numbers
+                )
+            )
         finally:
-            faulthandler.cancel_dump_traceback_later()
+            del self._since[mark]
+        numbers = [number for numbers in groups.values() for number in numbers]
+        answers = dict(zip(numbers, (answer for group in found for answer in group), strict=True))
         return [answers[number] for number in range(len(photos))]
+
+    async def _hand_over(self, message: AbstractIncomingMessage, answer: Answer, alone: bool) -> None:
+        if answer.status != ERROR:
+            await self._send(message, answer)
+        elif alone:
+            await _settle(message.reject(requeue=False))  # a dead letter, of which the web process is told, too
+        else:
+            await self._put_aside(message)
 
     async def _send(self, message: AbstractIncomingMessage, answer: Answer) -> None:
         """The photo is acknowledged when its answer is safe, or when nobody waits for it any more."""
@@ -253,10 +282,32 @@ class Worker:
             await asyncio.gather(task, stopping, return_exceptions=True)
 
     async def _beat(self) -> None:
-        while self.alive is not None:
-            if self._connection.up.is_set():
+        """Shows that all goes well. When that ends, the timer ends this process, whatever it hangs in."""
+        while True:
+            now = time.monotonic()
+            if all(now - since < self.stalled for since in self._since.values()):
+                faulthandler.dump_traceback_later(self.stalled, exit=True)
+            if self.alive is not None and self._connection.up.is_set():
                 self.alive.touch()
             await asyncio.sleep(ALIVE)
+
+
+def run_worker(url: str, settings: ServiceSettings, alive: Path | None = None) -> int:
+    """A worker with the backend that a service of one process has, until it is told to stop. Raises `UsageError`.
+
+    Returns how many photos it has answered.
+    """
+    from carclf.service.backends import make_backend
+    from carclf.service.server import log_to_stderr
+
+    log_to_stderr()
+
+    async def run() -> int:
+        worker = Worker(url, make_backend(settings), settings.batch_size, alive)
+        await worker.run()
+        return worker.answered
+
+    return asyncio.run(run())
 
 
 async def _settle(settling) -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -72,10 +73,8 @@ class Server:
     def stop(self) -> None:
         """As if the machine lost power."""
         if self._process is not None:
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             self._process.wait()
             self._process = None
 
@@ -89,7 +88,9 @@ def start_server(folder: Path, tls: Path | None = None) -> Server:
     """Skips the test, with a reason, where there is no RabbitMQ or it does not run."""
     command = shutil.which("rabbitmq-server")
     if command is None:
-        pytest.skip("no RabbitMQ: there is no command rabbitmq-server (Debian, Ubuntu: apt-get install rabbitmq-server)")
+        pytest.skip(
+            "no RabbitMQ: there is no command rabbitmq-server (Debian, Ubuntu: apt-get install rabbitmq-server)"
+        )
     script = next((script for script in SCRIPTS if os.access(script, os.X_OK)), command)
     server = Server(folder, script, tls)
     try:
