@@ -195,7 +195,7 @@ class Worker:
             )
         except (Refused, Interrupted, TimeoutError) as error:
             queues.log().warning("photo %s could not be put aside: %s", message.correlation_id, error)
-            await _settle(message.nack())
+            await _settle(message.reject(requeue=True))
         else:
             await _settle(message.ack())
 
@@ -260,7 +260,7 @@ class Worker:
             )
         except Refused as error:
             if not error.unroutable:
-                await _settle(message.nack())
+                await _settle(message.reject(requeue=True))
                 return
             queues.log().info("nobody waits for photo %s any more", message.correlation_id)
         except (Interrupted, TimeoutError):
