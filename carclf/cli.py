@@ -15,6 +15,7 @@ from carclf import __version__
 from carclf.commands import combine as combine_command
 from carclf.commands import compare as compare_command
 from carclf.commands import data as data_commands
+from carclf.commands import dead_letters as dead_letters_command
 from carclf.commands import models as models_command
 from carclf.commands import report as report_command
 from carclf.commands import runs as runs_commands
@@ -346,6 +347,7 @@ app.add_typer(runs_commands.app, name="runs")
 app.command("serve")(serve_command.serve)
 app.command("submit")(submit_command.submit)
 app.command("worker")(worker_command.worker)
+app.command("dead-letters")(dead_letters_command.dead_letters)
 app.command("compare-backgrounds")(compare_command.compare_backgrounds)
 
 
