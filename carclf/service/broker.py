@@ -57,8 +57,10 @@ class BrokerBackend:
         self.id = uuid.uuid4().hex
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
         self._workers = 0
+        self._subscriber = None
         self._connection: Connection | None = None
         self._tasks: list[asyncio.Task] = []
+        self._stopping = asyncio.Event()
 
     async def start(self) -> None:
         """Connects. A server that can't be reached yet is no error: `ready` is false until it can be."""
@@ -76,6 +78,10 @@ class BrokerBackend:
         """Waits for the answers that are still to come, as far as they come in time."""
         if self._waiting:
             await asyncio.wait(list(self._waiting.values()), timeout=self.timeout)
+        # Not in the midst of a look: an interrupted question closes the channel that all share.
+        self._stopping.set()
+        if self._connected():
+            await asyncio.wait(self._tasks, timeout=STARTING)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -149,9 +155,9 @@ class BrokerBackend:
         from faststream import AckPolicy
 
         await queues.declare_answers(broker, self.id, self.linger)
-        broker.subscriber(queues.answers_queue(self.id, self.linger), ack_policy=AckPolicy.ACK, no_reply=True)(
-            self._take
-        )
+        queue = queues.answers_queue(self.id, self.linger)
+        self._subscriber = broker.subscriber(queue, ack_policy=AckPolicy.ACK, no_reply=True)
+        self._subscriber(self._take)
 
     async def _take(self, message: RabbitMessage) -> None:
         """An answer, or one of this process's photos as a dead letter. The second one to a photo is not waited for."""
@@ -171,16 +177,16 @@ class BrokerBackend:
         if error := opening.exception():
             queues.log().error("%s", error)
             return
-        while True:
+        while not self._stopping.is_set():
             if self._connected():
                 await self._look()
-            await asyncio.sleep(LOOK)
+            with anyio.move_on_after(LOOK):
+                await self._stopping.wait()
 
     async def _look(self) -> None:
         try:
             queue = await self._connection.broker.declare_queue(queues.photos_queue())
-            with anyio.fail_after(LOOK):
-                self._workers = (await queue.declare()).consumer_count
+            self._workers = (await queue.declare()).consumer_count
         except Exception as error:
             self._workers = 0
             queues.log().debug("no look for workers: %s", type(error).__name__)
@@ -189,6 +195,7 @@ class BrokerBackend:
         try:
             queue = await self._connection.broker.declare_queue(queues.answers_queue(self.id, self.linger))
             with anyio.fail_after(STARTING):
+                await self._subscriber.stop()
                 await queue.delete(if_unused=False, if_empty=False)
         except Exception as error:  # it expires by itself
             queues.log().debug("the queue for answers stays: %s", type(error).__name__)

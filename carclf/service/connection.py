@@ -165,11 +165,14 @@ class Connection:
             raise
 
     async def _discard(self, broker: RabbitBroker) -> None:
-        """The link first: a broker waits for a lost one to come back, in order to close it."""
+        """Politely where somebody listens: a broker waits for a lost connection to come back, in order to end it."""
         link, self._link = self._link, None
-        for closing in ([link.close()] if link else []) + [broker.stop()]:
+        if link is None:
+            return
+        closings = [broker.stop, link.close] if link.connected.is_set() else [link.close]
+        for closing in closings:
             try:
-                await asyncio.wait_for(closing, CONNECT_TIMEOUT)
+                await asyncio.wait_for(closing(), CONNECT_TIMEOUT)
             except Exception as error:
                 log().debug("while closing: %s", type(error).__name__)
 
