@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING
 
 from carclf.recognition.prediction import ERROR
 from carclf.service import queues
+from carclf.service.answer import Answer
 from carclf.service.backend import Backend, Upload
 from carclf.service.connection import Connection, Interrupted, Refused
+from detection.errors import UsageError
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractIncomingMessage
     from faststream.rabbit import RabbitBroker
     from faststream.rabbit.message import RabbitMessage
 
-    from carclf.service.answer import Answer
     from carclf.service.settings import ServiceSettings
 
 GATHER = 0.02  # photos that arrive within this time of the first one share its batch, in seconds
@@ -43,7 +44,8 @@ class Worker:
     """One process with one backend that recognizes by itself.
 
     batch_size: photos that are taken at once. alive: a file that is touched every few seconds while the worker is
-    connected, for health checks. stalled: seconds. Raises `UsageError` for an address that is none.
+    connected, for health checks. stalled: a batch that takes so many seconds has hung.
+    Raises `UsageError` for an address that is none.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Worker:
         self.backend = backend
         self.batch_size = batch_size
         self.alive = alive
-        self.stalled = stalled
+        self.stalled = max(stalled, 1.5 * ALIVE)  # the timer is set again at every beat
         self.answered = 0
         self._arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         self._running: set[asyncio.Task] = set()
@@ -207,7 +209,11 @@ class Worker:
             except ValueError as error:
                 queues.log().error("photo %s: %s", message.correlation_id, error)
                 await _settle(message.reject(requeue=False))
-        answers = await self._recognize(known)
+        try:
+            answers = await self._recognize(known)
+        except Exception as error:  # a photo that nobody settles would wait as long as this process lives
+            queues.log().error("the recognizer failed: %s", type(error).__name__, exc_info=error)
+            answers = [Answer(file=headers.name, status=ERROR) for _, headers in known]
         await asyncio.gather(
             *(self._hand_over(message, answer, alone) for (message, _), answer in zip(known, answers, strict=True))
         )
@@ -264,7 +270,8 @@ class Worker:
                 return
             queues.log().info("nobody waits for photo %s any more", message.correlation_id)
         except (Interrupted, TimeoutError):
-            return  # the connection is lost, and the photo comes back
+            await _settle(message.reject(requeue=True))  # unless the connection is lost: then it comes back anyway
+            return
         self.answered += 1
         await _settle(message.ack())
 
@@ -288,7 +295,8 @@ class Worker:
             if all(now - since < self.stalled for since in self._since.values()):
                 faulthandler.dump_traceback_later(self.stalled, exit=True)
             if self.alive is not None and self._connection.up.is_set():
-                self.alive.touch()
+                with suppress(OSError):
+                    self.alive.touch()
             await asyncio.sleep(ALIVE)
 
 
@@ -301,6 +309,12 @@ def run_worker(url: str, settings: ServiceSettings, alive: Path | None = None) -
     from carclf.service.server import log_to_stderr
 
     log_to_stderr()
+    if alive is not None:
+        try:
+            alive.touch()
+            alive.unlink()
+        except OSError as error:
+            raise UsageError(f"The file '{alive}' can't be written: {error.strerror or error}.") from error
 
     async def run() -> int:
         worker = Worker(url, make_backend(settings), settings.batch_size, alive)

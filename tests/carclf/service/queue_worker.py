@@ -1,7 +1,9 @@
-"""A worker in a process of its own, for the tests: `python -m tests.carclf.service.queue_worker URL [SECONDS]`.
+"""A worker in a process of its own, for the tests.
 
-All is real but the models. SECONDS: how long a batch takes. A photo of a magenta car kills the process; the models fail
-at a yellow one.
+    python -m tests.carclf.service.queue_worker URL [SECONDS [STALLED]]
+
+All is real but the models. SECONDS: how long a batch takes. STALLED: after how many it counts as hung. A photo of a
+magenta car kills the process; the models fail at a yellow one, and hang at a cyan one.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,7 +25,7 @@ from carclf.service.worker import Worker
 from tests.carclf.service.stand_ins import ColourClassifier
 from tests.fakes import FakeDetector
 
-POISON, FAILING = (220, 20, 220), (220, 220, 20)
+POISON, FAILING, HANGING = (220, 20, 220), (220, 220, 20), (20, 220, 220)
 BATCH = 4
 
 
@@ -34,17 +37,20 @@ class DeadlyClassifier(ColourClassifier):
                 os.kill(os.getpid(), signal.SIGKILL)
             if np.abs(middle - FAILING).max() < 40:
                 raise MemoryError("no memory for /secret/folder")
+            if np.abs(middle - HANGING).max() < 40:
+                time.sleep(1000)
         return super().predict(crops, batch_size)
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
-    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
+    url, *numbers = sys.argv[1:]
+    seconds, stalled = (float(number) for number in (*numbers, *("0", "900")[len(numbers) :]))
 
     async def run() -> None:
         settings = ServiceSettings.of(batch_size=BATCH)
         backend = LocalBackend(lambda: CarRecognizer(DeadlyClassifier(seconds), FakeDetector()), settings)
-        await Worker(sys.argv[1], backend, BATCH).run()
+        await Worker(url, backend, BATCH, stalled=stalled).run()
 
     asyncio.run(run())
 

@@ -24,7 +24,7 @@ from carclf.service.backend import Busy, Upload
 from carclf.service.broker import BrokerBackend
 from carclf.service.connection import Connection
 from detection.errors import UsageError
-from tests.carclf.service.queue_worker import FAILING, POISON
+from tests.carclf.service.queue_worker import FAILING, HANGING, POISON
 from tests.carclf.service.rabbitmq import Server, start_server
 from tests.carclf.service.stand_ins import BLUE, RED, photo
 from tests.conftest import ROOT
@@ -52,11 +52,12 @@ def rabbit(node) -> Server:
 
 @pytest.fixture
 def worker(rabbit) -> Iterator[Callable[..., subprocess.Popen]]:
-    """Starts a worker process; `seconds` a batch."""
+    """Starts a worker process; `seconds` a batch, hung after `stalled`."""
     processes = []
 
-    def start(seconds: float = 0.0) -> subprocess.Popen:
-        command = [sys.executable, "-m", "tests.carclf.service.queue_worker", rabbit.url, str(seconds)]
+    def start(seconds: float = 0.0, stalled: float = 900.0) -> subprocess.Popen:
+        module = "tests.carclf.service.queue_worker"
+        command = [sys.executable, "-m", module, rabbit.url, str(seconds), str(stalled)]
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL)
         processes.append(process)
@@ -151,6 +152,20 @@ def test_a_photo_that_kills_workers_is_put_aside_and_none_beside_it(rabbit, work
         assert {line.split("\t")[2] for line in result.stdout.splitlines()} == {"bad.png", "deadly.png"}
     assert {file.read_bytes() for file in (tmp_path / "dead").glob("*.png")} == {deadly.data, failing.data}
     assert CliRunner().invoke(app, look).stdout == ""
+
+
+def test_a_worker_that_hangs_ends_itself_and_its_photo_goes_to_others(rabbit, worker):
+    async def run():
+        async with web(rabbit) as backend:
+            process = worker(stalled=8.0)
+            await until(backend.ready)
+            hanging = [Upload("hang.png", photo(HANGING, format="PNG"))]
+            waiting = asyncio.create_task(backend.recognize(hanging))
+            assert await asyncio.to_thread(process.wait, PATIENCE) == 1
+            assert sum((await lengths(rabbit.url)).values()) == 1
+            waiting.cancel()
+
+    asyncio.run(run())
 
 
 def test_a_server_that_loses_power_loses_no_photo(rabbit, worker):
