@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from carclf import __version__
+from carclf.commands import calibrate as calibrate_command
 from carclf.commands import combine as combine_command
 from carclf.commands import compare as compare_command
 from carclf.commands import data as data_commands
@@ -256,6 +257,9 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs a classifier batch.")] = 32,
     split: Annotated[str, typer.Option(help="auto (test, where the data have one), train, val, test or all.")] = "auto",
     tta: Annotated[int, typer.Option(min=1, max=100, help="Views of each cut-out that are averaged.")] = 1,
+    darken: Annotated[
+        float, typer.Option(min=0.01, max=1, help="Multiply the photos' values by this, to see what less light costs.")
+    ] = 1.0,
 ) -> None:
     """Measure a model on labelled photos, by the chain that prediction uses."""
     from carclf.models import find_model
@@ -271,7 +275,11 @@ def evaluate(
     with quiet_stdout():
         recognizer = CarRecognizer(model, detector=detector, device=device, batch_size=batch_size, crops=crops, tta=tta)
         metrics = evaluate_chain(
-            recognizer, table, output, track=lambda rows: track(rows, total=len(table), what="evaluating")
+            recognizer,
+            table,
+            output,
+            track=lambda rows: track(rows, total=len(table), what="evaluating"),
+            darken=darken,
         )
     for name, value in metrics.items():
         if isinstance(value, (int, float, str)):
@@ -339,6 +347,7 @@ def doctor() -> None:
 
 # commands of their own files
 app.command("models")(models_command.models)
+app.command("calibrate")(calibrate_command.calibrate)
 app.command("combine")(combine_command.combine)
 app.add_typer(data_commands.data_app, name="data")
 app.command("prepare")(data_commands.prepare)

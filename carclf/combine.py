@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from carclf.calibration import class_numbers
 from carclf.checkpoint import ModelInfo, load_model, save_model
 from carclf.classifier import Classifier
 from carclf.ensemble import Ensemble
 from carclf.evaluation.evaluate import evaluate
+from carclf.evaluation.temperature import choose_threshold, fit_temperature
 from carclf.models import find_model
+from carclf.recognition.decision import temper
 from carclf.runs import BEST, git_state, write_json
 from detection.errors import UsageError
 
@@ -32,7 +35,7 @@ def combine(names: Sequence[str], output: Path) -> dict:
     """Writes output/best.safetensors, and what it and each member make of the photos that all of them held out.
 
     names: at least two run folders, files or bundled names. Only run folders say which photos they held out; with any
-        other among them, or none in common, nothing is measured.
+        other among them, or none in common, nothing is measured, and the answers are not calibrated.
     Returns the metrics of the combination, with `members` (their accuracy and top5), or an empty dict.
     Raises `UsageError` for members that do not fit together, and for an output that exists.
     """
@@ -55,7 +58,12 @@ def combine(names: Sequence[str], output: Path) -> dict:
             probabilities = member.predict_files(photos["file"])
             seen = evaluate(rows, probabilities, info.classes, output / "members" / str(len(measured) + 1))
             measured.append({"model": name} | {key: seen[key] for key in _KEPT})
-        metrics = evaluate(rows, whole.predict_files(photos["file"]), info.classes, output / "validation")
+        raw = whole.predict_files(photos["file"])
+        temperature = fit_temperature(raw, class_numbers(photos["label"], info.classes))
+        together = temper(raw, temperature)
+        threshold = choose_threshold(together.max(axis=1))
+        info = info.model_copy(update={"temperature": temperature, "threshold": threshold})
+        metrics = evaluate(rows, together, info.classes, output / "validation")
         metrics |= {"members": measured, "git": git_state()}
         write_json(output / "metrics.json", metrics)
     info = info.model_copy(update={"metrics": {key: metrics[key] for key in _KEPT if key in metrics}})

@@ -15,6 +15,7 @@ from carclf.recognition.items import Item, batches, brief, limited, opaque
 from carclf.recognition.photos import is_photo
 from carclf.recognition.prediction import ERROR, NO_CAR, OK, UNKNOWN, Prediction, Predictions, Recognition
 from detection.batches import try_batch
+from detection.car_check import car_view
 from detection.errors import UsageError
 from detection.exposure import expose
 from detection.extract import detector_view, extract
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from carclf.classifier import Classifier
     from carclf.recognition.photos import Photo
     from carclf.tta import TtaConfig
+    from detection.car_check import CarCheck
     from detection.detections import Detections
     from detection.vehicle import Vehicle
 
@@ -43,6 +45,8 @@ class CarRecognizer:
     threshold: the least confidence of an answer, 0 to 1; less is `unknown`. None takes the model's own.
     every_vehicle: names all vehicles of a photo, the main one first, each in a prediction of its own.
     detections: what a detector has found in these photos before, see `detection.detections`; no detector is used.
+    check: whether what was found must look like a car to `detection.car_check`, or a loaded check. None: only where
+        the compact detector found it, which knows no other kinds of vehicle.
     Raises `UsageError` when a model can't be found or loaded.
     """
 
@@ -59,6 +63,7 @@ class CarRecognizer:
         threshold: float | None = None,
         every_vehicle: bool = False,
         detections: Detections | None = None,
+        check: CarCheck | bool | None = None,
     ):
         if top < 1 or batch_size < 1:
             raise UsageError("top and batch_size must be 1 or more.")
@@ -77,6 +82,7 @@ class CarRecognizer:
         if not crops and detections is None:
             self.detector = _load_detector(detector or model.detector or "compact", device)
         self.crops = crops
+        self.check = None if crops else _load_check(check, self.detector or detections, device)
         self.top = min(top, len(model.classes))
         self.batch_size = batch_size
         self.tta = _tta(tta)
@@ -190,12 +196,15 @@ class CarRecognizer:
             return
         item.reason = note
         item.box = tuple(round(float(value), 1) for value in vehicle.box)
+        if self.check is not None:
+            item.view = car_view(bright, vehicle.box)
         item.cut(limited(opaque(crop)), vehicle)
 
     def _classify(self, items: Iterable[Item]) -> Iterator[Item]:
         """Pools the cut-outs of several photos, so that photos without a car leave no holes in the batches."""
         settings = {"batch_size": self.batch_size} | ({"tta": self.tta} if self.tta else {})
         for batch in batches(items, self.batch_size):
+            self._check([item for item in batch if item.view is not None])
             whole = [item for item in batch if item.cutout is not None]
             rows = try_batch(
                 lambda crops: self.classifier.predict(crops, **settings),
@@ -208,8 +217,21 @@ class CarRecognizer:
                     item.answer(np.asarray(row, dtype=np.float32))
             yield from batch
 
+    def _check(self, items: list[Item]) -> None:
+        """What does not look like a car is none."""
+        looks = try_batch(lambda views: self.check.look(views), [item.view for item in items])
+        for item, look in zip(items, looks, strict=True):
+            item.view = None
+            if isinstance(look, Exception):
+                item.fail(ERROR, f"the check of the car failed: {brief(look)}")
+            elif not look.is_car:
+                item.box = None
+                item.fail(NO_CAR, f"what was found looks like something else ({look.other}), not like a car")
+
     def _recognition(self, item: Item) -> Recognition:
-        seen = {"photo": item.photo, "cutout": item.cutout, "vehicle": item.vehicle} if item.pictures else {}
+        seen = {"brightness": item.brightness}
+        if item.pictures:
+            seen |= {"photo": item.photo, "cutout": item.cutout, "vehicle": item.vehicle}
         common = {"file": item.name, "box": item.box, "reason": item.reason, "vehicle": item.rank}
         if item.probabilities is None:
             return Recognition(Prediction(status=item.status, **common), **seen)
@@ -254,6 +276,18 @@ def _load_detector(detector, device: str):
     from detection.mask_rcnn import load_detector
 
     return load_detector(os.fspath(detector), device=device)
+
+
+def _load_check(check: CarCheck | bool | None, finder, device: str) -> CarCheck | None:
+    if check is None:
+        names = (getattr(finder, name, "") for name in ("name", "detector"))
+        check = "compact" in names
+    if check is True:
+        from detection.car_check import CarCheck
+        from detection.device import choose_device
+
+        return CarCheck(choose_device(device))
+    return check or None
 
 
 def _as_crops(items: Iterable[Item]) -> Iterator[Item]:

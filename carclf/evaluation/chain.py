@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from carclf.evaluation.brightness import by_brightness, darkened
 from carclf.evaluation.evaluate import evaluate
 from carclf.recognition.prediction import OK
 from carclf.report.run_report import write_run_report
+from carclf.runs import write_table
 from detection.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,16 +23,21 @@ if TYPE_CHECKING:
     from carclf.recognition.prediction import Recognition
 
 
-def evaluate_chain(recognizer: CarRecognizer, table: pandas.DataFrame, output: Path, track=None) -> dict:
+def evaluate_chain(
+    recognizer: CarRecognizer, table: pandas.DataFrame, output: Path, track=None, darken: float = 1.0
+) -> dict:
     """Recognizes every file of a table (file, label) and writes `carclf.evaluation`'s figures into a folder.
 
     A report.html shows them; the model and the time that it took are in metrics.json too. It is the very chain of
     prediction. Photos without an answer count as wrong. `track` wraps the stream of results, for a progress bar.
+    darken: the photos' values are multiplied by it first, to see what less light costs. brightness.csv has the accuracy
+    of the photos as they are, from the darkest to the brightest.
     Raises `UsageError` for labels that the model does not know.
     """
     check_labels(sorted(set(table["label"])), recognizer.classes)
     started = time.perf_counter()
-    results = recognizer.recognize_fully(list(table["file"]))
+    files = list(table["file"])
+    results = recognizer.recognize_fully(files if darken == 1 else darkened(files, darken))
     rows = list(track(results) if track else results)
     seconds = time.perf_counter() - started
     nothing = np.full(len(recognizer.classes), np.nan, dtype=np.float32)
@@ -45,7 +52,15 @@ def evaluate_chain(recognizer: CarRecognizer, table: pandas.DataFrame, output: P
         "seconds": round(seconds, 2),
         "photos_per_second": round(len(rows) / seconds, 2),
     }
+    if darken != 1:
+        about["darken"] = darken
+    right = [
+        row.probabilities is not None and recognizer.classes[row.probabilities.argmax()] == label
+        for row, label in zip(rows, table["label"], strict=True)
+    ]
+    light = np.array([np.nan if row.brightness is None else row.brightness for row in rows])
     metrics = evaluate(answered, probabilities, recognizer.classes, Path(output), about)
+    write_table(Path(output) / "brightness.csv", by_brightness(light, np.array(right)))
     write_run_report(Path(output))
     return metrics
 

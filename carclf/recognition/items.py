@@ -27,13 +27,14 @@ BATCH_PIXELS = 24_000_000  # a batch is closed early at this size, so memory doe
 CROP_PIXELS = 8_000_000
 
 
-@dataclass(slots=True)
+@dataclass
 class Item:
     """One photo, or one vehicle of it, and how far it has come.
 
     given: what was handed in, until it is read. name: how it is called in the result. source: its name in a file of
-    detections. photo: RGB uint8, `size` its (height, width); cutout: RGB uint8; both None once they are not needed or
-    the item has failed. rank: of the vehicle in its photo, None where there is but one row a photo.
+    detections. photo: RGB uint8, `size` its (height, width), `brightness` its mean, 0 to 1; cutout: RGB uint8; both
+    None once they are not needed or the item has failed. view: what `detection.car_check` is shown, until it has seen
+    it. rank: of the vehicle in its photo, None where there is but one row a photo.
     """
 
     given: Photo | None
@@ -41,6 +42,7 @@ class Item:
     source: str = ""
     photo: np.ndarray | None = None
     size: tuple[int, int] = (0, 0)
+    brightness: float | None = None
     cutout: np.ndarray | None = None
     vehicle: Vehicle | None = None
     status: str = OK
@@ -48,6 +50,7 @@ class Item:
     box: tuple[float, float, float, float] | None = None
     rank: int | None = None
     probabilities: np.ndarray | None = None
+    view: np.ndarray | None = field(default=None, repr=False)
     pictures: bool = False
     stamp: tuple[int, int] | None = field(default=None, repr=False)
 
@@ -63,8 +66,9 @@ class Item:
             if isinstance(given, (str, os.PathLike)) and Path(given).exists():
                 status = os.stat(given)
                 self.stamp = status.st_size, status.st_mtime_ns
-            self.photo = read_photo(given)
+            self.photo = self._load(given)
             self.size = self.photo.shape[:2]
+            self.brightness = float(self.photo[::4, ::4].mean() / 255)
         except ImageError as error:
             self.fail(UNREADABLE, str(error))
         except UsageError:
@@ -72,6 +76,9 @@ class Item:
         except Exception as error:
             self.fail(UNREADABLE, brief(error))
         return self
+
+    def _load(self, given: Photo) -> np.ndarray:
+        return read_photo(given)
 
     def vehicles_of(self, detections: Detections) -> list[Vehicle]:
         """What was found in it before. Raises LookupError when that is not known."""
@@ -99,7 +106,7 @@ class Item:
             self.cutout = None
 
     def fail(self, status: str, reason: str) -> None:
-        self.status, self.reason, self.cutout = status, reason, None
+        self.status, self.reason, self.cutout, self.view = status, reason, None, None
         if not self.pictures:
             self.photo = None
 

@@ -78,12 +78,14 @@ class Recognition:
     """A prediction, and what led to it.
 
     probabilities: float32, one a class, calibrated; None without an answer.
+    brightness: the mean of the photo's values, 0 to 1; None when it could not be read.
     photo, cutout, vehicle: kept only where asked for: the photo (RGB uint8 HxWx3), the cut-out that the classifier saw
         (RGB uint8), and the vehicle with its mask (bool HxW of the photo); None where there is none.
     """
 
     prediction: Prediction
     probabilities: np.ndarray | None = None
+    brightness: float | None = None
     photo: np.ndarray | None = None
     cutout: np.ndarray | None = None
     vehicle: Vehicle | None = None

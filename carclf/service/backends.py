@@ -13,19 +13,17 @@ if TYPE_CHECKING:
 
 
 def make_backend(settings: ServiceSettings, metrics: Metrics | None = None) -> Backend:
-    """The one place that knows of the kinds. Raises `UsageError` for what can be known before any model is loaded."""
-    from functools import partial
-
-    from carclf.models import find_model
-    from carclf.service.local import LocalBackend
-
+    """The one place that knows of the kinds. Imports nothing that is slow: the service is to listen at once."""
     if settings.broker is not None:
         from carclf.service.broker import BrokerBackend
 
         return BrokerBackend(
             settings.broker.get_secret_value(), timeout=settings.answer_timeout, max_waiting=settings.queue_length
         )
-    find_model(settings.model)
+    from functools import partial
+
+    from carclf.service.local import LocalBackend
+
     return LocalBackend(partial(load_recognizer, settings), settings, metrics)
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 
+from carclf.calibration import calibrate_file
 from carclf.checkpoint import ModelInfo, load_model, save_model
-from carclf.classifier import Classifier
 from carclf.config import TrainConfig
 from carclf.evaluation.evaluate import evaluate
 from carclf.evaluation.plots import save_curves
@@ -135,11 +135,13 @@ def _prepare(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutStyle,
 
 
 def _judge(job: Job) -> dict:
-    """Measures the written file, not the network in memory, on the validation photos; writes metrics.json."""
+    """Measures the written file, not the network in memory, on the validation photos; writes metrics.json.
+
+    How sure the classifier may be comes from the same photos, and into the file.
+    """
     run = job.run
-    classifier = Classifier.load(run, job.config.device)
     rows = job.table[job.table["split"] == "val"].reset_index(drop=True)
-    probabilities = classifier.predict_files(rows["file"])
+    classifier, probabilities = calibrate_file(run / BEST, rows, job.config.device)
     metrics = evaluate(rows.assign(status="ok"), probabilities, classifier.classes, run / "validation")
     if job.config.tta > 1:
         probabilities = classifier.predict_files(rows["file"], job.config.tta)

@@ -41,7 +41,8 @@ def runs(tmp_path):
 
 
 def test_probabilities_are_averaged_and_survive_the_file(runs, tmp_path):
-    combine(runs, tmp_path / "both")
+    files = [f"{run}/best.safetensors" for run in runs]  # which do not say what they held out: nothing is calibrated
+    combine(files, tmp_path / "both")
     crops = [np.random.default_rng(7).integers(0, 256, (50, 70, 3), dtype=np.uint8) for _ in range(3)]
     both = Classifier.load(tmp_path / "both", "cpu")
     ours = [Classifier.load(run, "cpu").predict(crops) for run in runs]
@@ -53,7 +54,7 @@ def test_probabilities_are_averaged_and_survive_the_file(runs, tmp_path):
 
 def test_members_of_two_architectures(runs, tmp_path):
     save_tiny_model(tmp_path / "b/best.safetensors", "mobilenetv3_small_075")
-    combine(runs, tmp_path / "both")
+    combine([f"{run}/best.safetensors" for run in runs], tmp_path / "both")
     info = read_info(tmp_path / "both/best.safetensors")
     assert info.member_architectures == ("mobilenetv3_small_050", "mobilenetv3_small_075")
     crops = [np.random.default_rng(7).integers(0, 256, (50, 70, 3), dtype=np.uint8)]
@@ -69,7 +70,11 @@ def test_figures_are_of_photos_that_all_held_out(runs, tmp_path):
     info = read_info(tmp_path / "both/best.safetensors")
     assert info.members == 2 and info.metrics["accuracy"] == metrics["accuracy"]
     assert json.loads((tmp_path / "both/metrics.json").read_text())["n"] == 3
-    assert len(pd.read_csv(tmp_path / "both/validation/predictions.csv")) == 3
+    seen = pd.read_csv(tmp_path / "both/validation/predictions.csv")
+    assert len(seen) == 3 and info.temperature != 1
+    again = Classifier.load(tmp_path / "both", "cpu").predict_files(seen["file"])
+    np.testing.assert_allclose(again.max(axis=1), seen["confidence"], atol=1e-5)
+    assert info.threshold == pytest.approx(seen["confidence"].min(), abs=1e-4)
 
 
 def test_files_alone_are_not_measured(runs, tmp_path):

@@ -306,3 +306,15 @@ def test_detections_of_before_stand_in_for_the_detector(classifier, photos, tmp_
         found, other = recognizer([file, photos / "sub" / "blue.png"])
     assert recognizer.detector is None and (found.status, found.label) == ("ok", "red")
     assert other.status == "error" and "knows nothing of it" in other.reason
+
+
+def test_what_does_not_look_like_a_car_is_none(classifier):
+    class Check:
+        def look(self, views):
+            assert all(view.shape == (224, 224, 3) for view in views)
+            return [SimpleNamespace(is_car=view[112, 112, 0] > 128, other="locomotive") for view in views]
+
+    recognizer = CarRecognizer(classifier, FakeDetector(), check=Check())
+    red, blue = recognizer([draw_car(RED), draw_car(BLUE)])
+    assert (red.status, blue.status, blue.box) == ("ok", "no_car", None) and "(locomotive)" in blue.reason
+    assert CarRecognizer(classifier, FakeDetector()).check is None  # another detector knows its kinds

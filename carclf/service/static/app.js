@@ -44,6 +44,7 @@ document.addEventListener("drop", (event) => {
 /** Makes a card for each file, in their order, above those of before. */
 function take(files) {
   const cards = files.map(makeCard);
+  document.body.classList.toggle("used", cards.length > 0 || results.children.length > 0);
   results.prepend(...cards.map((card) => card.element));
   if (cards.length > 0) {
     say(cards.length === 1 ? `Looking at ${files[0].name}.` : `Looking at ${cards.length} photos.`);
@@ -59,14 +60,14 @@ function makeCard(file) {
   const card = { element, file, url: URL.createObjectURL(file), abort: new AbortController(), tries: 0 };
   const name = file.name || "pasted photo";
   find("figure > figcaption", element).textContent = name;
-  const photo = find(".photo > img", element);
+  const photo = find(".frame > img", element);
   photo.alt = `The photo ${name}`;
   photo.addEventListener("load", () => {
+    const { width, aspectRatio } = frameOf(photo);
+    Object.assign(find(".frame", element).style, { width, aspectRatio });
     find(".photo", element).classList.add("seen");
-    fitOutline(card);
   });
   photo.src = card.url;
-  new ResizeObserver(() => fitOutline(card)).observe(photo);
   const remove = find(".remove", element);
   remove.setAttribute("aria-label", `Remove ${name}`);
   remove.addEventListener("click", () => {
@@ -190,7 +191,7 @@ function showAnswer(card, answer) {
     return;
   }
   const said = {
-    ok: [answer.label, `${sure(answer.confidence)}, ${percent(answer.confidence)}`],
+    ok: [answer.confidence >= 0.5 ? answer.label : `Perhaps: ${answer.label}`, `${sure(answer.confidence)}, ${percent(answer.confidence)}`],
     unknown: ["A car, but none that I know for sure", "It comes closest to these:"],
     no_car: ["No car here", "I looked for one and found none. It helps when the whole car is in the photo."],
     unreadable: ["This photo can't be read", sentence(answer.reason)],
@@ -264,16 +265,12 @@ function drawOutline(card, answer) {
     shape.setAttribute("d", path);
     drawing.append(shape);
   }
-  fitOutline(card);
 }
 
-function fitOutline(card) {
-  const photo = find(".photo > img", card.element);
-  const { style } = find(".outline", card.element);
-  style.left = `${photo.offsetLeft}px`;
-  style.top = `${photo.offsetTop}px`;
-  style.width = `${photo.offsetWidth}px`;
-  style.height = `${photo.offsetHeight}px`;
+/** As wide as there is room for, not too high, and a small picture not blown up much. */
+function frameOf({ naturalWidth: width, naturalHeight: height }) {
+  const ratio = width / height;
+  return { width: `min(100%, ${26 * ratio}rem, ${2 * width}px)`, aspectRatio: `${width} / ${height}` };
 }
 
 function sure(confidence) {
@@ -317,7 +314,9 @@ find("#key-form").addEventListener("submit", (event) => {
 async function watchService() {
   const note = find("#note");
   try {
-    note.hidden = (await fetch("readyz", { cache: "no-store" })).ok;
+    const answer = await fetch("readyz", { cache: "no-store" });
+    await answer.text(); // or the connection stays busy
+    note.hidden = answer.ok;
     note.textContent = "The models are still being loaded. Photos are answered as soon as they are there.";
   } catch {
     note.hidden = false;

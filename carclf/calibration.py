@@ -1,0 +1,155 @@
+"""Gives a classifier's file its temperature and its threshold, from photos that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from carclf.checkpoint import load_model, save_model
+from carclf.classifier import Classifier
+from carclf.evaluation.calibration import calibration
+from carclf.evaluation.temperature import LOST, choose_threshold, fit_temperature
+from carclf.recognition.decision import temper
+from detection.device import choose_device
+from detection.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def calibrate_file(path: Path, crops: pd.DataFrame, device: str) -> tuple[Classifier, np.ndarray]:
+    """Fits the classifier in `path` to validation crops (columns file and label), and writes it anew.
+
+    Returns it and its calibrated probabilities of the crops, float32 [N, C].
+    """
+    device = choose_device(device)
+    net, info = load_model(path, device)
+    info = info.model_copy(update={"temperature": 1.0, "threshold": 0.0})
+    raw = Classifier(net, info, device).predict_files(crops["file"])
+    temperature = fit_temperature(raw, class_numbers(crops["label"], info.classes))
+    probabilities = temper(raw, temperature)
+    set_confidence(path, temperature, choose_threshold(probabilities.max(axis=1)))
+    return Classifier.load(path, device), probabilities
+
+
+def set_confidence(path: Path, temperature: float, threshold: float) -> None:
+    """Writes both into the metadata of a classifier's file; its weights stay as they are."""
+    net, info = load_model(path)
+    save_model(net, info.model_copy(update={"temperature": temperature, "threshold": threshold}), path)
+
+
+def class_numbers(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    index = {label: number for number, label in enumerate(classes)}
+    return np.array([index[label] for label in labels], int)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What a temperature and a threshold do. known, others: as in `judge`."""
+
+    temperature: float
+    threshold: float
+    figures: dict[str, float]
+    others: dict[str, dict[str, float]]
+
+
+def judge(
+    known: np.ndarray, truth: np.ndarray, others: Mapping[str, np.ndarray], lost: float = LOST, seed: int = 0
+) -> Trust:
+    """Chooses both by photos of known classes, and tells what they do to these and to others.
+
+    known: float [N, C], probabilities at temperature 1, rows of NaN where no car was found; truth: int [N].
+    others: by name, the same of photos that show none of the classes.
+    figures: ece, ece_before; ece_held_out, each half of the photos at the temperature of the other half; lost, the
+        share of known photos that get no name; accuracy_of_named.
+    others: of each kind how many photos, the share found (a vehicle), the share named, and auroc of the confidence
+        for known photos against these (of those with a vehicle; NaN without any).
+    """
+    found = np.isfinite(known).all(axis=1)
+    raw, right = known[found], truth[found]
+    temperature = fit_temperature(raw, right)
+    probabilities = temper(raw, temperature)
+    confidence = probabilities.max(axis=1)
+    threshold = choose_threshold(confidence, lost)
+    named = confidence >= threshold
+    figures = {
+        "photos": len(known),
+        "ece_before": calibration(raw, right)[0].get("ece", float("nan")),
+        "ece": calibration(probabilities, right)[0].get("ece", float("nan")),
+        "ece_held_out": _crossed(raw, right, seed),
+        "lost": 1 - float(named.sum()) / max(1, len(known)),
+        "accuracy_of_named": float((probabilities.argmax(axis=1) == right)[named].mean()) if named.any() else 0.0,
+    }
+    kinds = {}
+    for name, rows in others.items():
+        seen = rows[np.isfinite(rows).all(axis=1)]
+        sure = temper(seen, temperature).max(axis=1) if len(seen) else np.zeros(0)
+        sides = np.r_[np.ones(len(confidence)), np.zeros(len(sure))]
+        kinds[name] = {
+            "photos": len(rows),
+            "found": len(seen) / max(1, len(rows)),
+            "named": float((sure >= threshold).sum()) / max(1, len(rows)),
+            "auroc": float(roc_auc_score(sides, np.r_[confidence, sure])) if len(sure) else float("nan"),
+        }
+    return Trust(temperature, threshold, figures, kinds)
+
+
+def _crossed(raw: np.ndarray, truth: np.ndarray, seed: int) -> float:
+    """Calibration error of photos that the temperature was not fitted to."""
+    if len(truth) < 2:
+        return float("nan")
+    half = np.random.default_rng(seed).permutation(len(truth)) % 2 == 0
+    crossed = np.empty_like(raw)
+    for side in (half, ~half):
+        crossed[side] = temper(raw[side], fit_temperature(raw[~side], truth[~side]))
+    return calibration(crossed, truth)[0]["ece"]
+
+
+def calibrate_chain(
+    path: Path,
+    table: pd.DataFrame,
+    others: Sequence[Path],
+    lost: float = LOST,
+    detector: str | None = None,
+    device: str = "auto",
+    write: bool = True,
+    track=None,
+) -> Trust:
+    """`judge` for the file of a classifier, on raw photos; with `write` it takes temperature and threshold.
+
+    table: columns file and label, photos that it was not trained on. others: folders of photos without its classes.
+    track: called with an iterable and its length, for a progress bar. Raises `UsageError` for labels that the model
+    does not know, and for folders without photos.
+    """
+    from carclf.evaluation.chain import check_labels
+    from carclf.pipeline import CarRecognizer
+    from detection.images import find_images
+
+    net, info = load_model(path, choose_device(device))
+    check_labels(sorted(set(table["label"])), info.classes)
+    folders = {}
+    for folder in others:
+        photos = find_images(folder)
+        if not photos:
+            raise UsageError(f"The folder '{folder}' holds no photo (.jpg, .png, .webp, ...): check the path.")
+        folders[str(folder)] = photos
+    plain = Classifier(net, info.model_copy(update={"temperature": 1.0}), choose_device(device))
+    recognizer = CarRecognizer(plain, detector=detector, device=device)
+    photos = [*table["file"], *(photo for some in folders.values() for photo in some)]
+    seen = recognizer.recognize_fully(photos)
+    nothing = np.full(len(info.classes), np.nan, np.float32)
+    rows = [
+        nothing if one.probabilities is None else one.probabilities
+        for one in (track(seen, len(photos)) if track else seen)
+    ]
+    parts = np.split(np.stack(rows), np.cumsum([len(table), *map(len, folders.values())])[:-1])
+    truth = class_numbers(table["label"], info.classes)
+    trust = judge(parts[0], truth, dict(zip(folders, parts[1:], strict=True)), lost)
+    if write:
+        set_confidence(path, trust.temperature, trust.threshold)
+    return trust

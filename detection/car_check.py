@@ -1,0 +1,95 @@
+"""A second opinion on what a detector has found: does it look like a car to a network that knows a thousand things?
+
+A detector of cars alone has seen few other vehicles; a locomotive's front is much like a van's to it. ImageNet's
+classes tell them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+ARCHITECTURE = "tf_efficientnet_lite0"
+SIDE = 224
+# Of ImageNet's classes those that a passenger car, a pickup or a van may fall into, by their numbers.
+CAR_CLASSES = {
+    407: "ambulance", 436: "beach wagon", 468: "cab", 479: "car wheel", 511: "convertible", 581: "grille",
+    609: "jeep", 627: "limousine", 654: "minibus", 656: "minivan", 661: "Model T", 675: "moving van", 717: "pickup",
+    734: "police van", 751: "racer", 757: "recreational vehicle", 817: "sports car",
+}  # fmt: skip
+# The least probability of these classes together. Of 586 photos of cars and 983 dealers' photos one has less, of 14
+# other vehicles and 59 other things none has more than 0.01.
+LEAST = 0.1
+# ImageNet's mean and deviation as this network takes them.
+_HALF = 127.5
+
+
+@dataclass(frozen=True)
+class Look:
+    """car: the probability of a car, 0 to 1. other: the name of the best class that is none."""
+
+    car: float
+    other: str
+
+    @property
+    def is_car(self) -> bool:
+        return self.car >= LEAST
+
+
+class CarCheck:
+    """Looks at boxes that were found. Raises `UsageError` where the ImageNet weights are not installed."""
+
+    def __init__(self, device: str = "cpu"):
+        import timm
+        import torch
+
+        from detection.imagenet import imagenet_state
+
+        self._net = timm.create_model(ARCHITECTURE)
+        self._net.load_state_dict(imagenet_state(ARCHITECTURE))
+        self._net.to(device, memory_format=torch.channels_last).eval()
+        self.device = device
+
+    def look(self, views: Sequence[np.ndarray]) -> list[Look]:
+        """views: as `car_view` gives them."""
+        import torch
+
+        if not len(views):
+            return []
+        batch = torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2).to(self.device)
+        with torch.inference_mode():
+            probabilities = self._net((batch.float() - _HALF) / _HALF).softmax(dim=1).cpu().numpy()
+        return looks(probabilities)
+
+
+def looks(probabilities: np.ndarray) -> list[Look]:
+    """probabilities: float [N, 1000] of ImageNet's classes."""
+    from timm.data import ImageNetInfo
+
+    numbers = list(CAR_CLASSES)
+    names = ImageNetInfo()
+    found = []
+    for row in probabilities:
+        others = row.copy()
+        others[numbers] = -1
+        name = names.index_to_description(int(others.argmax())).split(",")[0]
+        found.append(Look(float(row[numbers].sum()), name))
+    return found
+
+
+def car_view(image: np.ndarray, box: Sequence[float]) -> np.ndarray:
+    """What the check sees of a vehicle: RGB uint8 224x224x3, its box in the photo with a margin of a twentieth.
+
+    image: RGB uint8 HxWx3. box: x1, y1, x2, y2 in its pixels.
+    """
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = box
+    margin = 0.05 * max(x2 - x1, y2 - y1)
+    left, top = max(0, int(x1 - margin)), max(0, int(y1 - margin))
+    right, bottom = min(width, int(np.ceil(x2 + margin))), min(height, int(np.ceil(y2 + margin)))
+    crop = image[top : max(bottom, top + 1), left : max(right, left + 1)]
+    shrinking = crop.shape[0] * crop.shape[1] > SIDE * SIDE
+    return cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
