@@ -52,6 +52,7 @@ class Server:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2",
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(epmd),
+            "ERL_EPMD_RELAXED_COMMAND_CHECK": "1",  # it can be ended though it believes that the node still lives
         }
 
     def start(self) -> None:
