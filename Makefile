@@ -19,7 +19,7 @@ STAMP := $(VENV)/.ready-$(shell { pwd; cat $(INPUTS); } | cksum | cut -d' ' -f1)
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' \
-		| while IFS='|' read -r name what; do printf '  %-9s %s\n' "$$name" "$$what"; done
+		| while IFS='|' read -r name what; do printf '  %-10s %s\n' "$$name" "$$what"; done
 
 venv: $(STAMP) ## build .venv when it is missing or stale (the other targets do it by themselves)
 
@@ -28,6 +28,9 @@ test: $(STAMP) ## run the fast tests (offline, one to two minutes on 2 cores)
 
 test-all: $(STAMP) ## run all tests but those that need a GPU
 	$(RUN) -m pytest -m "not gpu"
+
+test-queue: $(STAMP) ## run the tests of the queue, with a RabbitMQ server that they start
+	$(RUN) -m pytest tests/carclf/service/test_broker.py
 
 lint: $(STAMP) ## check style and format
 	$(RUN) -m ruff check .
@@ -72,4 +75,4 @@ $(STAMP):
 	@rm -f $(VENV)/.ready-*
 	@touch $@
 
-.PHONY: help venv test test-all lint format demo doctor clean
+.PHONY: help venv test test-all test-queue lint format demo doctor clean

@@ -51,6 +51,9 @@ REQUIREMENTS = [
 # The web service, `carclf serve`. fastapi-offline holds Swagger UI's files, so that /docs fetches nothing.
 SERVE = ["fastapi", "uvicorn", "python-multipart", "prometheus-client", "fastapi-offline"]
 
+# More than one machine: `carclf serve --broker` and `carclf worker`, through RabbitMQ.
+QUEUE = ["faststream[rabbit]>=0.7"]
+
 setup(
     name="carclf",
     version="0.3.0",
@@ -72,8 +75,9 @@ setup(
     },
     install_requires=REQUIREMENTS,
     extras_require={
-        "dev": [*SERVE, "pytest>=8", "hypothesis", "ruff", "pre-commit", "httpx", "schemathesis", "playwright"],
+        "dev": [*SERVE, *QUEUE, "pytest>=8", "hypothesis", "ruff", "pre-commit", "httpx", "schemathesis", "playwright"],
         "serve": SERVE,
+        "queue": QUEUE,
         "mlflow": ["mlflow"],  # `mlflow=` of a training
         "parquet": ["pyarrow"],  # tables ending in .parquet
         "export": ["onnx", "onnxscript"],  # `carclf export`; what it writes runs without them

@@ -15,6 +15,7 @@ from carclf.commands import calibrate as calibrate_command
 from carclf.commands import combine as combine_command
 from carclf.commands import compare as compare_command
 from carclf.commands import data as data_commands
+from carclf.commands import dead_letters as dead_letters_command
 from carclf.commands import export as export_command
 from carclf.commands import models as models_command
 from carclf.commands import predict as predict_command
@@ -22,6 +23,7 @@ from carclf.commands import report as report_command
 from carclf.commands import runs as runs_commands
 from carclf.commands import serve as serve_command
 from carclf.commands import submit as submit_command
+from carclf.commands import worker as worker_command
 from carclf.console import quiet_stdout, say, track
 from detection.errors import UsageError
 
@@ -319,6 +321,8 @@ app.command("report")(report_command.report)
 app.add_typer(runs_commands.app, name="runs")
 app.command("serve")(serve_command.serve)
 app.command("submit")(submit_command.submit)
+app.command("worker")(worker_command.worker)
+app.command("dead-letters")(dead_letters_command.dead_letters)
 app.command("compare-backgrounds")(compare_command.compare_backgrounds)
 
 

@@ -31,6 +31,16 @@ def serve(
     queue: Annotated[int, typer.Option(help="Most photos that wait; beyond it the answer is 503.")] = 64,
     batch_size: Annotated[int, typer.Option(help="Most photos that the models look at together.")] = 4,
     timeout: Annotated[float, typer.Option(help="Seconds for an answer; beyond it the answer is 503.")] = 60,
+    broker: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CARCLF_BROKER",
+            show_envvar=True,
+            show_default=False,
+            help="amqp://user:password@host:5672/ of a RabbitMQ, where `carclf worker` processes answer in place of "
+            "this one. See docs/queue.md.",
+        ),
+    ] = None,
     save_uploads: Annotated[
         Path | None, typer.Option(help="Keep uploaded photos in this folder; otherwise none touches the disk.")
     ] = None,
@@ -50,6 +60,7 @@ def serve(
             threads=threads,
             tta=tta,
             threshold=threshold,
+            broker=broker or None,
             api_key=find_api_key(api_key_file),
             save_uploads=save_uploads,
             max_files=max_files,

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
 def make_backend(settings: ServiceSettings, metrics: Metrics | None = None) -> Backend:
     """The one place that knows of the kinds. Imports nothing that is slow: the service is to listen at once."""
+    if settings.broker is not None:
+        from carclf.service.broker import BrokerBackend
+
+        return BrokerBackend(
+            settings.broker.get_secret_value(), timeout=settings.answer_timeout, max_waiting=settings.queue_length
+        )
     from functools import partial
 
     from carclf.service.local import LocalBackend

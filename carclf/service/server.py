@@ -42,7 +42,7 @@ def run(settings: ServiceSettings, make: Callable[[ServiceSettings, Metrics], Ba
     """
     check_installed()
     return_freed_memory()
-    _log_to_stderr()
+    log_to_stderr()
     listener = _listen(settings.host, settings.port)
     try:
         _serve(settings, make, listener)
@@ -111,7 +111,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for name in ("carclf", "uvicorn"):
