@@ -2,13 +2,13 @@
 # The CPU image: `carclf serve`, and every other command. `docker build -t carclf .`
 
 FROM python:3.12.11-slim-bookworm AS packages
-# PyTorch's own index has builds without CUDA, a tenth of the size.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# The address of PyTorch's index of builds for the CPU makes the image several gigabytes smaller.
+ARG TORCH_INDEX=
 ARG TORCH=2.15.0
 ARG TORCHVISION=0.29.2
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PATH=/opt/venv/bin:$PATH
 RUN python -m venv /opt/venv
-RUN pip install --index-url "$TORCH_INDEX" "torch==$TORCH" "torchvision==$TORCHVISION"
+RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "torch==$TORCH" "torchvision==$TORCHVISION"
 COPY docker/requirements.txt /build/docker/
 RUN pip install -r /build/docker/requirements.txt wheel==0.45.1
 COPY scripts/install_detectron2.py /build/scripts/
