@@ -70,6 +70,8 @@ def visit(browser, listen) -> Callable:
             expected and re.search(expected, message.text)) else None)  # fmt: skip
         page.on("request", lambda request: problems.append(f"asked elsewhere: {request.url}") if not (
             request.url.startswith((address, "blob:", "data:"))) else None)  # fmt: skip
+        # Choosers are caught from now on: asked for later, that may come after the key that opens one.
+        page.on("filechooser", lambda chooser: None)
         page.goto(address)
         expect(page.locator("#note")).to_be_hidden(timeout=300_000)  # real models on a busy machine
         page.backend = made[0]
