@@ -56,7 +56,7 @@ QUEUE = ["faststream[rabbit]>=0.7"]
 
 setup(
     name="carclf",
-    version="0.3.0",
+    version="0.4.0",
     description="From a photo of a car to its make and model: background removal, then classification",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").is_file() else "",
     long_description_content_type="text/markdown",

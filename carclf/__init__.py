@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from carclf.pipeline import CarRecognizer
     from carclf.recognition.prediction import Prediction, Predictions
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 __all__ = ["CarRecognizer", "Prediction", "Predictions", "__version__"]
 
 _HOME = {

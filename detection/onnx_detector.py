@@ -34,6 +34,7 @@ class OnnxDetector:
     def __init__(self, folder: str | os.PathLike, score_threshold: float | None = None, threads: int | None = None):
         """folder: an export. score_threshold: None takes the detector's own. threads: see `open_session`."""
         self.folder = folder = Path(folder)
+        self._threads = threads
         settings = read_detector(folder)
         self.own_threshold = settings.score_threshold
         if score_threshold is not None and score_threshold != settings.score_threshold:
@@ -67,7 +68,7 @@ class OnnxDetector:
 
     def car_check(self) -> OnnxCarCheck:
         """The second opinion on what it finds."""
-        return OnnxCarCheck(self.folder, self.settings.check_names)
+        return OnnxCarCheck(self.folder, self.settings.check_names, self._threads)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Vehicle]]:
         """Vehicles of each photo (RGB uint8 HxWx3, any sizes), best score first.

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from carclf.service.backend import Backend
 from carclf.service.settings import ServiceSettings
+from detection.cores import usable_cores
+from detection.exported import is_export
 
 if TYPE_CHECKING:
     from carclf.pipeline import CarRecognizer
@@ -24,7 +26,10 @@ def make_backend(settings: ServiceSettings, metrics: Metrics | None = None) -> B
 
     from carclf.service.local import LocalBackend
 
-    return LocalBackend(partial(load_recognizer, settings), settings, metrics)
+    side_by_side = 1
+    if is_export(settings.model) and settings.detector is None:  # its networks may be used by several threads
+        side_by_side = max(1, usable_cores() // threads_of_export(settings))
+    return LocalBackend(partial(load_recognizer, settings), settings, metrics, side_by_side)
 
 
 def load_recognizer(settings: ServiceSettings) -> CarRecognizer:
@@ -35,14 +40,17 @@ def load_recognizer(settings: ServiceSettings) -> CarRecognizer:
     from carclf.pipeline import CarRecognizer
     from detection.allocator import hand_back
 
-    if settings.threads is not None:
-        import torch
-
-        torch.set_num_threads(settings.threads)
     with quiet_stdout():
+        model, detector = settings.model, settings.detector
+        if is_export(model):
+            model, detector = _load_export(settings)
+        elif settings.threads is not None:
+            import torch
+
+            torch.set_num_threads(settings.threads)
         recognizer = CarRecognizer(
-            settings.model,
-            detector=settings.detector,
+            model,
+            detector=detector,
             device=settings.device,
             tta=settings.tta,
             threshold=settings.threshold,
@@ -53,3 +61,19 @@ def load_recognizer(settings: ServiceSettings) -> CarRecognizer:
         recognizer.classifier.predict([grey])
     hand_back()
     return recognizer
+
+
+def threads_of_export(settings: ServiceSettings) -> int:
+    """Of each network: one, so that as many photos as there are cores are answered side by side."""
+    return settings.threads or 1
+
+
+def _load_export(settings: ServiceSettings) -> tuple:
+    """Classifier and detector of an export; the detector may be another one."""
+    from carclf.onnx_classifier import OnnxClassifier
+    from detection.car_check import WEAK_SCORE
+    from detection.onnx_detector import OnnxDetector
+
+    threads = threads_of_export(settings)
+    detector = settings.detector or OnnxDetector(settings.model, WEAK_SCORE, threads)
+    return OnnxClassifier(settings.model, threads), detector

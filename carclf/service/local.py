@@ -47,10 +47,20 @@ class LocalBackend:
     """A `Backend` with a recognizer of its own.
 
     load: makes the recognizer; it is called in the thread that will use it, since torch's threads are set by thread.
+    side_by_side: photos of a batch that are recognized at once, each in a thread; more than one only for recognizers
+        that bear it.
     """
 
-    def __init__(self, load: Callable[[], CarRecognizer], settings: ServiceSettings, metrics: Metrics | None = None):
+    def __init__(
+        self,
+        load: Callable[[], CarRecognizer],
+        settings: ServiceSettings,
+        metrics: Metrics | None = None,
+        side_by_side: int = 1,
+    ):
         self.settings = settings
+        self._side_by_side = side_by_side
+        self._workers = ThreadPoolExecutor(side_by_side, thread_name_prefix="carclf-photo")
         self.metrics = metrics
         self._load = load
         self._recognizer: CarRecognizer | None = None
@@ -87,6 +97,7 @@ class LocalBackend:
             await self._batcher.stop()
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._helpers.shutdown(wait=False, cancel_futures=True)
+        self._workers.shutdown(wait=False, cancel_futures=True)
 
     def ready(self) -> bool:
         return self._recognizer is not None and not self._stopping
@@ -139,6 +150,11 @@ class LocalBackend:
         return results
 
     def _recognize_some(self, photos: list[Photo]) -> list[Recognition]:
+        if self._side_by_side > 1 and len(photos) > 1:
+            return [one for (one,) in self._workers.map(self._recognize_together, ([photo] for photo in photos))]
+        return self._recognize_together(photos)
+
+    def _recognize_together(self, photos: list[Photo]) -> list[Recognition]:
         items = [Item(photo.image, "") for photo in photos]
         # Outlines need the mask, and every answer the photo's size: pictures are kept for all of a batch or none.
         return list(self._recognizer.recognize_fully(items, pictures=True))
