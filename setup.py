@@ -53,6 +53,8 @@ SERVE = ["fastapi", "uvicorn", "python-multipart", "prometheus-client", "fastapi
 
 # More than one machine: `carclf serve --broker` and `carclf worker`, through RabbitMQ.
 QUEUE = ["faststream[rabbit]>=0.7"]
+EXPORT = ["onnx", "onnxscript"]
+PARQUET = ["pyarrow"]
 
 setup(
     name="carclf",
@@ -75,12 +77,15 @@ setup(
     },
     install_requires=REQUIREMENTS,
     extras_require={
-        "dev": [*SERVE, *QUEUE, "pytest>=8", "hypothesis", "ruff", "pre-commit", "httpx", "schemathesis", "playwright"],
+        "dev": [
+            *(*SERVE, *QUEUE, *EXPORT, *PARQUET),
+            *("pytest>=8", "hypothesis", "ruff", "pre-commit", "httpx", "schemathesis", "playwright"),
+        ],
         "serve": SERVE,
         "queue": QUEUE,
         "mlflow": ["mlflow"],  # `mlflow=` of a training
-        "parquet": ["pyarrow"],  # tables ending in .parquet
-        "export": ["onnx", "onnxscript"],  # `carclf export`; what it writes runs without them
+        "parquet": PARQUET,  # tables ending in .parquet
+        "export": EXPORT,  # `carclf export`; what it writes runs without them
     },
     entry_points={"console_scripts": ["carclf=carclf.cli:main"]},
     classifiers=[
