@@ -26,14 +26,19 @@ def test_it_keeps_its_figures_on_held_out_photos(recognizer, shared_data):
     table = pd.read_csv(HELD_OUT)[::4]
     answers = recognizer([shared_data / "stanford_cars/images" / file for file in table["file"]])
     truth = table["class"].tolist()
-    right = [answer.label == label for answer, label in zip(answers, truth, strict=True)]
+    # The best class, also of those that are `unknown`: of 586 photos that is 3 %.
+    right = [answer.top[:1] and answer.top[0][0] == label for answer, label in zip(answers, truth, strict=True)]
+    assert np.mean([answer.status == "ok" for answer in answers]) > 0.92
     among = [label in [name for name, _ in answer.top] for answer, label in zip(answers, truth, strict=True)]
-    assert np.mean(right) > 0.86 and np.mean(among) > 0.945
+    assert np.mean([bool(one) for one in right]) > 0.86 and np.mean(among) > 0.95
 
 
 def test_every_competition_photo_gets_an_answer(recognizer, shared_data):
     answers = recognizer(sorted((shared_data / "sf_dl_car_classification/photos").glob("*.jpg")))
-    assert [answer.status for answer in answers] == ["ok"] * 10
+    assert {answer.status for answer in answers} <= {"ok", "unknown"}
+    assert len(answers) == 10 and all(answer.confidence is not None for answer in answers)
+    # None of these Russian cars is among the classes.
+    assert sum(answer.status == "unknown" for answer in answers) >= 5
 
 
 def test_a_picture_without_a_car_gets_no_name(recognizer):
