@@ -159,7 +159,7 @@ def test_help_and_version_import_nothing_heavy():
         "sorted({'torch', 'pandas', 'cv2', 'numpy', 'timm', 'detectron2'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[0, 0, 0] carclf 0.3.0 []\n"
+    assert done.stdout == "[0, 0, 0] carclf 0.4.0 []\n"
 
 
 def test_a_drawn_car_is_what_the_fake_finds():
