@@ -24,11 +24,12 @@ class Job:
 
 
 class Batcher:
-    """Calls `function` with lists of things, from one thread that is its own; each thing gets its own result.
+    """Calls `function` with lists of things, in threads that are its own; each thing gets its own result.
 
     function: takes up to `size` things, returns a result for each; an Exception among them is raised for that one.
     expected: how many things are on their way here. While there are some, a batch that is not full waits for them,
         `wait` seconds at most; a lone thing is worked on at once.
+    side_by_side: how many batches are worked on at a time, each in a thread.
     seen: is told of each batch the seconds that each thing waited, and the seconds of work.
     """
 
@@ -40,25 +41,27 @@ class Batcher:
         expected: Callable[[], int] = lambda: 0,
         seen: Callable[[list[float], float], None] = lambda waited, worked: None,
         thread: ThreadPoolExecutor | None = None,
+        side_by_side: int = 1,
     ):
         self.function = function
         self.size = size
         self.wait = wait
         self.expected = expected
         self.seen = seen
-        self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="carclf-models")
+        self.side_by_side = side_by_side
+        self._thread = thread or ThreadPoolExecutor(side_by_side, thread_name_prefix="carclf-models")
         self._jobs: deque[Job] = deque()
         self._came = asyncio.Event()
-        self._runner: asyncio.Task | None = None
+        self._runners: list[asyncio.Task] = []
 
     def start(self) -> None:
-        self._runner = asyncio.create_task(self._run())
+        self._runners = [asyncio.create_task(self._run()) for _ in range(self.side_by_side)]
 
     async def stop(self) -> None:
         """Ends; what still waits is cancelled."""
-        if self._runner is not None:
-            self._runner.cancel()
-            await asyncio.gather(self._runner, return_exceptions=True)
+        for runner in self._runners:
+            runner.cancel()
+        await asyncio.gather(*self._runners, return_exceptions=True)
         for job in self._jobs:
             job.result.cancel()
         self._jobs.clear()

@@ -1,4 +1,4 @@
-"""Photos recognized in this process: decoded in threads, pooled into batches, answered by the models' one thread."""
+"""Photos recognized in this process: decoded in threads, pooled into batches or shared out, answered by the models."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class LocalBackend:
     """A `Backend` with a recognizer of its own.
 
     load: makes the recognizer; it is called in the thread that will use it, since torch's threads are set by thread.
-    side_by_side: photos of a batch that are recognized at once, each in a thread; more than one only for recognizers
-        that bear it.
+    side_by_side: photos that are recognized at a time, each alone in a thread; more than one only for recognizers
+        that bear it, in place of batches.
     """
 
     def __init__(
@@ -60,11 +60,10 @@ class LocalBackend:
     ):
         self.settings = settings
         self._side_by_side = side_by_side
-        self._workers = ThreadPoolExecutor(side_by_side, thread_name_prefix="carclf-photo")
         self.metrics = metrics
         self._load = load
         self._recognizer: CarRecognizer | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="carclf-models")
+        self._thread = ThreadPoolExecutor(side_by_side, thread_name_prefix="carclf-models")
         self._helpers = ThreadPoolExecutor(_HELPERS, thread_name_prefix="carclf-helper")
         self._room = Room(_DECODED_PIXELS)
         self._taken = 0
@@ -79,11 +78,12 @@ class LocalBackend:
         recognizer = await loop.run_in_executor(self._thread, self._load)
         self._batcher = Batcher(
             self._recognize_batch,
-            self.settings.batch_size,
+            self.settings.batch_size if self._side_by_side == 1 else 1,
             self.settings.batch_wait,
             expected=lambda: self._decoding,
             seen=self._seen,
             thread=self._thread,
+            side_by_side=self._side_by_side,
         )
         self._batcher.start()
         self._recognizer = recognizer
@@ -97,7 +97,6 @@ class LocalBackend:
             await self._batcher.stop()
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._helpers.shutdown(wait=False, cancel_futures=True)
-        self._workers.shutdown(wait=False, cancel_futures=True)
 
     def ready(self) -> bool:
         return self._recognizer is not None and not self._stopping
@@ -142,7 +141,7 @@ class LocalBackend:
         return decode_image(upload.data, upload.name, max_side=settings.max_side, max_pixels=settings.max_pixels)
 
     def _recognize_batch(self, photos: list[Photo]) -> list[Recognition | Exception]:
-        """In the models' thread. A photo with which the whole batch fails costs its own answer."""
+        """In a thread of the models. A photo with which the whole batch fails costs its own answer."""
         results = try_batch(self._recognize_some, photos)
         for result in results:
             if not isinstance(result, Exception) and result.prediction.status == ERROR:
@@ -150,11 +149,6 @@ class LocalBackend:
         return results
 
     def _recognize_some(self, photos: list[Photo]) -> list[Recognition]:
-        if self._side_by_side > 1 and len(photos) > 1:
-            return [one for (one,) in self._workers.map(self._recognize_together, ([photo] for photo in photos))]
-        return self._recognize_together(photos)
-
-    def _recognize_together(self, photos: list[Photo]) -> list[Recognition]:
         items = [Item(photo.image, "") for photo in photos]
         # Outlines need the mask, and every answer the photo's size: pictures are kept for all of a batch or none.
         return list(self._recognizer.recognize_fully(items, pictures=True))

@@ -232,3 +232,27 @@ def test_size_of_the_photo_as_it_is_seen(shape, declared, seen):
     import numpy as np
 
     assert seen_size(np.zeros((*shape, 3), np.uint8), declared, 200) == seen
+
+
+def test_several_batches_at_a_time():
+    together, most, lock = 0, 0, threading.Lock()
+
+    def work(things):
+        nonlocal together, most
+        with lock:
+            together += 1
+            most = max(most, together)
+        time.sleep(0.05)
+        with lock:
+            together -= 1
+        return [2 * thing for thing in things]
+
+    async def run():
+        batcher = Batcher(work, 1, 0.01, side_by_side=2)
+        batcher.start()
+        results = await asyncio.gather(*(batcher.submit(number) for number in range(6)))
+        await batcher.stop()
+        return results
+
+    assert asyncio.run(run()) == [0, 2, 4, 6, 8, 10]
+    assert most == 2
