@@ -9,10 +9,16 @@ import typer
 
 
 def export(
-    output: Annotated[Path, typer.Option(help="Folder for the export; an export that is there is replaced.")],
     model: Annotated[
         str, typer.Argument(metavar="[MODEL]", help="bundled, a bundled name, a run folder, or a .safetensors file.")
     ] = "bundled",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the export, in place of an older one there. By default one that `carclf serve` finds.",
+            show_default=False,
+        ),
+    ] = None,
     photos: Annotated[
         Path | None, typer.Option(help="Folder of photos to compare the answers on; by default drawn scenes.")
     ] = None,
@@ -30,7 +36,10 @@ def export(
         _check_installed(package, UsageError)
     with quiet_stdout():
         from carclf.export.folder import export_model
+        from carclf.exported import kept_export
+        from carclf.models import find_model
 
+        output = output or kept_export(find_model(model))
         done = export_model(model, output, photos, limit, say)
     for line in done.parity.lines():
         typer.echo(line)

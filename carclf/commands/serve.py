@@ -46,30 +46,37 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a page and an API that name the cars in photos. See docs/service.md."""
+    from carclf.console import say
+    from carclf.service.backends import with_export
     from carclf.service.server import check_installed, run
     from carclf.service.settings import MEGABYTE, ServiceSettings, find_api_key
+    from detection.exported import is_export
 
     check_installed()
-    run(
-        ServiceSettings.of(
-            host=host,
-            port=port,
-            model=model,
-            detector=detector,
-            device=device,
-            threads=threads,
-            tta=tta,
-            threshold=threshold,
-            broker=broker or None,
-            api_key=find_api_key(api_key_file),
-            save_uploads=save_uploads,
-            max_files=max_files,
-            max_photo_bytes=round(max_photo_mb * MEGABYTE),
-            max_request_bytes=round(max_request_mb * MEGABYTE),
-            max_waiting_bytes=2 * round(max_request_mb * MEGABYTE),
-            max_pixels=round(max_megapixels * 1e6),
-            batch_size=batch_size,
-            queue_length=queue,
-            answer_timeout=timeout,
-        )
+    settings = ServiceSettings.of(
+        host=host,
+        port=port,
+        model=model,
+        detector=detector,
+        device=device,
+        threads=threads,
+        tta=tta,
+        threshold=threshold,
+        broker=broker or None,
+        api_key=find_api_key(api_key_file),
+        save_uploads=save_uploads,
+        max_files=max_files,
+        max_photo_bytes=round(max_photo_mb * MEGABYTE),
+        max_request_bytes=round(max_request_mb * MEGABYTE),
+        max_waiting_bytes=2 * round(max_request_mb * MEGABYTE),
+        max_pixels=round(max_megapixels * 1e6),
+        batch_size=batch_size,
+        queue_length=queue,
+        answer_timeout=timeout,
     )
+    chosen = with_export(settings)
+    if chosen.model != settings.model:
+        say(f"serves the export of '{settings.model}': {chosen.model}")
+    elif settings.broker is None and not is_export(settings.model):
+        say("`carclf export` once, and this starts in a second and takes a third of the memory")
+    run(chosen)

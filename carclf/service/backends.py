@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from carclf.exported import kept_export
+from carclf.models import find_model
 from carclf.service.backend import Backend
 from carclf.service.settings import ServiceSettings
 from detection.cores import usable_cores
-from detection.exported import is_export
+from detection.exported import EXPORT_FILE, is_export
 
 if TYPE_CHECKING:
     from carclf.pipeline import CarRecognizer
     from carclf.service.metrics import Metrics
+
+
+def with_export(settings: ServiceSettings) -> ServiceSettings:
+    """The same with the export of its model, where `carclf export` has made one and nothing speaks against it.
+
+    Raises `UsageError` for a model that can't be found.
+    """
+    if settings.broker is not None or settings.detector is not None or settings.device not in ("auto", "cpu"):
+        return settings
+    if settings.device == "auto" and Path("/dev/nvidia0").exists():  # the model itself is faster there
+        return settings
+    file = find_model(settings.model)
+    if file.name == EXPORT_FILE:
+        return settings
+    kept = kept_export(file)
+    return settings.model_copy(update={"model": str(kept)}) if is_export(kept) else settings
 
 
 def make_backend(settings: ServiceSettings, metrics: Metrics | None = None) -> Backend:
