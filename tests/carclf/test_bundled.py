@@ -22,15 +22,15 @@ def test_it_is_small_and_describes_itself(recognizer):
 
 
 def test_it_keeps_its_figures_on_held_out_photos(recognizer, shared_data):
-    """Every fourth photo of the card's list: 0.93 and 0.98 there; the margin is three standard errors."""
-    table = pd.read_csv(HELD_OUT)[::4]
+    """Every eighth photo of the card's list: 0.93, 0.99 and 0.97 there; the margins are three standard errors."""
+    table = pd.read_csv(HELD_OUT)[::8]
     answers = recognizer([shared_data / "stanford_cars/images" / file for file in table["file"]])
+    # The best classes also of what is `unknown`.
+    best = [[name for name, _ in answer.top] for answer in answers]
     truth = table["class"].tolist()
-    # The best class, also of those that are `unknown`: of 586 photos that is 3 %.
-    right = [answer.top[:1] and answer.top[0][0] == label for answer, label in zip(answers, truth, strict=True)]
-    assert np.mean([answer.status == "ok" for answer in answers]) > 0.92
-    among = [label in [name for name, _ in answer.top] for answer, label in zip(answers, truth, strict=True)]
-    assert np.mean([bool(one) for one in right]) > 0.86 and np.mean(among) > 0.95
+    assert np.mean([names[:1] == [label] for names, label in zip(best, truth, strict=True)]) > 0.84
+    assert np.mean([label in names for names, label in zip(best, truth, strict=True)]) > 0.95
+    assert np.mean([answer.status == "ok" for answer in answers]) > 0.91
 
 
 def test_every_competition_photo_gets_an_answer(recognizer, shared_data):
@@ -46,6 +46,7 @@ def test_a_picture_without_a_car_gets_no_name(recognizer):
     assert answer.status == "no_car" and answer.label is None
 
 
+@pytest.mark.slow
 def test_dealers_models_keep_their_figures_on_held_out_scenes(shared_data):
     """Every second photo of the card's list: 0.92 there; the margin is three standard errors."""
     table = pd.read_csv(bundled_file("dealer19").with_name("dealer19_held_out.csv"))[::2]

@@ -304,6 +304,7 @@ print(total, found.damaged, opened - before, peak() - opened)
 """
 
 
+@pytest.mark.slow
 def test_memory_stays_flat(tmp_path):
     one = vehicle(1, (300, 400))  # noise: 120 kB decoded, 36 MB if all were kept
     with DetectionsWriter(tmp_path / "f", "compact", "p") as writer:

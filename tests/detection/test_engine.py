@@ -99,6 +99,7 @@ def test_several_detectors_give_the_same_files(two_shapes, tmp_path):
         run(two_shapes, tmp_path / "out2", detector=detectors)
 
 
+@pytest.mark.slow
 def test_reading_stops_when_the_detector_does_not_follow(tmp_path, monkeypatch):
     from detection import reader
 

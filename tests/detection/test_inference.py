@@ -127,7 +127,7 @@ def test_layers_that_are_kept_stay_in_float32():
 
 
 @needs_weights
-@pytest.mark.parametrize("precision", ["float32", "auto"])
+@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.slow), "auto"])
 def test_results_are_those_of_the_plain_model(shared_data, monkeypatch, fused_works, precision):
     """0.5 px and 0.005 IoU, on real photos; whether or not this processor would choose bfloat16 itself."""
     from detection import load_image

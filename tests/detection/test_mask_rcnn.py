@@ -208,6 +208,7 @@ def test_bundled_detector_finds_every_competition_photo(shared_data):
         assert main is not None and main.mask.mean() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not compact_weights().is_file(), reason="the bundled weights are not there")
 def test_bundled_detector_keeps_its_figures_on_held_out_photos(shared_data):
     """The model card's figures, with a margin: a slip in preprocessing or pasting costs more than that."""

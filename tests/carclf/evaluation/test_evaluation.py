@@ -86,6 +86,7 @@ def test_wrong_input_is_refused(tmp_path):
         evaluate(_table(["a"]), np.ones((1, 3)) / 3, CLASSES, tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_confusion_of_196_classes_is_drawn(tmp_path):
     classes = [f"Make Model {i} 2012" for i in range(196)]
     random = np.random.default_rng(0)

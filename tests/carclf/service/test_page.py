@@ -126,6 +126,7 @@ def test_every_outcome_has_words_of_its_own(visit):
     expect(unreadable.locator(".text")).to_contain_text("truncated")
 
 
+@pytest.mark.slow
 def test_a_busy_service_is_asked_again_and_a_broken_one_on_demand(visit):
     page = visit(expected="503")
     page.backend.busy = 1

@@ -120,7 +120,7 @@ def test_each_batch_has_its_row(run):
     assert rates.iloc[-1] < rates.iloc[0] < rates.max() == pytest.approx(0.005), "one cycle"
 
 
-@pytest.mark.parametrize("when", [0, 1])
+@pytest.mark.parametrize("when", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_out_of_memory_goes_on_with_smaller_parts(tmp_path, monkeypatch, capsys, when):
     """At once, or after an epoch that fitted: the same weights as without, as nothing but the memory changes."""
     monkeypatch.setattr(carclf.training.loop, "_show", lambda run: None)
@@ -145,6 +145,7 @@ def test_out_of_memory_goes_on_with_smaller_parts(tmp_path, monkeypatch, capsys,
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-5) for name in ours)
 
 
+@pytest.mark.slow
 def test_no_memory_for_two_photos_is_one_sentence(tmp_path, monkeypatch):
     draw_folders(tmp_path / "photos", each=6)
     monkeypatch.setattr(StageModule, "training_step", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError()))
@@ -175,6 +176,7 @@ def test_a_diverging_training_is_one_sentence(tmp_path):
         train(short_config(tmp_path, stages=[stage]))
 
 
+@pytest.mark.slow
 def test_killed_training_goes_on(tmp_path):
     """kill -9 after the first stage; the second call keeps it and finishes."""
     draw_folders(tmp_path / "photos", each=12)
