@@ -13,7 +13,8 @@ from sklearn.metrics import roc_auc_score
 from carclf.checkpoint import load_model, save_model
 from carclf.classifier import Classifier
 from carclf.evaluation.calibration import calibration
-from carclf.evaluation.temperature import LOST, choose_threshold, fit_temperature
+from carclf.evaluation.evaluate import class_numbers
+from carclf.evaluation.temperature import LOST, fit_confidence, fit_temperature
 from carclf.recognition.decision import temper
 from detection.device import choose_device
 from detection.errors import UsageError
@@ -31,9 +32,8 @@ def calibrate_file(path: Path, crops: pd.DataFrame, device: str) -> tuple[Classi
     net, info = load_model(path, device)
     info = info.model_copy(update={"temperature": 1.0, "threshold": 0.0})
     raw = Classifier(net, info, device).predict_files(crops["file"])
-    temperature = fit_temperature(raw, class_numbers(crops["label"], info.classes))
-    probabilities = temper(raw, temperature)
-    set_confidence(path, temperature, choose_threshold(probabilities.max(axis=1)))
+    probabilities, temperature, threshold = fit_confidence(raw, class_numbers(crops["label"], info.classes))
+    set_confidence(path, temperature, threshold)
     return Classifier.load(path, device), probabilities
 
 
@@ -41,11 +41,6 @@ def set_confidence(path: Path, temperature: float, threshold: float) -> None:
     """Writes both into the metadata of a classifier's file; its weights stay as they are."""
     net, info = load_model(path)
     save_model(net, info.model_copy(update={"temperature": temperature, "threshold": threshold}), path)
-
-
-def class_numbers(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    index = {label: number for number, label in enumerate(classes)}
-    return np.array([index[label] for label in labels], int)
 
 
 @dataclass(frozen=True)
@@ -72,10 +67,8 @@ def judge(
     """
     found = np.isfinite(known).all(axis=1)
     raw, right = known[found], truth[found]
-    temperature = fit_temperature(raw, right)
-    probabilities = temper(raw, temperature)
+    probabilities, temperature, threshold = fit_confidence(raw, right, lost)
     confidence = probabilities.max(axis=1)
-    threshold = choose_threshold(confidence, lost)
     named = confidence >= threshold
     figures = {
         "photos": len(known),
@@ -126,7 +119,7 @@ def calibrate_chain(
     track: called with an iterable and its length, for a progress bar. Raises `UsageError` for labels that the model
     does not know, and for folders without photos.
     """
-    from carclf.evaluation.chain import check_labels
+    from carclf.evaluation.chain import all_probabilities, check_labels
     from carclf.pipeline import CarRecognizer
     from detection.images import find_images
 
@@ -142,12 +135,8 @@ def calibrate_chain(
     recognizer = CarRecognizer(plain, detector=detector, device=device)
     photos = [*table["file"], *(photo for some in folders.values() for photo in some)]
     seen = recognizer.recognize_fully(photos)
-    nothing = np.full(len(info.classes), np.nan, np.float32)
-    rows = [
-        nothing if one.probabilities is None else one.probabilities
-        for one in (track(seen, len(photos)) if track else seen)
-    ]
-    parts = np.split(np.stack(rows), np.cumsum([len(table), *map(len, folders.values())])[:-1])
+    rows = all_probabilities(track(seen, len(photos)) if track else seen, len(info.classes))
+    parts = np.split(rows, np.cumsum([len(table), *map(len, folders.values())])[:-1])
     truth = class_numbers(table["label"], info.classes)
     trust = judge(parts[0], truth, dict(zip(folders, parts[1:], strict=True)), lost)
     if write:

@@ -8,14 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from carclf.bundled import BEST
-from carclf.calibration import class_numbers
 from carclf.checkpoint import ModelInfo, load_model, save_model
 from carclf.classifier import Classifier
 from carclf.ensemble import Ensemble
-from carclf.evaluation.evaluate import evaluate
-from carclf.evaluation.temperature import choose_threshold, fit_temperature
+from carclf.evaluation.evaluate import class_numbers, evaluate
+from carclf.evaluation.temperature import fit_confidence
 from carclf.models import find_model
-from carclf.recognition.decision import temper
 from carclf.runs import git_state, write_json
 from detection.errors import UsageError
 
@@ -60,9 +58,7 @@ def combine(names: Sequence[str], output: Path) -> dict:
             seen = evaluate(rows, probabilities, info.classes, output / "members" / str(len(measured) + 1))
             measured.append({"model": name} | {key: seen[key] for key in _KEPT})
         raw = whole.predict_files(photos["file"])
-        temperature = fit_temperature(raw, class_numbers(photos["label"], info.classes))
-        together = temper(raw, temperature)
-        threshold = choose_threshold(together.max(axis=1))
+        together, temperature, threshold = fit_confidence(raw, class_numbers(photos["label"], info.classes))
         info = info.model_copy(update={"temperature": temperature, "threshold": threshold})
         metrics = evaluate(rows, together, info.classes, output / "validation")
         metrics |= {"members": measured, "git": git_state()}

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from carclf.commands import options
 from carclf.console import say
 from detection.errors import UsageError
 
@@ -14,11 +15,8 @@ from detection.errors import UsageError
 def dead_letters(
     broker: Annotated[
         str | None,
-        typer.Option(
-            envvar="CARCLF_BROKER",
-            show_envvar=True,
-            show_default=False,
-            help="amqp://user:password@host:5672/ or amqps://...",
+        options.broker_option(
+            "amqp://user:password@host:5672/ or amqps://...",
         ),
     ] = None,
     save: Annotated[Path | None, typer.Option(help="Folder to save the photos in.")] = None,

@@ -7,37 +7,34 @@ from typing import Annotated
 
 import typer
 
+from carclf.commands import options
+
 
 def serve(
-    model: Annotated[str, typer.Option(help="bundled, a run folder, or a .safetensors file.")] = "bundled",
-    detector: Annotated[str | None, typer.Option(help="By default the one that the model was trained with.")] = None,
+    model: options.Model = "bundled",
+    detector: options.Detector = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every network of this machine.")] = (
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="Of the models; by default one a core.")] = None,
-    tta: Annotated[int, typer.Option(help="Views of each cut-out that are averaged.")] = 1,
-    threshold: Annotated[
-        float | None, typer.Option(help="Least confidence of a label, 0 to 1; less is unknown. Default: the model's.")
-    ] = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    tta: options.Tta = 1,
+    threshold: options.Threshold = None,
     api_key_file: Annotated[
         Path | None, typer.Option(help="File with the key that clients must send; or set CARCLF_API_KEY.")
     ] = None,
     max_photo_mb: Annotated[float, typer.Option(help="Largest photo, in megabytes.")] = 20,
     max_request_mb: Annotated[float, typer.Option(help="Largest request, in megabytes.")] = 64,
-    max_megapixels: Annotated[float, typer.Option(help="Largest picture, in megapixels.")] = 50,
+    max_megapixels: options.MaxMegapixels = 50,
     max_files: Annotated[int, typer.Option(help="Most photos a request.")] = 16,
     queue: Annotated[int, typer.Option(help="Most photos that wait; beyond it the answer is 503.")] = 64,
-    batch_size: Annotated[int, typer.Option(help="Most photos that the models look at together.")] = 4,
+    batch_size: options.BatchSize = 4,
     timeout: Annotated[float, typer.Option(help="Seconds for an answer; beyond it the answer is 503.")] = 60,
     broker: Annotated[
         str | None,
-        typer.Option(
-            envvar="CARCLF_BROKER",
-            show_envvar=True,
-            show_default=False,
-            help="amqp://user:password@host:5672/ of a RabbitMQ, where `carclf worker` processes answer in place of "
+        options.broker_option(
+            "amqp://user:password@host:5672/ of a RabbitMQ, where `carclf worker` processes answer in place of "
             "this one. See docs/queue.md.",
         ),
     ] = None,

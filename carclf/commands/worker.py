@@ -7,29 +7,25 @@ from typing import Annotated
 
 import typer
 
+from carclf.commands import options
 from carclf.console import say
 
 
 def worker(
     broker: Annotated[
         str | None,
-        typer.Option(
-            envvar="CARCLF_BROKER",
-            show_envvar=True,
-            show_default=False,
-            help="amqp://user:password@host:5672/ or amqps://...; others can see commands, but not the environment.",
+        options.broker_option(
+            "amqp://user:password@host:5672/ or amqps://...; others can see commands, but not the environment.",
         ),
     ] = None,
-    model: Annotated[str, typer.Option(help="bundled, a run folder, or a .safetensors file.")] = "bundled",
-    detector: Annotated[str | None, typer.Option(help="By default the one that the model was trained with.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="Of the models; by default one a core.")] = None,
-    tta: Annotated[int, typer.Option(help="Views of each cut-out that are averaged.")] = 1,
-    threshold: Annotated[
-        float | None, typer.Option(help="Least confidence of a label, 0 to 1; less is unknown. Default: the model's.")
-    ] = None,
-    max_megapixels: Annotated[float, typer.Option(help="Largest picture, in megapixels.")] = 50,
-    batch_size: Annotated[int, typer.Option(help="Most photos that the models look at together.")] = 8,
+    model: options.Model = "bundled",
+    detector: options.Detector = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    tta: options.Tta = 1,
+    threshold: options.Threshold = None,
+    max_megapixels: options.MaxMegapixels = 50,
+    batch_size: options.BatchSize = 8,
     alive: Annotated[
         Path | None, typer.Option(help="File to touch every few seconds while connected, for health checks.")
     ] = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,8 +40,7 @@ def evaluate_chain(
     results = recognizer.recognize_fully(files if darken == 1 else darkened(files, darken))
     rows = list(track(results) if track else results)
     seconds = time.perf_counter() - started
-    nothing = np.full(len(recognizer.classes), np.nan, dtype=np.float32)
-    probabilities = np.stack([nothing if row.probabilities is None else row.probabilities for row in rows])
+    probabilities = all_probabilities(rows, len(recognizer.classes))
     answered = table.assign(
         status=[row.prediction.status for row in rows],
         reason=[row.prediction.reason for row in rows],
@@ -63,6 +62,12 @@ def evaluate_chain(
     write_table(Path(output) / "brightness.csv", by_brightness(light, np.array(right)))
     write_run_report(Path(output))
     return metrics
+
+
+def all_probabilities(rows: Iterable[Recognition], classes: int) -> np.ndarray:
+    """Float32 [N, C], a row of NaN for a photo without an answer."""
+    nothing = np.full(classes, np.nan, dtype=np.float32)
+    return np.stack([nothing if row.probabilities is None else row.probabilities for row in rows])
 
 
 def _named(rows: Sequence[Recognition], labels: Sequence[str]) -> dict:

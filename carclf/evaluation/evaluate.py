@@ -44,7 +44,7 @@ def evaluate(
     """
     classes = list(classes)
     table = table.reset_index(drop=True)
-    truth = _numbers(table["label"], classes)
+    truth = class_numbers(table["label"], classes)
     probabilities = np.asarray(probabilities, dtype=np.float64)
     if probabilities.shape != (len(table), len(classes)):
         raise ValueError(f"probabilities have shape {probabilities.shape}, not {(len(table), len(classes))}")
@@ -85,7 +85,8 @@ def evaluate(
     return metrics
 
 
-def _numbers(labels: pd.Series, classes: Sequence[str]) -> np.ndarray:
+def class_numbers(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """The place of each label among the classes, int [N]. Raises `UsageError` for no label, and for an unknown one."""
     if not len(labels):
         raise UsageError("There are no photos to evaluate.")
     index = {label: number for number, label in enumerate(classes)}

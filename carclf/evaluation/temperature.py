@@ -30,6 +30,16 @@ def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
     return round(float(np.exp(found.x)), 4)
 
 
+def fit_confidence(probabilities: np.ndarray, truth: np.ndarray, lost: float = LOST) -> tuple[np.ndarray, float, float]:
+    """The probabilities as they are to be told, and the temperature and threshold that make them so.
+
+    probabilities, truth: as in `fit_temperature`; lost: as in `choose_threshold`.
+    """
+    temperature = fit_temperature(probabilities, truth)
+    told = temper(probabilities, temperature)
+    return told, temperature, choose_threshold(told.max(axis=1), lost)
+
+
 def choose_threshold(confidence: np.ndarray, lost: float = LOST) -> float:
     """The highest threshold that loses at most this share of photos of known classes.
 
