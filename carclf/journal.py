@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 from array import array
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from detection.errors import UsageError
+from detection.lines import line_at, name_number
 
 _END = {"end": True}
 
@@ -48,17 +48,17 @@ class RowJournal:
 
     def find(self, key: str) -> int | None:
         """The place of the last row of a key, among those that were there when the file was opened."""
-        number = np.uint64(_number(key))
+        number = np.uint64(name_number(key))
         first, end = (int(np.searchsorted(self._keys, number, side)) for side in ("left", "right"))
         for index in range(end - 1, first - 1, -1):
             place = int(self._places[index])
-            if (_parsed(self._line(place)) or {}).get("id") == key:
+            if (_parsed(line_at(self._file, place)) or {}).get("id") == key:
                 return place
         return None
 
     def read(self, place: int) -> dict:
         """The row at a place. Raises `UsageError` when the file has been changed meanwhile."""
-        row = _parsed(self._line(place))
+        row = _parsed(line_at(self._file, place))
         if row is None or row.pop("id", None) is None:
             raise UsageError(f"'{self.path}' was changed while it was in use: start again with --restart.")
         return row
@@ -110,7 +110,7 @@ class RowJournal:
                 continue
             ended = row == _END
             if row is not None and isinstance(row.get("id"), str):
-                keys.append(_number(row["id"]))
+                keys.append(name_number(row["id"]))
                 places.append(place)
         other = [key for key in settings if (before or {}).get(key) != settings[key]]
         if restart or before is None or (other and ended):
@@ -138,21 +138,6 @@ class RowJournal:
                     return
                 yield self._size, line
                 self._size += len(line)
-
-    def _line(self, place: int) -> bytes:
-        line = b""
-        while b"\n" not in line:
-            part = os.pread(self._file, 4096, place + len(line))
-            if not part:
-                break
-            line += part
-        return line[: line.find(b"\n") + 1]
-
-
-def _number(key: str) -> int:
-    """64 bits of a key; two keys may share them, so the line has the last word."""
-    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
 
 
 def _parsed(line: bytes) -> dict | None:

@@ -7,7 +7,6 @@ One JSON line a photo below a header line. Masks are in COCO's compressed run-le
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import math
 import os
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from detection.errors import UsageError
+from detection.lines import name_number
 from detection.rle import decode_mask, encode_mask
 from detection.vehicle import Vehicle
 
@@ -163,7 +163,7 @@ class Detections:
             if entry is None:
                 self._bad_lines.add(offset)
                 continue
-            for column, value in zip(columns, (_key(entry["source"]), offset, length), strict=True):
+            for column, value in zip(columns, (name_number(entry["source"]), offset, length), strict=True):
                 column.append(value)
         keys, offsets, lengths = (np.frombuffer(column, np.uint64) for column in columns)
         order = np.argsort(keys, kind="stable")  # a photo's last line stays behind its earlier ones
@@ -211,7 +211,7 @@ class Detections:
 
     def _find(self, source: str) -> tuple[int, dict[str, Any]] | None:
         """Offset and content of the last line about a photo."""
-        key = np.uint64(_key(source))
+        key = np.uint64(name_number(source))
         first, end = (int(np.searchsorted(self._keys, key, side)) for side in ("left", "right"))
         for index in range(end - 1, first - 1, -1):
             offset = int(self._offsets[index])
@@ -301,12 +301,6 @@ def _entry(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) and isinstance(entry.get("source"), str) else None
-
-
-def _key(source: str) -> int:
-    """64 bits of a name; two names may share them, so the line found has the last word."""
-    digest = hashlib.blake2b(source.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
 
 
 def _json_line(values: dict[str, Any]) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from detection.errors import UsageError
 from detection.files import replace_chunks, same_content
+from detection.lines import line_at
 from detection.manifest import Record, parse_record
 
 
@@ -50,7 +51,7 @@ class Journal:
     def get(self, source: str) -> Record | None:
         """The photo's row, None when it has none. Read from the file each time."""
         offset = self._offsets.get(source)
-        return None if offset is None else parse_record(self._line(offset))
+        return None if offset is None else parse_record(line_at(self._file, offset))
 
     def records(self, sources: Iterable[str]) -> Iterator[Record]:
         """The rows of these sources, in this order; those without a row are left out."""
@@ -123,14 +124,5 @@ class Journal:
         if repair and os.fstat(self._file).st_size > self._end:
             os.ftruncate(self._file, self._end)
 
-    def _line(self, offset: int) -> bytes:
-        line = b""
-        while b"\n" not in line:
-            part = os.pread(self._file, 1024, offset + len(line))
-            if not part:
-                break
-            line += part
-        return line[: line.find(b"\n") + 1]
-
     def _lines(self, sources: Iterable[str]) -> Iterator[bytes]:
-        return (self._line(self._offsets[source]) for source in sources)
+        return (line_at(self._file, self._offsets[source]) for source in sources)

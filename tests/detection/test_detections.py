@@ -121,7 +121,7 @@ def test_many_threads_append(tmp_path):
 
 
 def test_names_that_share_a_key(tmp_path, monkeypatch):
-    monkeypatch.setattr(detections, "_key", lambda source: 7)
+    monkeypatch.setattr(detections, "name_number", lambda source: 7)
     found = read_detections(write(tmp_path / "f", {"a": [vehicle(1)], "b": [vehicle(2)]}))
     assert_same(found.get("a"), [vehicle(1)])
     assert_same(found.get("b"), [vehicle(2)])
