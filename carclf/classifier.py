@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from carclf.checkpoint import ModelInfo, fingerprint, load_model
+from carclf.described import Described
 from carclf.ensemble import Ensemble
 from carclf.exported import EXPORT_FILE
 from carclf.model import CarNet
@@ -17,14 +18,13 @@ from carclf.onnx_classifier import OnnxClassifier
 from carclf.preprocessing import normalise, squash, stack
 from carclf.recognition.decision import temper
 from carclf.tta import TestTimeAugmentation, TtaConfig
-from detection.cutout import CutoutStyle
 from detection.device import choose_device
 from detection.images import load_image
 
 _READ_AT_ONCE = 64
 
 
-class Classifier:
+class Classifier(Described):
     """Reads its file and nothing else: classes, size, normalisation and cut-out style all come from there."""
 
     def __init__(self, net: CarNet | Ensemble, info: ModelInfo, device: str = "cpu", fingerprint: str = ""):
@@ -45,31 +45,6 @@ class Classifier:
         device = choose_device(device)
         net, info = load_model(path, device)
         return cls(net, info, device, fingerprint(path))
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.info.classes
-
-    @property
-    def style(self) -> CutoutStyle:
-        return self.info.style
-
-    @property
-    def detector(self) -> str:
-        return self.info.detector
-
-    @property
-    def architecture(self) -> str:
-        return self.info.shown_architecture
-
-    @property
-    def image_size(self) -> int | tuple[int, int]:
-        return self.info.image_size
-
-    @property
-    def threshold(self) -> float:
-        """The least confidence of an answer."""
-        return self.info.threshold
 
     @torch.inference_mode()
     def predict(

@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from carclf.described import Described
 from carclf.exported import CLASSIFIER, read_classifier
 from carclf.preprocessing import squash
 from carclf.recognition.decision import temper
 from carclf.views import TtaConfig, View, make_views
-from detection.cutout import CutoutStyle
 from detection.errors import UsageError
 from detection.images import load_image
 from detection.onnx_session import open_session
@@ -23,7 +23,7 @@ from detection.onnx_session import open_session
 _AT_ONCE = 4
 
 
-class OnnxClassifier:
+class OnnxClassifier(Described):
     """Answers as `carclf.classifier.Classifier` does; may be used from several threads at once."""
 
     device = "cpu"
@@ -44,30 +44,9 @@ class OnnxClassifier:
         return cls(folder)
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        return self.info.classes
-
-    @property
-    def style(self) -> CutoutStyle:
-        return self.info.style
-
-    @property
     def detector(self) -> str:
         """The export itself, which holds the detector that the classifier was trained with."""
         return str(self.folder)
-
-    @property
-    def architecture(self) -> str:
-        return self.info.shown_architecture
-
-    @property
-    def image_size(self) -> int | tuple[int, int]:
-        return self.info.image_size
-
-    @property
-    def threshold(self) -> float:
-        """The least confidence of an answer."""
-        return self.info.threshold
 
     def predict(
         self, crops: Sequence[np.ndarray], batch_size: int = 32, tta: TtaConfig | str | int | bool | None = False
