@@ -1,10 +1,13 @@
 """Package metadata of carclf: two packages, one command."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+# Read, not imported: what the package imports may not be installed yet.
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "carclf" / "version.py").read_text(encoding="utf-8"))[1]
 
 REQUIREMENTS = [
     # No upper bound and no CPU or GPU build is asked for: a torch that is already there and new enough is kept.
@@ -58,7 +61,7 @@ PARQUET = ["pyarrow"]
 
 setup(
     name="carclf",
-    version="0.4.0",
+    version=VERSION,
     description="From a photo of a car to its make and model: background removal, then classification",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").is_file() else "",
     long_description_content_type="text/markdown",
@@ -69,8 +72,8 @@ setup(
     packages=[*find_packages(include=["carclf", "carclf.*", "detection", "detection.*"]), "detection.configs"],
     package_dir={"detection.configs": "configs"},
     package_data={
-        "carclf.report": ["templates/*.j2"],
-        "carclf.service": ["static/*"],
+        "carclf.runs.report": ["templates/*.j2"],
+        "carclf.service.web": ["static/*"],
         "carclf": ["weights/*.safetensors", "weights/*.md", "weights/*.csv"],
         "detection": ["weights/*.safetensors", "weights/*.md"],
         "detection.configs": ["detector/*.yaml", "train/*.yaml"],

@@ -58,7 +58,7 @@ def _weights(arguments: argparse.Namespace, files: list[Path], folder: Path) -> 
     if arguments.weights is not None:
         return arguments.weights, str(arguments.weights)
     from detection import UsageError, load_image
-    from detection.zoo_weights import fetch_zoo_weights
+    from detection.detectors.zoo.download import fetch_zoo_weights
 
     try:
         return fetch_zoo_weights(MODEL), "the model zoo's"
@@ -103,7 +103,7 @@ def _round(workers: dict[str, subprocess.Popen]) -> dict[str, dict]:
 
 
 def _print(rounds: list[dict[str, dict]], arguments: argparse.Namespace, told: str) -> None:
-    from detection.tuning import choose_for_cpu
+    from detection.detectors.fast.tuning import choose_for_cpu
 
     def median(name: str, value) -> float:
         return statistics.median(value(one[name]) for one in rounds)

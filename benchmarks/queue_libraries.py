@@ -58,7 +58,7 @@ class AtOnce:
         return True
 
     async def recognize(self, uploads, pictures=False) -> list:
-        from carclf.service.answer import Answer
+        from carclf.service.contract import Answer
 
         return [Answer(file=upload.name, status="no_car", reason=str(len(upload.data))) for upload in uploads]
 
@@ -69,7 +69,7 @@ def work(library: str) -> None:
         arguments = ["worker", "--pool", "solo", "--loglevel", "WARNING", "--without-gossip", "--without-mingle"]
         celery_app()[0].worker_main(arguments)
     else:
-        from carclf.service.worker import Worker
+        from carclf.service.queue.worker import Worker
 
         asyncio.run(Worker(os.environ[URL], AtOnce(), PREFETCH).run())
 
@@ -89,8 +89,8 @@ def time_celery(photos: list[bytes], rounds: int) -> list[float]:
 
 
 def time_carclf(photos: list[bytes], rounds: int) -> list[float]:
-    from carclf.service.backend import Upload
-    from carclf.service.broker import BrokerBackend
+    from carclf.service.contract import Upload
+    from carclf.service.queue.broker import BrokerBackend
 
     async def run() -> list[float]:
         backend = BrokerBackend(os.environ[URL])

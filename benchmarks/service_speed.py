@@ -77,12 +77,13 @@ def _photos(folder: Path | None, count: int = 16) -> list[bytes]:
     import numpy as np
     from PIL import Image
 
-    from detection.images import find_images
+    from detection.images.find import find_images
 
     if folder is not None:
         images = [Image.open(file).convert("RGB") for file in find_images(folder)[:count]]
     else:
-        from carclf.demo.scenes import CAR_SHAPES, draw_scene
+        from carclf.datasets.drawn.car_shapes import CAR_SHAPES
+        from carclf.datasets.drawn.scenes import draw_scene
 
         images = [
             Image.fromarray(

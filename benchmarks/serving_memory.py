@@ -91,7 +91,7 @@ def _row(what: str, cores: int, seen: dict) -> str:
 
 
 def _exported(model: str, folder: Path) -> Path:
-    from carclf.export.folder import export_model
+    from carclf.tools.export.folder import export_model
 
     done = export_model(model, folder, say=lambda text: print(text, file=sys.stderr))
     if not done.written:
@@ -103,7 +103,9 @@ def _megapixel_photos(source: Path | None, folder: Path, count: int) -> list[Pat
     import cv2
     import numpy as np
 
-    from detection.images import find_images, load_image, save_image
+    from detection.images.find import find_images
+    from detection.images.read import load_image
+    from detection.images.write import save_image
 
     folder.mkdir()
     if source is None:

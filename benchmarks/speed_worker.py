@@ -49,9 +49,9 @@ def _usual(arguments):
 
 def _ours(arguments):
     from detection import CutoutStyle, load_detector, load_image
-    from detection.extract import DETECT_SIDE
-    from detection.folder import clean_folder
-    from detection.images import shrink
+    from detection.cutout.extract import DETECT_SIDE
+    from detection.folder.run import clean_folder
+    from detection.images.read import shrink
 
     name = "compact" if arguments.contestant == "compact" else arguments.model
     weights = None if name == "compact" else arguments.weights

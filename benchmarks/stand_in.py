@@ -13,8 +13,9 @@ CONFIDENT = 40
 
 def draw_photos(folder: Path, count: int, seed: int = 5) -> None:
     """Drawn street scenes of 640x480 as JPEG files."""
-    from carclf.demo.scenes import CAR_SHAPES, draw_scene
-    from detection.images import save_image
+    from carclf.datasets.drawn.car_shapes import CAR_SHAPES
+    from carclf.datasets.drawn.scenes import draw_scene
+    from detection.images.write import save_image
 
     rng = np.random.default_rng(seed)
     shapes = list(CAR_SHAPES)

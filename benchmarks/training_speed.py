@@ -146,10 +146,9 @@ def about(arguments: argparse.Namespace, figures: dict[str, dict]) -> list[str]:
     """What was measured, and on what."""
     import torch
 
-    from carclf.doctor import check_device
-    from detection.device import choose_device
-    from detection.precision import use_bfloat16
-    from detection.tuning import usable_cores
+    from carclf.tools.doctor import check_device
+    from detection.common.device import choose_device, use_bfloat16
+    from detection.common.machine import usable_cores
 
     device = choose_device(arguments.device)
     precision = "bf16" if use_bfloat16(arguments.precision, device) else "float32"

@@ -59,7 +59,7 @@ class _Gate:
 
 def _config(arguments: argparse.Namespace):
     """Of `carclf train`, with its defaults; stages go on until nobody asks for another epoch."""
-    from carclf.config import TrainConfig
+    from carclf.runs.recipe import TrainConfig
 
     train, augmentation = STAGES.get(arguments.contestant, STAGES["all"])
     stage = {
@@ -78,7 +78,7 @@ def _ours(arguments: argparse.Namespace, gate: _Gate) -> None:
     config = _config(arguments)
     import pytorch_lightning as pl
 
-    from carclf.training import stage_run
+    from carclf.training import stage as stage_run
     from carclf.training.loop import train
 
     class Timed(pl.Callback):
@@ -110,9 +110,8 @@ def _plain(arguments: argparse.Namespace, gate: _Gate) -> None:
     import torch
 
     from benchmarks.plain_loop import make_epoch, make_loader
-    from carclf.model import build_model, mean_and_std
-    from detection.device import choose_device
-    from detection.precision import use_bfloat16
+    from carclf.training.start import build_model, mean_and_std
+    from detection.common.device import choose_device, use_bfloat16
 
     device = torch.device(choose_device(config.device))
     mean, std = mean_and_std(arguments.model)

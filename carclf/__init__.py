@@ -8,28 +8,40 @@ Importing the package is cheap: torch and the models load with the first use of 
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from carclf.version import __version__
+from detection.common.lazy import hand_on
+
 if TYPE_CHECKING:
-    from carclf.pipeline import CarRecognizer
+    from carclf.classifier.catalogue import load_classifier
+    from carclf.classifier.contract import Classifier
+    from carclf.classifier.tta.views import TtaConfig
     from carclf.recognition.prediction import Prediction, Predictions
+    from carclf.recognition.recognizer import CarRecognizer
+    from carclf.training.loop import train
+    from detection.common.errors import UsageError
 
-__version__ = "0.4.0"
-__all__ = ["CarRecognizer", "Prediction", "Predictions", "__version__"]
-
-_HOME = {
-    "CarRecognizer": "carclf.pipeline",
+_HOMES = {
+    "CarRecognizer": "carclf.recognition.recognizer",
     "Prediction": "carclf.recognition.prediction",
     "Predictions": "carclf.recognition.prediction",
+    "Classifier": "carclf.classifier.contract",
+    "load_classifier": "carclf.classifier.catalogue",
+    "train": "carclf.training.loop",
+    "TtaConfig": "carclf.classifier.tta.views",
+    "UsageError": "detection.common.errors",
 }
+__all__ = [
+    "CarRecognizer",
+    "Classifier",
+    "Prediction",
+    "Predictions",
+    "TtaConfig",
+    "UsageError",
+    "__version__",
+    "load_classifier",
+    "train",
+]
 
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module 'carclf' has no attribute '{name}'")
-    return getattr(import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = hand_on(__name__, _HOMES)

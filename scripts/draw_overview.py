@@ -16,7 +16,7 @@ def draw(model: str, output: Path, shape: str = "suv", seed: int = 3) -> None:
     import numpy as np
 
     from carclf import CarRecognizer
-    from carclf.demo.scenes import draw_scene
+    from carclf.datasets.drawn.scenes import draw_scene
     from detection import choose_main, cut_out, save_image
 
     photo = draw_scene(shape, np.random.default_rng(seed), (SIDE, SIDE * 4 // 3)).image

@@ -8,7 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from carclf.demo.scenes import CAR_SHAPES, write_dataset
+from carclf.datasets.drawn.car_shapes import CAR_SHAPES
+from carclf.datasets.drawn.scenes import write_dataset
 
 
 def count(text: str) -> int:

@@ -37,13 +37,13 @@ def evaluate(
     finish: Annotated[bool, typer.Option("--finish", help="With the edge finished, as clean does.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON instead of a table.")] = False,
 ) -> None:
-    from detection.errors import UsageError
+    from detection.common.errors import UsageError
 
     warnings.simplefilter("ignore", FutureWarning)  # libraries' advice to their own developers
     try:
-        from detection.finish import finish_vehicle
-        from detection.loading import load_detector
-        from detection.training import evaluate_held_out
+        from detection.cutout.edge import finish_vehicle
+        from detection.detectors.load import load_detector
+        from detection.training.train import evaluate_held_out
 
         loaded = load_detector(detector, device, weights, score_threshold)
         figures = evaluate_held_out(loaded, config, overrides or [], finish=finish_vehicle if finish else None)

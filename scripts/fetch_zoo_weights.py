@@ -10,8 +10,8 @@ import typer
 
 
 def fetch(name: str, output: Path) -> None:
-    from detection.errors import UsageError
-    from detection.zoo_weights import fetch_zoo_weights
+    from detection.common.errors import UsageError
+    from detection.detectors.zoo.download import fetch_zoo_weights
 
     try:
         print(fetch_zoo_weights(name, output))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from detection.errors import UsageError
+from detection.common.errors import UsageError
 
 
 def main() -> int:
@@ -26,9 +26,9 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, help="weights for it")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     args = parser.parse_args()
-    from detection.mask_rcnn import load_detector
-    from detection.progress import photo_bar
-    from detection.pseudo_labels import label_folder
+    from detection.common.console import photo_bar
+    from detection.detectors.load import load_detector
+    from detection.training.pseudo_labels import label_folder
 
     def track(paths):
         with photo_bar("labelling", len(paths)) as advance:

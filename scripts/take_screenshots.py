@@ -110,7 +110,8 @@ def _photos() -> dict[str, bytes]:
     import numpy as np
     from PIL import Image
 
-    from carclf.demo.scenes import CAR_SHAPES, draw_background, draw_scene
+    from carclf.datasets.drawn.car_shapes import CAR_SHAPES
+    from carclf.datasets.drawn.scenes import draw_background, draw_scene
 
     def encoded(image) -> bytes:
         file = io.BytesIO()
@@ -133,12 +134,11 @@ def _serve(model: str):
     """A real service over a real model, which can be told to be busy, slow, broken or still loading."""
     import uvicorn
 
-    from carclf.service.answer import Answer
-    from carclf.service.app import create_app
-    from carclf.service.backend import Busy
-    from carclf.service.backends import load_recognizer
-    from carclf.service.local import LocalBackend
+    from carclf.service.choose import load_recognizer
+    from carclf.service.contract import Answer, Busy
+    from carclf.service.local.backend import LocalBackend
     from carclf.service.settings import ServiceSettings
+    from carclf.service.web.app import create_app
 
     class Moody(LocalBackend):
         mood = "well"

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from detection.masks_data import Source
+from detection.masks.records import Source
 
 COLOURS = ((220, 60, 60), (60, 60, 220), (60, 220, 60))
 

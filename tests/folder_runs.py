@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from detection.cutout import CutoutStyle
-from detection.folder import clean_folder
-from detection.images import save_image
-from detection.manifest import read_manifest
+from detection.cutout.cut import CutoutStyle
+from detection.folder.out.manifest import read_manifest
+from detection.folder.run import clean_folder
+from detection.images.write import save_image
 from tests.fakes import FakeDetector
 
 STYLE = CutoutStyle()

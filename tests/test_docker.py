@@ -148,9 +148,9 @@ def test_the_command_of_the_image_exists(stages):
 
 def test_the_health_check_asks_the_service(stages):
     pytest.importorskip("fastapi")
-    from carclf.service.app import create_app
     from carclf.service.metrics import Metrics
     from carclf.service.settings import ServiceSettings
+    from carclf.service.web.app import create_app
     from tests.carclf.service.stand_ins import make_local
 
     final = stages[-1]
@@ -239,7 +239,7 @@ def test_our_services_can_write_nothing_but_temporary_files(ours):
 
 
 def test_the_commands_of_the_services_exist(ours):
-    from carclf import __version__
+    from carclf.version import __version__
 
     for service in ours.values():
         carclf(service["command"])

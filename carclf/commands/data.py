@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from carclf.console import say, track
+from detection.common.console import say, track
 
 Data = Annotated[
     Path,
@@ -18,15 +18,15 @@ Data = Annotated[
 ]
 Images = Annotated[Path | None, typer.Option(help="Folder that the csv's file names are in.")]
 
-data_app = typer.Typer(help="Look at labelled photos.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Look at labelled photos.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@data_app.callback()
+@app.callback()
 def _group() -> None:
     pass
 
 
-@data_app.command("check")
+@app.command("check")
 def check(
     data: Data,
     images: Images = None,
@@ -37,13 +37,13 @@ def check(
 
     Exit code 0: clean; 3: something needs attention; 2: DATA can't be read at all.
     """
-    from detection.files import check_output
+    from detection.common.files import check_output
 
     check_output(json)
     check_output(csv)
-    from carclf.runs import write_json, write_table
-    from carclf.sources.check import check_data
-    from carclf.sources.check_report import report
+    from carclf.datasets.check.check import check_data
+    from carclf.datasets.check.report import report
+    from detection.common.files import write_json, write_table
 
     found = check_data(data, images, lambda rows, total: track(rows, total, "looking"))
     if json:
@@ -75,7 +75,7 @@ def prepare(
     OUT/prepared.csv has one row a photo. The same command again goes on where it was stopped.
     Exit code 0: every photo has its place; 3: some could not be read; 2: wrong usage.
     """
-    from carclf.sources.prepare import PrepareOptions, prepare_data
+    from carclf.datasets.prepare.prepare import PrepareOptions, prepare_data
 
     options = PrepareOptions(test=test, seed=seed, crop_to_boxes=crop_to_boxes, padding=padding, copy_files=copy)
     made = prepare_data(data, output, images, options, lambda rows, total: track(rows, total, "preparing"))

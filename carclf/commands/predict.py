@@ -10,9 +10,8 @@ from typing import Annotated
 
 import typer
 
-from carclf.console import quiet_stdout, say
-from detection.errors import UsageError
-from detection.progress import photo_bar
+from detection.common.console import photo_bar, quiet_stdout, say
+from detection.common.errors import UsageError
 
 
 def predict(
@@ -79,20 +78,20 @@ def predict(
 
         converse(lambda: _load(model, tta, settings))
         return
-    from carclf.recognition.output import check_target, choose_format
-    from carclf.recognition.sources import find_sources
+    from carclf.recognition.inputs import find_sources
+    from carclf.recognition.output.formats import check_target, choose_format
 
     kind = choose_format(format, output)
     check_target(output, photos)
     sources = find_sources(photos, sys.stdin.buffer)
     pictures = None
     if save_cutouts or overlay:
-        from carclf.recognition.pictures import Pictures
+        from carclf.recognition.pictures.folders import Pictures
 
         sources = sources.keep()
         pictures = Pictures(sources, save_cutouts, overlay, every_vehicle)
     from carclf.recognition.naming import Naming
-    from detection.detections import read_detections
+    from detection.folder.out.detections import read_detections
 
     with read_detections(detections) if detections else nullcontext() as known:
         stdout = sys.stdout
@@ -121,9 +120,9 @@ def predict(
 
 def _load(model: str, tta: str, settings: dict):
     """A recognizer. Raises `UsageError`, before anything large is loaded where it can."""
-    from carclf.models import find_model
-    from carclf.pipeline import CarRecognizer
-    from carclf.tta import TtaConfig
+    from carclf.classifier.catalogue import find_model
+    from carclf.classifier.tta.views import TtaConfig
+    from carclf.recognition.recognizer import CarRecognizer
 
     find_model(model)
     return CarRecognizer(model, tta=TtaConfig.of(tta), **settings)
@@ -134,7 +133,7 @@ def _print(naming, kind: str, stdout) -> None:
     import os
     import shutil
 
-    from carclf.recognition.output import encoded
+    from carclf.recognition.output.formats import encoded
 
     terminal = stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else None

@@ -1,4 +1,4 @@
-"""`carclf runs`: the trainings there are, what they gave, and what differs between them."""
+"""`carclf runs` and `carclf report`: what trainings left behind."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from carclf.console import say
-from detection.errors import UsageError
+from detection.common.console import say
+from detection.common.errors import UsageError
 
 app = typer.Typer(
     help="List, filter, sort and compare all trainings.",
@@ -47,9 +47,9 @@ def runs(
     """List all runs: their states, results and settings."""
     if context.invoked_subcommand is not None:
         return
-    from carclf.registry.listing import Registry
-    from carclf.registry.output import check_suffix, export, show_table
-    from carclf.registry.table import Filter, find_column, make_table, sort_table
+    from carclf.runs.registry.listing import Registry
+    from carclf.runs.registry.output import check_suffix, export, show_table
+    from carclf.runs.registry.table import Filter, find_column, make_table, sort_table
 
     conditions = [Filter.of(text) for text in filter or ()]
     if output is not None:
@@ -86,8 +86,8 @@ def show(
     output: Annotated[Path | None, typer.Option(help="Write the rows to a .csv, .parquet or .json file.")] = None,
 ) -> None:
     """One run fully; or what differs between several, and which run each continued."""
-    from carclf.registry.comparison import compare
-    from carclf.registry.output import check_suffix, export, show_table
+    from carclf.runs.registry.comparison import compare
+    from carclf.runs.registry.output import check_suffix, export, show_table
 
     if output is not None:
         check_suffix(output)
@@ -116,9 +116,9 @@ def compare(
     """Draw the learning curves of several runs in one picture."""
     if by not in ("epoch", "time"):
         raise UsageError(f"Curves are drawn by epoch or by time, not by '{by}'.")
-    from carclf.registry.comparison import titles
-    from carclf.registry.curves import SUFFIXES, read_curves, save_comparison
-    from carclf.registry.output import check_suffix
+    from carclf.runs.curves import SUFFIXES, read_curves, save_comparison
+    from carclf.runs.registry.comparison import titles
+    from carclf.runs.registry.output import check_suffix
 
     check_suffix(output, SUFFIXES)
     _, chosen = _find(context, folder, names)
@@ -134,8 +134,8 @@ def _folders(context: typer.Context, folder: list[Path] | None = None) -> list[P
 
 
 def _find(context: typer.Context, folder: list[Path] | None, names: list[str]):
-    from carclf.registry.entry import is_run
-    from carclf.registry.listing import Registry
+    from carclf.runs.registry.entry import is_run
+    from carclf.runs.registry.listing import Registry
 
     folders = _folders(context, folder)
     if folders == [Path("runs")] and not folders[0].is_dir() and all(is_run(Path(name)) for name in names):
@@ -149,7 +149,7 @@ def _find(context: typer.Context, folder: list[Path] | None, names: list[str]):
 
 def _story(registry, run) -> str:
     """Where a run comes from and what went on from it, one line each."""
-    from carclf.registry.comparison import titles
+    from carclf.runs.registry.comparison import titles
 
     chain = registry.chain(run)
     first = chain[-1]
@@ -162,3 +162,15 @@ def _story(registry, run) -> str:
         line += " <- (a circle)"
     children = registry.children(run)
     return line + (f"\n{run.name} was continued by {', '.join(titles(children))}" if children else "")
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or one that `carclf evaluate` wrote.")],
+) -> None:
+    """Write RUN/report.html, one self-contained page of what the run's files say; prints its path.
+
+    A run that is under way, or was broken off, has one too.
+    """
+    from carclf.runs.report.page import write_run_report
+
+    typer.echo(str(write_run_report(run)))

@@ -1,4 +1,4 @@
-"""`carclf serve`: the web service."""
+"""`carclf serve`, `worker` and `dead-letters`: the web service and its queue."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from carclf.commands import options
+from detection.common.console import say
+from detection.common.errors import UsageError
 
 
 def serve(
@@ -43,11 +45,11 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a page and an API that name the cars in photos. See docs/service.md."""
-    from carclf.console import say
-    from carclf.service.backends import with_export
+    from carclf.service.choose import with_export
     from carclf.service.server import check_installed, run
     from carclf.service.settings import MEGABYTE, ServiceSettings, find_api_key
-    from detection.exported import is_export
+    from detection.common.console import say
+    from detection.detectors.onnx.folder import is_export
 
     check_installed()
     settings = ServiceSettings.of(
@@ -77,3 +79,75 @@ def serve(
     elif settings.broker is None and not is_export(settings.model):
         say("`carclf export` once, and this starts in a second and takes a third of the memory")
     run(chosen)
+
+
+def dead_letters(
+    broker: Annotated[
+        str | None,
+        options.broker_option(
+            "amqp://user:password@host:5672/ or amqps://...",
+        ),
+    ] = None,
+    save: Annotated[Path | None, typer.Option(help="Folder to save the photos in.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take them out of the queue, saved or not.")] = False,
+) -> None:
+    """List the photos at which workers died or failed. See docs/queue.md."""
+    from carclf.service.queue.dead_letters import read_dead_letters
+
+    if save is not None and save.exists() and not save.is_dir():
+        raise UsageError(f"'{save}' is a file: name a folder.")
+    letters = read_dead_letters(broker, save, remove)
+    for letter in letters:
+        when = "" if letter.time is None else letter.time.isoformat(timespec="seconds")
+        where = f"\t{save / letter.file}" if save is not None else ""
+        # a client chose the name: no control characters for this terminal
+        name = "".join(one if one.isprintable() else "?" for one in letter.name)
+        typer.echo(f"{when}\t{len(letter.data)}\t{name}\t{letter.reason}{where}")
+    done = ", removed" if remove and letters else ""
+    say(f"{len(letters)} dead letter{'s' * (len(letters) != 1)}{done}")
+
+
+def worker(
+    broker: Annotated[
+        str | None,
+        options.broker_option(
+            "amqp://user:password@host:5672/ or amqps://...; others can see commands, but not the environment.",
+        ),
+    ] = None,
+    model: options.Model = "bundled",
+    detector: options.Detector = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    tta: options.Tta = 1,
+    threshold: options.Threshold = None,
+    max_megapixels: options.MaxMegapixels = 50,
+    batch_size: options.BatchSize = 8,
+    alive: Annotated[
+        Path | None, typer.Option(help="File to touch every few seconds while connected, for health checks.")
+    ] = None,
+) -> None:
+    """Take photos from a RabbitMQ queue and send back what is in them. See docs/queue.md.
+
+    Start as many as you like, on any machine. Told to stop, a worker finishes what it has taken; what a killed one had
+    goes to the others.
+    """
+    from carclf.service.queue.queues import check_url
+    from carclf.service.settings import ServiceSettings
+
+    url = check_url(broker)
+    settings = ServiceSettings.of(
+        model=model,
+        detector=detector,
+        device=device,
+        threads=threads,
+        tta=tta,
+        threshold=threshold,
+        max_pixels=round(max_megapixels * 1e6),
+        batch_size=batch_size,
+        queue_length=max(64, 4 * batch_size),
+    )
+    from carclf.service.choose import make_backend
+    from carclf.service.queue.worker import run_worker
+
+    answered = run_worker(url, settings, make_backend, alive)
+    say(f"{answered} photo{'s' * (answered != 1)} answered")

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from carclf.evaluation.metrics import wilson_interval
-from carclf.recognition.items import Item
-from carclf.recognition.photos import read_photo
+from carclf.recognition.item import Item
+from carclf.recognition.photo import read_photo
 
 BINS = 5
 

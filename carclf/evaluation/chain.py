@@ -12,15 +12,14 @@ import numpy as np
 from carclf.evaluation.brightness import by_brightness, darkened
 from carclf.evaluation.evaluate import evaluate
 from carclf.recognition.prediction import OK
-from carclf.report.run_report import write_run_report
-from carclf.runs import write_table
-from detection.errors import UsageError
+from detection.common.errors import UsageError
+from detection.common.files import write_table
 
 if TYPE_CHECKING:
     import pandas
 
-    from carclf.pipeline import CarRecognizer
     from carclf.recognition.prediction import Recognition
+    from carclf.recognition.recognizer import CarRecognizer
 
 
 def evaluate_chain(
@@ -28,8 +27,8 @@ def evaluate_chain(
 ) -> dict:
     """Recognizes every file of a table (file, label) and writes `carclf.evaluation`'s figures into a folder.
 
-    A report.html shows them; the model and the time that it took are in metrics.json too. It is the very chain of
-    prediction. Photos without an answer count as wrong. `track` wraps the stream of results, for a progress bar.
+    The model and the time that it took are in metrics.json too. It is the very chain of prediction. Photos without an
+    answer count as wrong. `track` wraps the stream of results, for a progress bar.
     darken: the photos' values are multiplied by it first, to see what less light costs. brightness.csv has the accuracy
     of the photos as they are, from the darkest to the brightest.
     Raises `UsageError` for labels that the model does not know.
@@ -60,7 +59,6 @@ def evaluate_chain(
     light = np.array([np.nan if row.brightness is None else row.brightness for row in rows])
     metrics = evaluate(answered, probabilities, recognizer.classes, Path(output), about)
     write_table(Path(output) / "brightness.csv", by_brightness(light, np.array(right)))
-    write_run_report(Path(output))
     return metrics
 
 

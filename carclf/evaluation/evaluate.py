@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from carclf.evaluation.calibration import calibration
+from carclf.evaluation.confidence import calibration
 from carclf.evaluation.metrics import (
     NO_ANSWER,
     bootstrap_intervals,
@@ -19,8 +19,8 @@ from carclf.evaluation.metrics import (
 )
 from carclf.evaluation.mistakes import rank_errors, save_error_sheet
 from carclf.evaluation.plots import save_confusion, save_reliability
-from carclf.runs import write_json, write_table
-from detection.errors import UsageError
+from detection.common.errors import UsageError
+from detection.common.files import write_json, write_table
 
 _PAIRS = 10  # of the most confused pairs in metrics.json; confused_pairs.csv has all
 

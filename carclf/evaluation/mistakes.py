@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from detection.contact_page import Pair, draw_pair, join_page
-from detection.images import save_image
+from detection.images.contact_page import Pair, draw_pair, join_page
+from detection.images.write import save_image
 
 COLUMNS = ("file", "label", "predicted", "confidence", "label_probability", "rank", "status", "reason")
 _GRID = (3, 8)  # columns and rows of the sheet

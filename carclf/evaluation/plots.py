@@ -11,59 +11,13 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from carclf.report.charts import bands, label_bands, series
-from detection.files import replace_file
+from detection.common.files import replace_file
 
 TRAIN, VAL = "#8a8f98", "#1f6feb"
-_LINES = {"train": TRAIN, "val": VAL}
+
+
 _WRONG = LinearSegmentedColormap.from_list("wrong", ["#ffffff", "#f4a582", "#b2182b"])
-_BAND = 95  # characters of stage names that fit above one of two charts side by side
-
-
-def save_curves(epochs: Sequence[Mapping], path: Path) -> None:
-    """Accuracy, loss, learning rate and seconds over all epochs, stages one after the other with borders between them.
-
-    epochs: rows of epochs.csv; what they lack is left out.
-    """
-    stages = [str(row["stage"]) for row in epochs]
-    charts = [
-        (what, lines) for what in ("accuracy", "loss", "learning_rate", "seconds") if (lines := series(epochs, what))
-    ]
-    if not charts:
-        return
-    rows = -(-len(charts) // 2)
-    labels = label_bands(stages, _BAND)
-    figure = Figure(figsize=(13, 3.6 * rows + 0.4), layout="constrained")
-    x = np.arange(1, len(epochs) + 1)
-    for number, (what, lines) in enumerate(charts, 1):
-        axis = figure.add_subplot(rows, 2, number)
-        for part, values in lines.items():
-            axis.plot(x, values, "o-", color=_LINES.get(part, VAL), markersize=4 if len(epochs) <= 30 else 2.5,
-                      linewidth=1.6, label=part)  # fmt: skip
-        _mark_stages(axis, stages, labels)
-        axis.set(xlabel="epoch", ylabel=what.replace("_", " "), xlim=(0.5, len(epochs) + 0.5))
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
-        if what == "learning_rate" and np.nanmin([*lines.values()]) > 0:
-            axis.set_yscale("log")
-        elif what == "seconds":
-            axis.set_ylim(bottom=0)
-        axis.grid(alpha=0.25)
-        if len(lines) > 1:
-            axis.legend(loc="lower right" if what == "accuracy" else "upper right")
-    numbered = [f"{label} {name}" for (name, _, _), label in zip(bands(stages), labels, strict=True) if label != name]
-    if numbered:
-        figure.suptitle("stages: " + ", ".join(numbered), fontsize=9, x=0.01, ha="left")
-    _save(figure, path)
-
-
-def _mark_stages(axis, stages: Sequence[str], labels: Sequence[str]) -> None:
-    for (_, first, last), label in zip(bands(stages), labels, strict=True):
-        if first:
-            axis.axvline(first + 0.5, color="#8b95a5", linewidth=1, linestyle="--")
-        axis.text((first + last) / 2 + 1, 1.01, label, transform=axis.get_xaxis_transform(), fontsize=8, ha="center",
-                  va="bottom")  # fmt: skip
 
 
 def save_confusion(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str], path: Path) -> None:
@@ -101,13 +55,13 @@ def save_confusion(counts: np.ndarray, rows: Sequence[str], columns: Sequence[st
     for row, column in zip(*np.nonzero(counts), strict=True):
         colour = "white" if shares[row, column] > 0.5 else "black"
         axis.text(column, row, counts[row, column], ha="center", va="center", color=colour, fontsize=font)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_reliability(bins: pd.DataFrame, figures: Mapping[str, float], path: Path) -> None:
     """A reliability diagram: how often answers are right against how sure they are, and how many are how sure.
 
-    bins, figures: of `carclf.evaluation.calibration.calibration`. Nothing is written where there are none.
+    bins, figures: of `carclf.evaluation.confidence.calibration`. Nothing is written where there are none.
     """
     if bins.empty:
         path.unlink(missing_ok=True)
@@ -128,10 +82,10 @@ def save_reliability(bins: pd.DataFrame, figures: Mapping[str, float], path: Pat
     below.set(xlabel="confidence", ylabel="photos")
     for axis in (above, below):
         axis.grid(alpha=0.25)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=100)
     path.parent.mkdir(parents=True, exist_ok=True)

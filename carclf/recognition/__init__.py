@@ -1,1 +1,1 @@
-"""The parts of the chain from a raw photo to a name: `carclf.pipeline` joins them."""
+"""The parts of the chain from a raw photo to a name: `carclf.recognition.recognizer` joins them."""

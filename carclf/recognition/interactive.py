@@ -15,13 +15,14 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from carclf.console import quiet_stdout
-from carclf.recognition.items import brief
+from carclf.recognition.item import brief
 from carclf.recognition.prediction import OK, Prediction
-from detection.errors import UsageError
+from detection.common.console import quiet_stdout
+from detection.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from carclf.pipeline import CarRecognizer
+    from carclf.recognition.recognizer import CarRecognizer
+
 
 _HELP = "Type the path of a photo (or drop it here), demo for a drawn one, or quit."
 _BAR = 30  # letters
@@ -121,7 +122,8 @@ def _show(console: Console, answer: Prediction) -> None:
 
 def _drawn_photos() -> Iterator[tuple[str, np.ndarray]]:
     """What is drawn, and the photo: every shape in turn, and a street without a car after each round."""
-    from carclf.demo.scenes import CAR_SHAPES, draw_background, draw_scene
+    from carclf.datasets.drawn.car_shapes import CAR_SHAPES
+    from carclf.datasets.drawn.scenes import draw_background, draw_scene
 
     rng = np.random.default_rng()
     while True:

@@ -9,17 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carclf.journal import RowJournal
-from carclf.recognition.items import Item
-from carclf.recognition.output import output_columns, row_of, write_rows
+from carclf.recognition.inputs import Source
+from carclf.recognition.item import Item
+from carclf.recognition.output.formats import output_columns, row_of, write_rows
 from carclf.recognition.prediction import FAILED, STATUSES, VEHICLE
-from carclf.recognition.sources import Source
-from detection.manifest import file_stamp
+from detection.common.files import file_stamp
+from detection.common.rows import RowJournal
 
 if TYPE_CHECKING:
-    from carclf.pipeline import CarRecognizer
-    from carclf.recognition.pictures import Pictures
-    from detection.detections import Detections
+    from carclf.recognition.pictures.folders import Pictures
+    from carclf.recognition.recognizer import CarRecognizer
+    from detection.folder.out.detections import Detections
+
 
 JOURNAL = ".partial.jsonl"
 

@@ -1,4 +1,4 @@
-"""What is known of a photo in the end: one typed row."""
+"""One answer for one photo or vehicle, and how it follows from probabilities."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas
 
     from detection.vehicle import Vehicle
+
 
 OK, NO_CAR, UNKNOWN, UNREADABLE, ERROR = STATUSES = ("ok", "no_car", "unknown", "unreadable", "error")
 FAILED = (UNREADABLE, ERROR)
@@ -89,3 +92,9 @@ class Recognition:
     photo: np.ndarray | None = None
     cutout: np.ndarray | None = None
     vehicle: Vehicle | None = None
+
+
+def decide(probabilities: np.ndarray, threshold: float) -> tuple[str, int]:
+    """Status `ok` or `unknown`, and the number of the best class. probabilities: float [C]."""
+    best = int(np.argmax(probabilities))
+    return (OK if float(probabilities[best]) >= threshold else UNKNOWN), best

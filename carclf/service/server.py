@@ -6,19 +6,20 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from carclf.service.backend import Backend
-from carclf.service.backends import make_backend
+from carclf.service.choose import make_backend
+from carclf.service.contract import Backend
 from carclf.service.settings import ServiceSettings
-from detection.allocator import return_freed_memory
-from detection.errors import UsageError
+from detection.common.console import log_to_stderr
+from detection.common.errors import UsageError
+from detection.common.machine import return_freed_memory
 
 if TYPE_CHECKING:
     from carclf.service.metrics import Metrics
+
 
 NEEDED = {
     "fastapi": "fastapi",
@@ -53,8 +54,8 @@ def run(settings: ServiceSettings, make: Callable[[ServiceSettings, Metrics], Ba
 def _serve(settings: ServiceSettings, make: Callable, listener: socket.socket) -> None:
     import uvicorn
 
-    from carclf.service.app import create_app
     from carclf.service.metrics import Metrics
+    from carclf.service.web.app import create_app
 
     log = logging.getLogger("carclf")
     failures: list[BaseException] = []
@@ -109,12 +110,3 @@ def _listen(host: str, port: int) -> socket.socket:
             f"Port {port} of '{host}' can't be listened on: {error.strerror or error}; choose another with --port."
         ) from error
     return listener
-
-
-def log_to_stderr() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for name in ("carclf", "uvicorn"):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(logging.INFO if name == "carclf" else logging.WARNING)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
-from detection.errors import UsageError
+from detection.common.errors import UsageError
 
 API_KEY_VARIABLE = "CARCLF_API_KEY"
 MEGABYTE = 1_000_000

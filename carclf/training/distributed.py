@@ -22,9 +22,9 @@ from pytorch_lightning.plugins.environments import TorchElasticEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from torch import distributed
 
-from carclf.config import TrainConfig
-from carclf.console import say
-from detection.errors import UsageError
+from carclf.runs.recipe import TrainConfig
+from detection.common.console import say
+from detection.common.errors import UsageError
 
 Answer = TypeVar("Answer")
 

@@ -10,28 +10,31 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 
-from carclf.bundled import BEST
-from carclf.calibration import calibrate_file
-from carclf.checkpoint import ModelInfo, load_model, save_model
-from carclf.config import TrainConfig
+from carclf.classifier.checkpoint import load_model, save_model
+from carclf.classifier.info import ModelInfo
+from carclf.classifier.network import CarNet
+from carclf.datasets import split_table
+from carclf.evaluation.calibrate import calibrate_file
 from carclf.evaluation.evaluate import evaluate
-from carclf.evaluation.plots import save_curves
-from carclf.model import CarNet
-from carclf.report.run_report import write_run_report
-from carclf.runs import discard_run, git_state, open_run, read_epochs, write_json, write_table
-from carclf.sources import split_table
-from carclf.training.crops import prepare_crops
-from carclf.training.distillation import Teacher
+from carclf.runs.curves import save_curves
+from carclf.runs.folder import discard_run, git_state, open_run
+from carclf.runs.recipe import TrainConfig
+from carclf.runs.report.page import write_run_report
+from carclf.runs.tables import read_epochs
+from carclf.training.data.crops import prepare_crops
 from carclf.training.distributed import is_first, joined, launch, on_first, say_once, wants_launch
-from carclf.training.first_weights import first_network
-from carclf.training.loggers import check_loggers, log_result
-from carclf.training.resuming import remove_checkpoints
-from carclf.training.run_state import RunState, recorded, versions
-from carclf.training.stage_run import Job, checkpoints, run_stage
-from detection.allocator import keep_freed_memory
-from detection.cutout import CutoutStyle
-from detection.device import choose_device
-from detection.errors import UsageError
+from carclf.training.record.checkpoints import remove_checkpoints
+from carclf.training.record.loggers import check_loggers, log_result
+from carclf.training.record.state import RunState, recorded, versions
+from carclf.training.stage import Job, checkpoints, run_stage
+from carclf.training.start import first_network
+from carclf.training.teacher import Teacher
+from carclf.weights import BEST
+from detection.common.device import choose_device
+from detection.common.errors import UsageError
+from detection.common.files import write_json, write_table
+from detection.common.machine import keep_freed_memory
+from detection.cutout.cut import CutoutStyle
 
 
 def train(config: TrainConfig) -> Path:

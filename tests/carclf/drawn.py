@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from detection.images import save_image
+from detection.images.write import save_image
 
 COLOURS = {"red": (210, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 210)}
 

@@ -11,8 +11,9 @@ def save_tiny_model(path: Path, architecture: str = "mobilenetv3_small_050") -> 
     """Writes it in the format of `carclf train`; its answers mean nothing, but differ from crop to crop."""
     import torch
 
-    from carclf.checkpoint import ModelInfo, save_model
-    from carclf.model import CarNet
+    from carclf.classifier.checkpoint import save_model
+    from carclf.classifier.info import ModelInfo
+    from carclf.classifier.network import CarNet
 
     torch.manual_seed(0)
     half = (0.5, 0.5, 0.5)

@@ -6,8 +6,8 @@ import pytest
 
 from carclf.evaluation.brightness import by_brightness, darkened
 from carclf.evaluation.chain import evaluate_chain
-from carclf.pipeline import CarRecognizer
-from tests.carclf.test_pipeline import RED, ColourClassifier
+from carclf.recognition.recognizer import CarRecognizer
+from tests.carclf.recognition.test_recognizer import RED, ColourClassifier
 from tests.fakes import FakeDetector, draw_car
 
 

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 
 from carclf.evaluation.mistakes import example_photos, rank_errors, save_error_sheet
-from detection.contact_page import page_size
-from detection.images import load_image
+from detection.images.contact_page import page_size
+from detection.images.read import load_image
 
 
 def _row(file, label, predicted, confidence, **more):

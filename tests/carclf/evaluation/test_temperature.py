@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from carclf.evaluation.calibration import calibration
-from carclf.evaluation.temperature import HIGHEST, LOWEST, choose_threshold, fit_temperature
-from carclf.recognition.decision import temper
+from carclf.classifier.contract import temper
+from carclf.evaluation.confidence import HIGHEST, LOWEST, calibration, choose_threshold, fit_temperature
 
 
 def answers(temperature, photos=4000, classes=5, seed=0):

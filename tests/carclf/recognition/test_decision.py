@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from carclf.recognition.decision import decide, temper
+from carclf.classifier.contract import temper
+from carclf.recognition.prediction import decide
 
 
 @pytest.mark.parametrize("temperature", [0.3, 0.7, 1.0, 2.5])

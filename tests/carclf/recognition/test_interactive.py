@@ -23,7 +23,7 @@ def talk(monkeypatch, tmp_path):
         loads.append(name)
         return FakeDetector()
 
-    monkeypatch.setattr("carclf.pipeline._load_detector", load)
+    monkeypatch.setattr("carclf.recognition.recognizer._load_detector", load)
 
     def say(*lines, options=()):
         arguments = ["predict", "--interactive", "--model", str(model), *options]
@@ -76,7 +76,7 @@ def test_a_failing_model_ends_nothing(talk, photos, monkeypatch):
     def fail(*_, **__):
         raise MemoryError("too much")
 
-    monkeypatch.setattr("carclf.pipeline.CarRecognizer.recognize", fail)
+    monkeypatch.setattr("carclf.recognition.recognizer.CarRecognizer.recognize", fail)
     text = talk(photos / "red.jpg", "quit")
     assert "MemoryError: too much" in text and text.rstrip().endswith("photo>")
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from carclf.pipeline import CarRecognizer
+from carclf.recognition.inputs import Source, find_sources
 from carclf.recognition.naming import JOURNAL, Naming
-from carclf.recognition.pictures import Pictures
-from carclf.recognition.sources import Source, find_sources
-from detection.cutout import CutoutStyle
-from detection.detections import DetectionsWriter, read_detections
-from detection.errors import UsageError
+from carclf.recognition.pictures.folders import Pictures
+from carclf.recognition.recognizer import CarRecognizer
+from detection.common.errors import UsageError
+from detection.cutout.cut import CutoutStyle
+from detection.folder.out.detections import DetectionsWriter, read_detections
 from tests.fakes import FakeDetector, draw_car
 
 RED, BLUE = (220, 20, 20), (20, 40, 220)

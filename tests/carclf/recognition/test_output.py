@@ -11,9 +11,9 @@ from itertools import islice
 import pandas as pd
 import pytest
 
-from carclf.recognition.output import choose_format, encoded, output_columns, row_of, write_rows
+from carclf.recognition.output.formats import choose_format, encoded, output_columns, row_of, write_rows
 from carclf.recognition.prediction import COLUMNS, Prediction
-from detection.errors import UsageError
+from detection.common.errors import UsageError
 
 PREDICTIONS = [
     Prediction("a, \"b\".jpg", "ok", "Лада Нива", 0.75, (("Lada Niva", 0.75), ("VW", 0.25)), (1.5, 2, 30, 40.2)),
@@ -55,7 +55,7 @@ def test_parquet_is_read_back_by_pandas(tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")
     from pyarrow.parquet import ParquetFile
 
-    monkeypatch.setattr("carclf.recognition.parquet._ROWS", 2)
+    monkeypatch.setattr("carclf.recognition.output.parquet._ROWS", 2)
     columns = output_columns(every_vehicle=True)
     rows = [row_of(one, columns) for one in PREDICTIONS]
     write_rows(tmp_path / "rows.parquet", rows, "parquet", columns)

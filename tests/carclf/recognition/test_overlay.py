@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from carclf.recognition.overlay import COLOURS, Overlay, _fit
+from carclf.recognition.pictures.overlay import COLOURS, Overlay, _fit
 from carclf.recognition.prediction import Prediction
 from detection.vehicle import Vehicle
 

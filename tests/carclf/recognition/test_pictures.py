@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from carclf.recognition.pictures import MARKER, Pictures
-from carclf.recognition.sources import find_sources
-from detection.errors import UsageError
+from carclf.recognition.inputs import find_sources
+from carclf.recognition.pictures.folders import MARKER, Pictures
+from detection.common.errors import UsageError
 
 
 @pytest.fixture

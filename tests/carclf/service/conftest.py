@@ -14,9 +14,9 @@ pytest.importorskip("fastapi", reason="the web service is not installed: pip ins
 
 from starlette.testclient import TestClient
 
-from carclf.service.app import create_app
 from carclf.service.metrics import Metrics
 from carclf.service.settings import ServiceSettings
+from carclf.service.web.app import create_app
 from tests.carclf.service.stand_ins import make_local
 
 

@@ -18,10 +18,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from carclf.pipeline import CarRecognizer
-from carclf.service.local import LocalBackend
+from carclf.recognition.recognizer import CarRecognizer
+from carclf.service.local.backend import LocalBackend
+from carclf.service.queue.worker import Worker
 from carclf.service.settings import ServiceSettings
-from carclf.service.worker import Worker
 from tests.carclf.service.stand_ins import ColourClassifier
 from tests.fakes import FakeDetector
 

@@ -4,10 +4,10 @@ import json
 import sys
 import time
 
-from carclf.service.local import LocalBackend
+from carclf.service.local.backend import LocalBackend
 from carclf.service.server import run
 from carclf.service.settings import ServiceSettings
-from detection.errors import UsageError
+from detection.common.errors import UsageError
 from tests.carclf.service.stand_ins import make_recognizer
 
 settings = json.loads(sys.argv[1])

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from carclf.pipeline import CarRecognizer
-from carclf.service.local import LocalBackend
+from carclf.recognition.recognizer import CarRecognizer
+from carclf.service.local.backend import LocalBackend
 from carclf.service.settings import ServiceSettings
-from detection.cutout import CutoutStyle
+from detection.cutout.cut import CutoutStyle
 from tests.fakes import FakeDetector, draw_car
 
 RED, BLUE, GREEN = (220, 20, 20), (20, 40, 220), (20, 200, 40)

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from carclf.service.backend import Busy, Upload
-from carclf.service.batching import Batcher
-from carclf.service.local import LocalBackend, seen_size
+from carclf.service.contract import Busy, Upload
+from carclf.service.local.backend import LocalBackend, seen_size
+from carclf.service.local.batching import Batcher
 from carclf.service.room import Room
 from carclf.service.settings import ServiceSettings
 from tests.carclf.service.stand_ins import BLUE, GREY, RED, make_recognizer, photo

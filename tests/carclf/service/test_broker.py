@@ -18,12 +18,11 @@ from typer.testing import CliRunner
 pytest.importorskip("faststream", reason="the queue is not installed: pip install 'carclf[queue]'")
 
 from carclf.cli import app
-from carclf.service import queues
-from carclf.service.answer import Answer
-from carclf.service.backend import Busy, Upload
-from carclf.service.broker import BrokerBackend
-from carclf.service.connection import Connection
-from detection.errors import UsageError
+from carclf.service.contract import Answer, Busy, Upload
+from carclf.service.queue import queues
+from carclf.service.queue.broker import BrokerBackend
+from carclf.service.queue.connection import Connection
+from detection.common.errors import UsageError
 from tests.carclf.service.queue_worker import FAILING, HANGING, POISON
 from tests.carclf.service.rabbitmq import Server, start_server
 from tests.carclf.service.stand_ins import BLUE, RED, photo

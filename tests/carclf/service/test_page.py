@@ -11,9 +11,8 @@ from collections.abc import Callable
 import pytest
 from PIL import Image
 
-from carclf.service.answer import Answer
-from carclf.service.backend import Busy
-from carclf.service.local import LocalBackend
+from carclf.service.contract import Answer, Busy
+from carclf.service.local.backend import LocalBackend
 from tests.carclf.service.stand_ins import BLUE, GREEN, GREY, RED, make_recognizer, photo
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -263,7 +262,7 @@ def test_without_scripts_a_plain_form_is_answered(browser, listen):
 @pytest.mark.slow
 def test_a_real_car_and_a_real_cat(visit, shared_data):
     """The bundled models on photos from life."""
-    from carclf.service.backends import load_recognizer
+    from carclf.service.choose import load_recognizer
 
     cat = shared_data / "not_car" / "plain" / "n02123597_Siamese_cat.jpg"
     car = sorted((shared_data / "stanford_cars" / "images" / "Audi S4 Sedan 2007").glob("*.jpg"))[0]

@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 
 pytest.importorskip("faststream", reason="the queue is not installed: pip install 'carclf[queue]'")
 
-from carclf.service import queues
-from carclf.service.backend import Busy, Upload
-from carclf.service.backends import make_backend
-from carclf.service.broker import BrokerBackend
+from carclf.service.choose import make_backend
+from carclf.service.contract import Busy, Upload
+from carclf.service.queue import queues
+from carclf.service.queue.broker import BrokerBackend
 from carclf.service.settings import ServiceSettings
-from detection.errors import UsageError
+from detection.common.errors import UsageError
 
 SECRET = "s3cr3t"
 
@@ -92,7 +92,7 @@ def test_the_settings_choose_the_broker():
 
 
 def test_a_server_that_is_away_is_waited_for_and_photos_are_refused_meanwhile(monkeypatch, caplog):
-    monkeypatch.setattr("carclf.service.broker.STARTING", 0.3)
+    monkeypatch.setattr("carclf.service.queue.broker.STARTING", 0.3)
     caplog.set_level(logging.DEBUG)
     with socket.socket() as taken:  # a port where nobody listens
         taken.bind(("127.0.0.1", 0))
@@ -119,7 +119,7 @@ def test_the_commands_take_the_address_from_the_environment(command, monkeypatch
     from carclf.cli import app
 
     monkeypatch.setenv("CARCLF_BROKER", f"http://anna:{SECRET}@rabbit/")
-    monkeypatch.setattr("carclf.service.worker.run_worker", lambda *_: pytest.fail("it went on"))
+    monkeypatch.setattr("carclf.service.queue.worker.run_worker", lambda *_: pytest.fail("it went on"))
     result = CliRunner().invoke(app, [command, "--port", "0"] if command == "serve" else [command])
     assert result.exit_code == 2
     assert "address of a RabbitMQ server" in result.output

@@ -10,8 +10,8 @@ import re
 import pytest
 from PIL import Image
 
-from carclf.service.backend import Busy
-from carclf.service.local import LocalBackend
+from carclf.service.contract import Busy
+from carclf.service.local.backend import LocalBackend
 from tests.carclf.service.stand_ins import (
     BLUE,
     GREEN,
@@ -144,8 +144,8 @@ def test_not_ready_before_the_models_are_loaded(serve):
 
     from starlette.testclient import TestClient
 
-    from carclf.service.app import create_app
     from carclf.service.settings import ServiceSettings
+    from carclf.service.web.app import create_app
 
     settings, failures = ServiceSettings(), []
     with TestClient(create_app(Never(make_recognizer, settings), settings, failed=failures.append)) as client:
@@ -233,7 +233,7 @@ def test_the_description_of_the_api_has_examples_and_fetches_nothing(client):
     predict = description["paths"]["/predict"]["post"]
     assert set(predict["responses"]) == {"200", "400", "408", "413", "415", "422", "503"}
     examples = predict["responses"]["200"]["content"]["application/json"]["examples"]
-    from carclf.service.answer import Answer
+    from carclf.service.contract import Answer
 
     for example in examples.values():
         for answer in example["value"]["answers"]:

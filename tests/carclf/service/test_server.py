@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from carclf.service import server
-from detection.errors import UsageError
+from detection.common.errors import UsageError
 from tests.carclf.service.processes import ROOT, Server, stand_in
 from tests.carclf.service.stand_ins import as_files, photo
 

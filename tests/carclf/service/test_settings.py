@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from carclf.service.settings import API_KEY_VARIABLE, ServiceSettings, find_api_key
-from detection.errors import UsageError
+from detection.common.errors import UsageError
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from urllib.parse import urlparse
 
 import pytest
 
-from carclf.service.uploads import clean_name
+from carclf.service.web.uploads import clean_name
 from tests.carclf.service.stand_ins import RED, as_files, make_local, photo
 
 BOUNDARY = "carclf-boundary"

@@ -2,13 +2,13 @@ import json
 
 import pytest
 
-from carclf.config import TrainConfig
-from carclf.sources import read_table
-from carclf.training.crops import map_to_crops, prepare_crops
-from detection.cutout import CutoutStyle
-from detection.errors import UsageError
-from detection.folder import clean_folder
-from detection.images import load_image
+from carclf.datasets import read_table
+from carclf.runs.recipe import TrainConfig
+from carclf.training.data.crops import map_to_crops, prepare_crops
+from detection.common.errors import UsageError
+from detection.cutout.cut import CutoutStyle
+from detection.folder.run import clean_folder
+from detection.images.read import load_image
 from tests.carclf.drawn import draw_folders
 from tests.fakes import FakeDetector
 
@@ -23,7 +23,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def fake(monkeypatch):
-    monkeypatch.setattr("detection.mask_rcnn.load_detector", lambda *args, **kwargs: FakeDetector())
+    monkeypatch.setattr("detection.detectors.load.load_detector", lambda *args, **kwargs: FakeDetector())
 
 
 STYLE = CutoutStyle(background="black", padding=0.0)
@@ -45,7 +45,7 @@ def test_raw_photos_go_through_stage_1_and_a_folder_of_crops_is_used_again(root,
 def test_a_crop_on_each_background_from_one_detection(root, tmp_path, monkeypatch):
     detectors = []
     monkeypatch.setattr(
-        "detection.mask_rcnn.load_detector", lambda *a, **k: detectors.append(FakeDetector()) or detectors[-1]
+        "detection.detectors.load.load_detector", lambda *a, **k: detectors.append(FakeDetector()) or detectors[-1]
     )
     style = STYLE.model_copy(update={"background": "keep"})
     shares = {"keep": 0.5, "white": 0.25, "gray": 0.25}

@@ -3,11 +3,13 @@ import pandas as pd
 import pytest
 import torch
 
-from carclf.preprocessing import normalise, squash, stack
-from carclf.sizes import pair
-from carclf.training.augmentation import AugmentationConfig, Augmented, Plain
-from carclf.training.dataset import CropDataset, TrainOrder, balancing_weights, collate, make_loader
-from detection.images import load_image, save_image
+from carclf.classifier.info import pair
+from carclf.classifier.preprocessing import normalise, squash, stack
+from carclf.runs.recipe import AugmentationConfig
+from carclf.training.data.augmentation import Augmented, Plain
+from carclf.training.data.dataset import CropDataset, TrainOrder, balancing_weights, collate, make_loader
+from detection.images.read import load_image
+from detection.images.write import save_image
 from tests.carclf.drawn import draw_folders
 
 CLASSES = ["blue", "green", "red"]

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
-import carclf.training.dataset
-import carclf.training.stage_run
-from carclf.runs import resumed_config
+import carclf.training.data.dataset
+import carclf.training.stage
+from carclf.runs.folder import resumed_config
+from carclf.runs.recipe import Stage
 from carclf.training.distributed import is_launched, launch, on_first, place, wants_launch
 from carclf.training.loop import train, train_here
-from carclf.training.run_log import EpochLog
-from carclf.training.stage_run import portion
-from carclf.training.stages import Stage
+from carclf.training.record.log import EpochLog
+from carclf.training.stage import portion
 from detection import UsageError
 from tests.carclf.drawn import draw_folders
 from tests.carclf.short_runs import short_config, short_stage, weights
@@ -28,13 +28,13 @@ from tests.carclf.short_runs import short_config, short_stage, weights
      (2, 6, 6, 0, 3)],
 )  # fmt: skip
 def test_a_batch_is_shared_out(monkeypatch, processes, batch, at_once, mixup, expected):
-    monkeypatch.setattr(carclf.training.stage_run, "place", lambda: (0, processes))
+    monkeypatch.setattr(carclf.training.stage, "place", lambda: (0, processes))
     assert portion(Stage(name="x", batch_size=batch, mixup=mixup), at_once) == expected
 
 
 @pytest.mark.parametrize(("processes", "batch", "mixup"), [(3, 32, 0), (4, 4, 0), (2, 6, 0.2)])
 def test_a_batch_that_can_not_be_shared_out_is_one_sentence(monkeypatch, processes, batch, mixup):
-    monkeypatch.setattr(carclf.training.stage_run, "place", lambda: (0, processes))
+    monkeypatch.setattr(carclf.training.stage, "place", lambda: (0, processes))
     with pytest.raises(UsageError, match=rf"set stages\.x\.batch_size to a multiple of {2 * processes}"):
         portion(Stage(name="x", batch_size=batch, mixup=mixup), batch)
 
@@ -60,8 +60,8 @@ def _train_and_tell(config) -> Path:
     place = os.environ["RANK"]
     folder = config.data.parent
     seen, nets = [], []
-    real, run_stage = carclf.training.dataset.CropDataset.__getitem__, carclf.training.loop.run_stage
-    carclf.training.dataset.CropDataset.__getitem__ = lambda self, key: seen.append(key) or real(self, key)
+    real, run_stage = carclf.training.data.dataset.CropDataset.__getitem__, carclf.training.loop.run_stage
+    carclf.training.data.dataset.CropDataset.__getitem__ = lambda self, key: seen.append(key) or real(self, key)
     carclf.training.loop.run_stage = lambda net, number, job: nets.append(net) or run_stage(net, number, job)
     if os.environ.get("KILL_RANK") == place:
         start = EpochLog.on_train_epoch_start

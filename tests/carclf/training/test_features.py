@@ -4,12 +4,14 @@ import pandas as pd
 import pytest
 import torch
 
-from carclf.checkpoint import load_model
-from carclf.config import HeadConfig, ModelConfig, TrainConfig
-from carclf.model import CarNet, build_model
-from carclf.training import features
-from carclf.training.augmentation import AugmentationConfig, Augmented
+from carclf.classifier.checkpoint import load_model
+from carclf.classifier.info import HeadConfig
+from carclf.classifier.network import CarNet
+from carclf.runs.recipe import AugmentationConfig, ModelConfig, TrainConfig
+from carclf.training.data import features
+from carclf.training.data.augmentation import Augmented
 from carclf.training.loop import train
+from carclf.training.start import build_model
 from detection import load_image
 from tests.carclf.drawn import draw_folders
 

@@ -9,10 +9,11 @@ import torch
 from typer.testing import CliRunner
 
 from carclf.cli import app
-from carclf.config import TrainConfig, read_config
-from carclf.sources import read_table, split_table
-from carclf.training.schedules import make_scheduler
-from carclf.training.smoke import EACH, SMALLEST, TINTS, draw_photos, smoke_config, try_recipe
+from carclf.datasets import read_table, split_table
+from carclf.runs.recipe import TrainConfig
+from carclf.tools.smoke import EACH, SMALLEST, TINTS, draw_photos, smoke_config, try_recipe
+from carclf.training.rates import make_scheduler
+from detection.common.config import read_config
 
 FOLDER = Path(__file__).parents[3] / "configs" / "train"
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.yaml"))

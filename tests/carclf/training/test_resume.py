@@ -12,13 +12,14 @@ import pytest
 import torch
 
 import carclf.training.loop
-from carclf.config import write_config
-from carclf.runs import read_epochs, resumed_config
+from carclf.runs.folder import resumed_config
+from carclf.runs.tables import forget_later, read_batches, read_epochs
 from carclf.training.loop import train
-from carclf.training.resuming import SafeCheckpoints
-from carclf.training.run_log import EpochLog, forget_later, read_batches
-from carclf.training.run_state import RunState
+from carclf.training.record.checkpoints import SafeCheckpoints
+from carclf.training.record.log import EpochLog
+from carclf.training.record.state import RunState
 from detection import UsageError
+from detection.common.config import write_config
 from tests.carclf.drawn import draw_folders
 from tests.carclf.short_runs import results, short_config, short_stage, weights
 
@@ -150,7 +151,9 @@ def test_two_trainings_of_one_run_are_refused(undisturbed):
 def test_checkpoints_run_no_code_and_are_never_half_there(tmp_path, monkeypatch):
     io = SafeCheckpoints()
     io.save_checkpoint({"epoch": 1, "x": torch.ones(3)}, tmp_path / "last.ckpt")
-    monkeypatch.setattr("carclf.training.resuming.torch.save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(
+        "carclf.training.record.checkpoints.torch.save", lambda *_: (_ for _ in ()).throw(OSError("disk full"))
+    )
     with pytest.raises(OSError, match="disk full"):
         io.save_checkpoint({"epoch": 2}, tmp_path / "last.ckpt")
     assert io.load_checkpoint(tmp_path / "last.ckpt")["epoch"] == 1

@@ -13,14 +13,14 @@ import pytest
 import torch
 
 import carclf.training.loop
-from carclf.checkpoint import load_model
-from carclf.classifier import Classifier
-from carclf.config import write_config
-from carclf.training.fitting import StageModule
+from carclf.classifier.catalogue import load_classifier
+from carclf.classifier.checkpoint import load_model
+from carclf.runs.tables import read_batches, read_stages
 from carclf.training.loop import train
-from carclf.training.run_log import read_batches, read_stages
+from carclf.training.module import StageModule
 from detection import UsageError, load_image
-from detection.precision import use_bfloat16
+from detection.common.config import write_config
+from detection.common.device import use_bfloat16
 from tests.carclf.drawn import draw_folders
 from tests.carclf.short_runs import short_config, short_stage, weights
 
@@ -56,7 +56,7 @@ def test_metrics_are_those_of_the_written_file(run):
     metrics = json.loads((run / "metrics.json").read_text())
     split = pd.read_csv(run / "split.csv")
     held = split[split["split"] == "val"]
-    classifier = Classifier.load(run, "cpu")
+    classifier = load_classifier(run, "cpu")
     probabilities = classifier.predict([load_image(file) for file in held["file"]])
     right = np.array(classifier.classes)[probabilities.argmax(1)] == held["label"].to_numpy()
     assert metrics["accuracy"] == pytest.approx(right.mean()) and metrics["n"] == len(held)
@@ -64,7 +64,7 @@ def test_metrics_are_those_of_the_written_file(run):
 
 
 def test_the_model_carries_how_its_crops_were_cut(run):
-    classifier = Classifier.load(run, "cpu")
+    classifier = load_classifier(run, "cpu")
     assert classifier.style.background == "gray" and classifier.classes == ("blue", "green", "red")
 
 
@@ -163,7 +163,7 @@ def test_a_report_that_fails_stops_nothing(tmp_path, monkeypatch, capsys):
 
 
 def test_mlflow_that_is_not_installed_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr("carclf.training.loggers.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("carclf.training.record.loggers.importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install mlflow"):
         train(short_config(tmp_path, mlflow=str(tmp_path / "ml")))
     assert not (tmp_path / "run").exists()
@@ -183,7 +183,7 @@ def test_killed_training_goes_on(tmp_path):
     config = short_config(tmp_path, stages=STAGES)
     write_config(config, tmp_path / "c.yaml")
     code = (
-        "import sys; from carclf.config import TrainConfig, read_config; from carclf.training.loop import train\n"
+        "import sys; from carclf.runs.recipe import TrainConfig, read_config; from carclf.training.loop import train\n"
         "train(read_config(TrainConfig, sys.argv[1]))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, tmp_path / "c.yaml"], stderr=subprocess.DEVNULL)
@@ -202,5 +202,5 @@ def test_killed_training_goes_on(tmp_path):
 
 def test_precision_follows_the_machine(monkeypatch):
     assert use_bfloat16("bf16", "cpu") and not use_bfloat16("float32", "cpu")
-    monkeypatch.setattr("detection.precision.cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr("detection.common.device.cpu_has_bfloat16", lambda: False)
     assert not use_bfloat16("auto", "cpu")

@@ -1,0 +1,110 @@
+"""The one door to classifiers: bundled ones, run folders, files and exports, by the name that people give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from carclf.classifier.info import ModelInfo, written
+from carclf.classifier.onnx.folder import read_classifier
+from carclf.weights import BEST, BUNDLED, DEFAULT, bundled_file
+from detection.common.errors import UsageError
+from detection.detectors.onnx.folder import is_export
+
+if TYPE_CHECKING:
+    from carclf.classifier.contract import Classifier
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """A classifier on disk. path: of `weights` the .safetensors file, of an `export` its folder."""
+
+    path: Path
+    kind: Literal["weights", "export"]
+
+    @property
+    def is_export(self) -> bool:
+        return self.kind == "export"
+
+    @property
+    def weights(self) -> Path:
+        """The .safetensors file. Raises `UsageError` for an export, which only predicts."""
+        if self.is_export:
+            raise UsageError(f"'{self.path}' is an export, which only predicts: name the model it was made from.")
+        return self.path
+
+    def info(self) -> ModelInfo:
+        """What it says of itself. Raises `UsageError` when it is damaged, or no classifier of carclf."""
+        if self.is_export:
+            return read_classifier(self.path)[0]
+        from carclf.classifier.checkpoint import read_info
+
+        return read_info(self.path)
+
+    def load(self, device: str = "auto") -> Classifier:
+        """The classifier; of an export without torch. Raises `UsageError`."""
+        if self.is_export:
+            from carclf.classifier.onnx.classifier import OnnxClassifier
+
+            return OnnxClassifier.load(self.path, device)
+        from carclf.classifier.classifier import TorchClassifier
+
+        return TorchClassifier.load(self.path, device)
+
+
+def find_model(name: str) -> FoundModel:
+    """A bundled classifier, that of a run folder, an export, or a .safetensors file.
+
+    A bundled name comes first: a folder of that name is reached as `./stanford196`. Raises `UsageError` with what to
+    do when there is no such model.
+    """
+    if name == "bundled" or name in BUNDLED:
+        file = bundled_file(name)
+        if not file.is_file():
+            raise UsageError(f"The bundled classifier '{name}' is not installed: reinstall carclf, or train a model.")
+        return FoundModel(file, "weights")
+    path = Path(name)
+    if is_export(path):
+        return FoundModel(path, "export")
+    if path.is_dir():
+        if not (path / BEST).is_file():
+            raise UsageError(f"The folder '{name}' holds no {BEST}: it is no run folder, or its training never ended.")
+        return FoundModel(path / BEST, "weights")
+    if not path.exists():
+        raise UsageError(
+            f"There is no model '{name}': give {', '.join(['bundled', *BUNDLED])}, a run folder or a .safetensors file."
+        )
+    if path.suffix != ".safetensors":
+        raise UsageError(f"'{name}' is not a .safetensors file: only those are read, since others can hold code.")
+    return FoundModel(path, "weights")
+
+
+def load_classifier(name: str, device: str = "auto") -> Classifier:
+    """A classifier by whatever `find_model` takes; of an export without torch. Raises `UsageError`."""
+    return find_model(name).load(device)
+
+
+def list_models() -> list[dict]:
+    """One row per bundled classifier: name, default, about, classes, architecture, image_size, megabytes, background,
+    and the figures that its file carries."""
+    rows = []
+    for name, about in BUNDLED.items():
+        file = bundled_file(name)
+        if not file.is_file():
+            continue
+        info = FoundModel(file, "weights").info()
+        rows.append(
+            {
+                "name": name,
+                "default": name == DEFAULT,
+                "about": about,
+                "classes": len(info.classes),
+                "architecture": info.shown_architecture,
+                "image_size": written(info.image_size),
+                "megabytes": round(file.stat().st_size / 1e6, 1),
+                "background": info.style.background,
+                "metrics": info.metrics,
+            }
+        )
+    return rows

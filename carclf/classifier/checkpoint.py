@@ -1,0 +1,68 @@
+"""One self-describing safetensors file: weights, and all that prediction must know about them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save
+
+from carclf.classifier.info import FORMAT, ModelInfo
+from carclf.classifier.network import CarNet, Ensemble
+from detection.common.errors import UsageError
+from detection.common.files import replace_file
+from detection.common.weights import read_safetensors
+
+KEY = "carclf"
+
+
+def save_model(net: CarNet | Ensemble, info: ModelInfo, path: Path, half: bool = True) -> None:
+    """Writes by temp file + replace. half: matrices and kernels as float16; vectors (biases, norm statistics) stay
+    float32, as they are 2 % of the bytes and most of what rounding would harm."""
+    tensors = {}
+    for name, tensor in net.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        tensor = tensor.detach().cpu().float()
+        tensors[name] = (tensor.half() if half and tensor.ndim > 1 else tensor).contiguous()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, save(tensors, metadata={KEY: info.model_dump_json()}))
+
+
+def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[CarNet | Ensemble, ModelInfo]:
+    """The network in eval and float32, and its description. Raises `UsageError` for anything else than such a file."""
+    tensors, info = _read(Path(path))
+    nets = [CarNet(architecture, info.head, len(info.classes)) for architecture in info.member_architectures]
+    net = nets[0] if info.members == 1 else Ensemble(nets)
+    wanted = {name: value for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")}
+    if set(wanted) != set(tensors) or any(wanted[name].shape != tensors[name].shape for name in wanted):
+        raise UsageError(f"The weights in '{path}' do not fit the '{info.architecture}' that it describes.")
+    net.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False)
+    return net.to(device, memory_format=torch.channels_last).eval(), info
+
+
+def read_info(path: Path) -> ModelInfo:
+    """What a classifier's file says of itself. Raises `UsageError` for anything else."""
+    return _read(Path(path))[1]
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], ModelInfo]:
+    tensors, metadata = read_safetensors(path)
+    text = metadata.get(KEY)
+    if text is None:
+        raise UsageError(f"'{path}' is not a classifier of carclf: its metadata are missing.")
+    try:
+        info = ModelInfo.model_validate(json.loads(text))
+    except (ValidationError, json.JSONDecodeError) as error:
+        raise UsageError(f"'{path}' has metadata that this version of carclf can't read: update carclf.") from error
+    if info.format != FORMAT:
+        raise UsageError(f"'{path}' has the format '{info.format}', this carclf reads '{FORMAT}': update carclf.")
+    return tensors, info
+
+
+def fingerprint(path: Path) -> str:
+    """The first 16 hex digits of the file's SHA-256."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]

@@ -1,0 +1,81 @@
+"""What every classifier offers, whichever engine runs it, and what its file says of it. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from carclf.classifier.info import ModelInfo
+from carclf.classifier.tta.views import TtaConfig
+from detection.cutout.cut import CutoutStyle
+
+
+class Classifier(Protocol):
+    """Names crops of cars. To be derived from: what implements it sets the attributes and says how it predicts.
+
+    info: what the model's file says. device: cpu, cuda or cuda:N. fingerprint: changes with the weights: answers of
+    equal fingerprints may be mixed.
+    """
+
+    info: ModelInfo
+    device: str
+    fingerprint: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.info.classes
+
+    @property
+    def style(self) -> CutoutStyle:
+        """How the crops that it was trained on were cut out."""
+        return self.info.style
+
+    @property
+    def detector(self) -> str:
+        """The detector that it was trained with, as `load_detector` takes it."""
+        return self.info.detector
+
+    @property
+    def architecture(self) -> str:
+        return self.info.shown_architecture
+
+    @property
+    def image_size(self) -> int | tuple[int, int]:
+        """Pixels a side, or (height, width)."""
+        return self.info.image_size
+
+    @property
+    def threshold(self) -> float:
+        """The least confidence of an answer, 0 to 1."""
+        return self.info.threshold
+
+    def predict(
+        self, crops: Sequence[np.ndarray], batch_size: int = 32, tta: TtaConfig | str | int | bool | None = False
+    ) -> np.ndarray:
+        """crops: RGB uint8 HxWx3 of any sizes. Returns float32 [N, C], rows summing to 1, calibrated.
+
+        tta: how many views of each crop are averaged, see `TtaConfig.of`; it takes as many times longer.
+        """
+        ...
+
+    def predict_files(
+        self, files: Sequence[str | Path], tta: TtaConfig | str | int | bool | None = False
+    ) -> np.ndarray:
+        """Of crops in files, some of them in memory at a time. Returns float32 [N, C], rows summing to 1."""
+        ...
+
+
+def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities made flatter (above 1) or sharper (below 1) without changing their order.
+
+    probabilities: float [..., C], rows that sum to one. The same as dividing the logits by the temperature before
+    softmax (Guo et al. 2017, "On Calibration of Modern Neural Networks"), and defined for averaged answers too.
+    """
+    if temperature == 1:
+        return probabilities
+    logs = np.log(np.maximum(np.asarray(probabilities, np.float64), 1e-30)) / temperature
+    raised = np.exp(logs - logs.max(axis=-1, keepdims=True))
+    return (raised / raised.sum(axis=-1, keepdims=True)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""The exported classifier, which ONNX Runtime runs without torch."""

@@ -1,0 +1,1 @@
+"""Test-time augmentation: several views of each crop, whose answers are averaged."""

@@ -1,0 +1,200 @@
+"""`carclf evaluate`, `calibrate`, `compare-backgrounds` and `submit`: what a model is worth on labelled photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from carclf.commands.options import Detector, Device
+from detection.common.console import quiet_stdout, say, track
+from detection.common.errors import UsageError
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="bundled, a run folder, or a .safetensors file.")],
+    data: Annotated[Path, typer.Option(help="A folder per class, or a csv (file,class or Id,Category).")],
+    output: Annotated[Path, typer.Option(help="Folder for report.html, metrics.json, report.csv, errors.csv, ...")],
+    images: Annotated[Path | None, typer.Option(help="Folder that the csv's file names are in.")] = None,
+    crops: Annotated[bool, typer.Option("--crops", help="The photos are cut out already: no detector.")] = False,
+    detector: Detector = None,
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs a classifier batch.")] = 32,
+    split: Annotated[str, typer.Option(help="auto (test, where the data have one), train, val, test or all.")] = "auto",
+    tta: Annotated[int, typer.Option(min=1, max=100, help="Views of each cut-out that are averaged.")] = 1,
+    darken: Annotated[
+        float, typer.Option(min=0.01, max=1, help="Multiply the photos' values by this, to see what less light costs.")
+    ] = 1.0,
+) -> None:
+    """Measure a model on labelled photos, by the chain that prediction uses."""
+    from carclf.classifier.catalogue import find_model
+    from carclf.datasets import choose_split, read_table
+    from carclf.runs.folder import check_no_run
+
+    find_model(model)
+    check_no_run(output)
+    table = choose_split(read_table(data, images), split)
+    from carclf.evaluation.chain import evaluate_chain
+    from carclf.recognition.recognizer import CarRecognizer
+    from carclf.runs.report.page import write_run_report
+
+    with quiet_stdout():
+        recognizer = CarRecognizer(model, detector=detector, device=device, batch_size=batch_size, crops=crops, tta=tta)
+        metrics = evaluate_chain(
+            recognizer,
+            table,
+            output,
+            track=lambda rows: track(rows, total=len(table), what="evaluating"),
+            darken=darken,
+        )
+        write_run_report(output)
+    for name, value in metrics.items():
+        if isinstance(value, (int, float, str)):
+            low, high = metrics["intervals"].get(name, (None, None))
+            between = "" if low is None else f" (95 %: {low:.4f} to {high:.4f})"
+            typer.echo(f"{name}: {value:.4f}{between}" if isinstance(value, float) else f"{name}: {value}")
+    typer.echo(f"written to {output}; see {output / 'report.html'}")
+
+
+def calibrate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder or a .safetensors file.")],
+    data: Annotated[Path, typer.Option(help="Labelled photos that it was not trained on: folder per class, or a csv.")],
+    images: Annotated[Path | None, typer.Option(help="Folder that the csv's file names are in.")] = None,
+    others: Annotated[
+        list[Path] | None, typer.Option(help="Folder of photos that show none of the classes; several times.")
+    ] = None,
+    lost: Annotated[
+        float, typer.Option(min=0, max=0.5, help="The share of known cars that may become unknown.")
+    ] = 0.03,
+    split: Annotated[str, typer.Option(help="auto (test, where the data have one), train, val, test or all.")] = "auto",
+    detector: Annotated[str | None, typer.Option(help="By default the one that the model was trained with.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure only; the file stays as it is.")] = False,
+) -> None:
+    """Fit temperature and threshold to photos that the model has not seen, and write them into its file.
+
+    Training does so by itself with its validation crops; this does it through the whole chain, and tells what becomes
+    of photos that show something else.
+    """
+    from carclf.classifier.catalogue import find_model
+    from carclf.datasets import choose_split, read_table
+    from carclf.evaluation.calibrate import calibrate_chain
+    from carclf.weights import BUNDLED
+    from detection.common.console import quiet_stdout, track
+
+    path = find_model(model).weights
+    if model in (*BUNDLED, "bundled") and not dry_run:
+        raise UsageError(
+            f"'{model}' comes with carclf and stays as it is: copy its file, or measure it with --dry-run."
+        )
+    table = choose_split(read_table(data, images), split)
+    with quiet_stdout():
+        trust = calibrate_chain(
+            path,
+            table,
+            others or [],
+            lost=lost,
+            detector=detector,
+            device=device,
+            write=not dry_run,
+            track=lambda rows, total: track(rows, total=total, what="recognizing"),
+        )
+    typer.echo(f"temperature {trust.temperature:.3f}, threshold {trust.threshold:.4f}")
+    for name, value in trust.figures.items():
+        typer.echo(f"known cars, {name}: {value:.4g}")
+    for name, figures in trust.others.items():
+        typer.echo(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
+    typer.echo(f"measured only: {path}" if dry_run else f"written into {path}")
+
+
+def compare_backgrounds(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Raw photos: a folder per class, a csv, a zip.")],
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that win over the recipe.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder that the csv's file names are in.")] = None,
+    config: Annotated[Path, typer.Option(help="The recipe that is trained for each style and seed.")] = Path(
+        "configs/train/short.yaml"
+    ),
+    styles: Annotated[str, typer.Option(help="Of raw, box, white, gray, mean, blur, black; the first is what the "
+                                             "others are compared with.")] = "raw,box,white,gray,mean,blur",
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each style.")] = 3,
+    output: Annotated[Path, typer.Option(help="Folder for the results; the same again goes on.")] = Path(
+        "runs/backgrounds"
+    ),
+) -> None:  # fmt: skip
+    """Train the same recipe on raw photos, box crops and cut-outs; prints which background is best, and how surely."""
+    from carclf.runs.recipe import TrainConfig
+    from detection.common.config import read_config
+
+    given = [f"data={data}", *([f"images={images}"] if images else [])]
+    resolved = read_config(TrainConfig, config, [*given, *(settings or ())])
+    from rich.console import Console
+
+    from carclf.tools.backgrounds.comparison import compare_backgrounds as compare
+    from carclf.tools.backgrounds.output import terminal_table
+    from detection.common.console import quiet_stdout, say
+
+    with quiet_stdout():
+        results = compare(resolved, output, [style.strip() for style in styles.split(",") if style.strip()], seeds)
+    Console().print(terminal_table(results))
+    say(f"written to {output}")
+
+
+def submit(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, or a .safetensors file.")],
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="The competition's folder or zip: sample-submission.csv, test_upload/."),
+    ],
+    output: Annotated[Path, typer.Option(help="The file to write.")] = Path("submission.csv"),
+    tta: Annotated[int, typer.Option(min=1, max=100, help="Views of each cut-out that are averaged.")] = 1,
+    sample: Annotated[Path | None, typer.Option(help="The sample, if it is elsewhere.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the photos, if it is elsewhere.")] = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="A csv of Category,class that names the numbers, for a model that knows names.")
+    ] = None,
+    crops: Annotated[bool, typer.Option("--crops", help="The photos are cut out already: no detector.")] = False,
+    detector: Annotated[str | None, typer.Option(help="By default the one that the model was trained with.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs a classifier batch.")] = 32,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin again instead of going on.")] = False,
+) -> None:
+    """Answer every id of a competition's sample; a run that was stopped goes on where it was.
+
+    Exit code 0, or 3 when photos were missing or unreadable: these get the most frequent class.
+    """
+    from carclf.classifier.catalogue import find_model, load_classifier
+    from carclf.tools.competition.layout import read_competition
+    from detection.common.files import check_output
+
+    find_model(model)
+    check_output(output)
+    competition = read_competition(data, sample, images, classes)
+
+    classifier = load_classifier(model, device)
+    unanswered = sorted(set(competition.counts) - set(competition.categories(classifier.classes)))
+    if unanswered:
+        say(f"The model knows no class of {competition.columns[1]} {', '.join(unanswered)}: no photo will get it.")
+    with quiet_stdout():
+        from carclf.recognition.recognizer import CarRecognizer
+        from carclf.tools.competition.submission import FAILED
+        from carclf.tools.competition.submission import submit as answer
+
+        recognizer = CarRecognizer(
+            classifier,
+            detector=detector,
+            device=device,
+            batch_size=batch_size,
+            crops=crops,
+            tta=tta,
+            threshold=0,  # every id must be answered
+        )
+        summary = answer(recognizer, competition, output, restart=restart)
+    say(f"{summary}; reasons are in {summary.details}")
+    if summary.failed:
+        statuses = ", ".join(status for status in FAILED if summary.counts[status])
+        say(f"the {summary.failed} {statuses} got {summary.fallback}, {summary.source}")
+    typer.echo(str(output))
+    raise typer.Exit(3 if summary.failed else 0)

@@ -1,0 +1,1 @@
+"""`carclf data check`: what is wrong with labelled photos."""

@@ -1,0 +1,78 @@
+"""Which photos are copies of each other: the same bytes, or the same picture saved again or scaled."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from detection.images.duplicates import difference_hash, differing_bits
+from detection.images.read import ImageError, load_image
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at a photo tells.
+
+    digest: SHA-256 of the file. picture: a number that copies share; None for a file that can't be read.
+    reason: why it can't, one sentence; empty when it can.
+    """
+
+    digest: bytes
+    picture: int | None
+    reason: str = ""
+
+
+class Pictures:
+    """Numbers pictures in the order in which they come; a copy of an earlier one gets its number."""
+
+    # A photo saved again differs in a few bits of its hash. Cut-outs of two cars of one shape do so too, so the
+    # thumbnails decide: a copy differs by less than 2 levels, another photo by more than 10.
+    BITS, LEVELS = 6, 4
+
+    def __init__(self, most: int):
+        """most: how many photos there will be at most."""
+        self._hashes = np.zeros(most, np.uint64)
+        self._thumbnails: list[np.ndarray] = []
+        self._numbers: list[int] = []
+        self._by_digest: dict[bytes, Look] = {}
+
+    def look(self, file: str) -> Look:
+        digest = _digest(file)
+        if digest not in self._by_digest:
+            try:
+                self._by_digest[digest] = Look(digest, self._number(load_image(file, max_side=72)))
+            except ImageError as error:
+                self._by_digest[digest] = Look(digest, None, str(error))
+        return self._by_digest[digest]
+
+    def _number(self, small: np.ndarray) -> int:
+        thumbnail = cv2.resize(small, (36, 32), interpolation=cv2.INTER_AREA)
+        bits = difference_hash(cv2.cvtColor(thumbnail, cv2.COLOR_RGB2GRAY))
+        count = len(self._numbers)
+        near = np.flatnonzero(differing_bits(bits, self._hashes[:count]) <= self.BITS)
+        twin = next((index for index in near if self._alike(thumbnail, self._thumbnails[index])), None)
+        self._hashes[count] = bits
+        self._thumbnails.append(thumbnail)
+        self._numbers.append(count if twin is None else self._numbers[twin])
+        return self._numbers[-1]
+
+    def _alike(self, one: np.ndarray, other: np.ndarray) -> bool:
+        return cv2.absdiff(one, other).mean() < self.LEVELS
+
+
+def picture_numbers(files: Sequence[str]) -> list[int | None]:
+    """One number a photo, shared by copies; None for a file that can't be read."""
+    pictures = Pictures(len(files))
+    return [pictures.look(file).picture for file in files]
+
+
+def _digest(file: str) -> bytes:
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).digest()
+    except OSError:
+        return file.encode("utf-8", "surrogateescape")

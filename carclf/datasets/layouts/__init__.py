@@ -1,0 +1,1 @@
+"""The layouts that labelled photos come in, one file per layout."""

@@ -1,0 +1,215 @@
+"""Zip files as downloaded: unpacked once, beside the file or in a cache folder, and found again."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from carclf.datasets.names import split_named
+from detection.common.console import photo_bar, say
+from detection.common.errors import UsageError
+from detection.common.files import TEMP_PREFIX
+
+# Photos hardly shrink and csv files to a tenth: what would grow a hundredfold to more than a gigabyte is no data set.
+MOST_GROWTH, FREE_GROWTH = 100, 1 << 30
+MOST_FILES = 5_000_000
+_NESTED = 2  # a competition's zip holds zips of its folders
+_CHUNK = 1 << 20
+_SYSTEM = ("__MACOSX", ".DS_Store", "Thumbs.db")
+
+
+def unpack(archive: Path) -> Path:
+    """The folder that holds the zip file's content; a single folder that holds all else is stepped into.
+
+    The first call unpacks into a temporary folder and renames it, so that it is never there half; its name holds a
+    digest of the zip's directory, so another version of the file gets another folder. Zips in the zip are unpacked too.
+    Raises `UsageError` for a file that is no zip, damaged or encrypted, for names that lead out of the folder, for
+    links, for content that grows beyond all measure, and when there is no place for it.
+    """
+    archive = archive.absolute()
+    with _opened(archive) as content:
+        name = f"{archive.stem}-{_fingerprint(content)}"
+    beside = archive.parent / name
+    folder = beside if beside.is_dir() or os.access(archive.parent, os.W_OK) else cache_folder() / name
+    if not folder.is_dir():
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(folder) as temp:
+                if temp is not None:
+                    say(f"unpacking {archive} into {folder}")
+                    _unpack_into(archive, temp, _Allowance(archive), _NESTED)
+                    os.replace(temp, folder)
+        except OSError as error:
+            raise UsageError(f"'{archive}' can't be unpacked into '{folder}': {error.strerror or error}.") from error
+    return _inner(folder)
+
+
+def cache_folder() -> Path:
+    """Where archives are unpacked that lie in a folder that can't be written to: `CARCLF_CACHE`, or ~/.cache/carclf."""
+    home = os.environ.get("CARCLF_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "carclf")
+    return Path(home) / "archives"
+
+
+class _Allowance:
+    """What an archive may still unpack; those in it draw on the same."""
+
+    def __init__(self, archive: Path):
+        self.archive = archive
+        self.bytes = max(FREE_GROWTH, MOST_GROWTH * archive.stat().st_size)
+        self.files = MOST_FILES
+
+    def take(self, members: list[zipfile.ZipInfo], folder: Path) -> None:
+        size = sum(member.file_size for member in members)
+        self.bytes -= size
+        self.files -= len(members)
+        if self.bytes < 0 or self.files < 0:
+            raise UsageError(f"'{self.archive}' would grow to more than {MOST_GROWTH} times its size or "
+                             f"{MOST_FILES} files: it is no data set, and was not unpacked.")  # fmt: skip
+        free = shutil.disk_usage(folder).free
+        if size > free:
+            raise UsageError(f"'{self.archive}' needs {_gigabytes(size)} in '{folder.parent}', "
+                             f"and there are {_gigabytes(free)}: make room.")  # fmt: skip
+
+
+def _unpack_into(archive: Path, folder: Path, allowance: _Allowance, nested: int) -> None:
+    with _opened(archive) as content:
+        places = _places(content, archive)
+        allowance.take(list(places.values()), folder)
+        with photo_bar("unpacking", len(places)) as advance:
+            for place, member in places.items():
+                _write(content, member, folder / place, archive)
+                advance()
+    for place in places if nested else ():
+        inner = folder / place
+        if inner.suffix.lower() == ".zip":
+            _unpack_into(inner, _place_for(inner), allowance, nested - 1)
+            inner.unlink()
+
+
+def _places(content: zipfile.ZipFile, archive: Path) -> dict[PurePosixPath, zipfile.ZipInfo]:
+    """Where each member goes, below the folder; all are checked before the first is written."""
+    places: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    for member in content.infolist():
+        name = member.filename.replace("\\", "/")
+        place = PurePosixPath(name)
+        if place.is_absolute() or ".." in place.parts or ":" in name.partition("/")[0]:
+            raise UsageError(f"'{archive}' holds '{member.filename}', which leads out of its folder: don't trust it.")
+        if member.is_dir() or name.endswith("/") or _is_clutter(place):
+            continue
+        if member.flag_bits & 1:
+            raise UsageError(f"'{archive}' is encrypted: unpack it with its password, and pass the folder.")
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise UsageError(
+                f"'{archive}' holds the link '{member.filename}': unpack it yourself, and pass the folder."
+            )
+        if place in places:
+            raise UsageError(f"'{archive}' holds '{place}' twice: it is damaged, download it again.")
+        places[place] = member
+    if not places:
+        raise UsageError(f"'{archive}' holds no files.")
+    return places
+
+
+def _is_clutter(place: PurePosixPath) -> bool:
+    return any(part in _SYSTEM or part.startswith("._") for part in place.parts)
+
+
+def _place_for(archive: Path) -> Path:
+    """For a zip in the zip: train.zip may hold a folder train, or what belongs into one."""
+    with _opened(archive) as content:
+        tops = {place.parts[0] if len(place.parts) > 1 else "" for place in _places(content, archive)}
+    if len(tops) == 1 and "" not in tops and not (archive.parent / next(iter(tops))).exists():
+        return archive.parent
+    folder = archive.with_suffix("")
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _write(content: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, archive: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with content.open(member) as source, open(path, "xb") as target:
+            shutil.copyfileobj(source, target, _CHUNK)
+    except NotImplementedError as error:
+        raise UsageError(f"'{archive}' is packed in a way that can't be read here ({error}): unpack it yourself, and "
+                         "pass the folder.") from error  # fmt: skip
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        raise UsageError(f"'{archive}' is damaged at '{member.filename}': download it again.") from error
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        content = zipfile.ZipFile(archive)
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise UsageError(f"'{archive}' is no zip file, or its end is missing: download it again.") from error
+    except OSError as error:
+        raise UsageError(f"'{archive}' can't be read: {error.strerror or error}.") from error
+    with content:
+        yield content
+
+
+def _fingerprint(content: zipfile.ZipFile) -> str:
+    digest = hashlib.sha256()
+    for member in content.infolist():
+        digest.update(f"{member.filename}\0{member.file_size}\0{member.CRC}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:8]
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[Path | None]:
+    """An empty temporary folder for the content of `folder`; None when another process has made it meanwhile.
+
+    The lock is on the temporary folder itself, and goes with the process; what a killed one left is removed.
+    """
+    temp = folder.with_name(f"{TEMP_PREFIX}{folder.name}.tmp")
+    while True:
+        temp.mkdir(exist_ok=True)
+        handle = os.open(temp, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if folder.is_dir():
+                if temp.is_dir() and not any(temp.iterdir()):
+                    temp.rmdir()
+                yield None
+                return
+            if not (temp.is_dir() and os.path.samestat(os.fstat(handle), temp.stat())):
+                continue  # the process that had the lock failed, and removed it
+            try:
+                _empty(temp)
+                yield temp
+            finally:
+                shutil.rmtree(temp, ignore_errors=True)
+            return
+        finally:
+            os.close(handle)
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        remove: Callable[[Path], object] = shutil.rmtree if entry.is_dir() and not entry.is_symlink() else os.unlink
+        remove(entry)
+
+
+def _inner(folder: Path) -> Path:
+    """Steps into a folder that is alone, but not into one that has a meaning: train, or the only class."""
+    while True:
+        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+        if len(entries) != 1 or not entries[0].is_dir() or split_named(entries[0].name):
+            return folder
+        within = list(entries[0].iterdir())
+        if not any(entry.is_dir() or entry.suffix.lower() in (".csv", ".mat") for entry in within):
+            return folder
+        folder = entries[0]
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / (1 << 30):.1f} GiB"

@@ -1,0 +1,91 @@
+"""A folder per class, perhaps below train, val and test; also one that stage 1 wrote."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from carclf.datasets.names import split_named
+from detection.common.errors import UsageError
+from detection.folder.plan import QUARANTINE
+from detection.images.find import image_names
+
+log = logging.getLogger("carclf")
+
+UPLOADS = "test_upload"  # the competition's photos without a label
+
+
+def read_folders(root: Path) -> pd.DataFrame:
+    """Columns file and label, and split when there is one, of a folder per class.
+
+    Raises `UsageError` when there are no photos, or none lies in a class folder.
+    """
+    if (root / "manifest.csv").is_file():
+        return _read_cleaned(root)
+    inside = image_names(root)
+    if not inside:
+        raise UsageError(f"There are no photos in '{root}': it must hold a folder of photos for each class.")
+    table = _by_folders([(str((root / name).absolute()), name) for name in inside])
+    if table.empty:
+        raise UsageError(
+            f"The photos in '{root}' lie side by side: put them into a folder per class, or pass a csv of file,class."
+        )
+    if len(table) < len(inside):
+        log.warning("%d photos that lie in no class folder are left out of '%s'.", len(inside) - len(table), root)
+    return table
+
+
+def read_manifest(folder: Path) -> dict[str, Path | None]:
+    """The crop that stage 1 made of each source (relative, with slashes): an absolute path, or None for none.
+
+    A photo without a car counts when stage 1 was told to keep it, not when it was put into quarantine.
+
+    Raises `UsageError` when the folder's manifest.csv is none.
+    """
+    try:
+        manifest = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
+        pairs = zip(manifest["source"], manifest["output"], manifest["status"], strict=True)
+    except (ValueError, KeyError, OSError) as error:
+        raise UsageError(f"'{folder / 'manifest.csv'}' is no manifest of stage 1: clean the photos again.") from error
+    made = {}
+    for source, output, status in pairs:
+        file = (folder / output).absolute()
+        usable = status == "ok" or (status == "no_car" and Path(output).parts[:1] != (QUARANTINE,))
+        made[source] = file if output and usable and file.is_file() else None
+    return made
+
+
+def _read_cleaned(root: Path) -> pd.DataFrame:
+    """Only what the manifest lists as a result of a class folder's photo."""
+    made = read_manifest(root)
+    table = _by_folders([(str(output), source) for source, output in made.items() if output is not None])
+    if table.empty:
+        raise UsageError(f"The manifest in '{root}' lists no cut-out that lies in a class folder: clean it again.")
+    if len(table) < len(made):
+        log.warning("%d photos that stage 1 gave no cut-out for are left out of '%s'.", len(made) - len(table), root)
+    return table
+
+
+def _by_folders(photos: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """The table of (file, path below the root with slashes); photos in no class folder are left out.
+
+    Where train, val and test lie at the top, classes are the folders in them.
+    """
+    parts = [(file, name.split("/")) for file, name in photos]
+    if not _has_splits([inside for _, inside in parts]):
+        rows = [(file, inside[0]) for file, inside in parts if len(inside) > 1]
+        return pd.DataFrame(rows, columns=["file", "label"])
+    rows = [(file, inside[1], split_named(inside[0])) for file, inside in parts if len(inside) > 2]
+    return pd.DataFrame([row for row in rows if row[2]], columns=["file", "label", "split"])
+
+
+def _has_splits(paths: Sequence[list[str]]) -> bool:
+    """Whether the top folders are parts of a split: all of them, or train and another; a class may be named Test."""
+    tops = {path[0] for path in paths if len(path) > 1} - {UPLOADS}
+    splits = {split_named(path[0]) for path in paths if len(path) > 2} - {None}
+    if not splits:
+        return False
+    return all(split_named(top) for top in tops) or ("train" in splits and len(splits) > 1)

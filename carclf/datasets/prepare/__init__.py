@@ -1,0 +1,1 @@
+"""`carclf prepare`: labelled photos arranged as one folder per class."""

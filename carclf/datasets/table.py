@@ -1,0 +1,70 @@
+"""The one reader of labelled photos: tells which layout it is and reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from carclf.datasets.layouts.archive import unpack
+from carclf.datasets.layouts.devkit import find_devkit, photo_folder, read_devkit
+from carclf.datasets.layouts.folders import read_folders
+from carclf.datasets.layouts.lists import LISTS, read_list
+from detection.common.errors import UsageError
+
+
+def read_table(data: str | Path, images: str | Path | None = None, *, keep_missing: bool = False) -> pd.DataFrame:
+    """Labelled photos as columns file (absolute path) and label (str), sorted by file.
+
+    Where the data say so there are also the columns split (train, val or test) and box ((x1, y1, x2, y2) in pixels, x2
+    and y2 exclusive, or None). data is one of
+    - a folder with a folder per class (deeper folders belong to the class at the top), perhaps below train/, val/ and
+      test/, which then are the split; also one that stage 1 wrote;
+    - a csv of `file,class` (or `file,label`, `img_file,class`), paths relative to `images` or to the csv's own folder,
+      perhaps with the columns `split` or `subset`, and `box` or `x1,y1,x2,y2`;
+    - the competition's csv of `Id,Category`, photos at `<Category>/<Id>` or `<Id>`; class names come from a `class`
+      column when it has one, else from a `photos.csv` beside it;
+    - a folder that holds such a csv as labels.csv, car_dataset_labels.csv or train.csv;
+    - a .mat list of the Stanford devkit, or a folder that holds the devkit and its photos;
+    - a zip file of any of these, as the competition's is.
+    keep_missing: listed photos that are not there stay in the table.
+    Raises `UsageError` when something is missing, empty or listed twice.
+    """
+    path = _opened(data)
+    folder = None if images is None else _opened(images, what="images")
+    if path.is_dir():
+        lists = [path / name for name in LISTS if (path / name).is_file()]
+        devkit = find_devkit(path)
+        if lists:
+            table = read_list(lists[0], folder, keep_missing)
+        elif devkit and not (path / "manifest.csv").is_file():
+            table = read_devkit(devkit, folder or path, keep_missing)
+        else:
+            table = read_folders(path)
+    elif path.suffix.lower() == ".mat":
+        table = read_devkit([path], folder or photo_folder(path), keep_missing)
+    else:
+        table = read_list(path, folder, keep_missing)
+    return table.sort_values("file", ignore_index=True)
+
+
+def photo_root(data: str | Path, images: str | Path | None = None) -> Path:
+    """The folder under which all photos of `read_table(data, images)` lie."""
+    if images is not None:
+        return _opened(images, what="images").absolute()
+    path = _opened(data).absolute()
+    if path.suffix.lower() == ".mat" and path.is_file():
+        return photo_folder(path)
+    return path if path.is_dir() else path.parent
+
+
+def _opened(path: str | Path, what: str = "data") -> Path:
+    """The path, or the folder that the zip file is unpacked into."""
+    path = Path(path)
+    if path.is_file() and path.suffix.lower() == ".zip":
+        return unpack(path)
+    if what == "data" and not path.exists():
+        raise UsageError(f"There is no '{path}': pass data=FOLDER with a folder per class, data=FILE.csv or FILE.zip.")
+    if what == "images" and not path.is_dir():
+        raise UsageError(f"There is no photo folder '{path}': pass images=FOLDER.")
+    return path

@@ -1,0 +1,143 @@
+"""Gives a classifier's file its temperature and its threshold, from photos that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from carclf.classifier.checkpoint import load_model, save_model
+from carclf.classifier.classifier import TorchClassifier
+from carclf.classifier.contract import temper
+from carclf.evaluation.confidence import LOST, calibration, fit_confidence, fit_temperature
+from carclf.evaluation.evaluate import class_numbers
+from detection.common.device import choose_device
+from detection.common.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def calibrate_file(path: Path, crops: pd.DataFrame, device: str) -> tuple[TorchClassifier, np.ndarray]:
+    """Fits the classifier in `path` to validation crops (columns file and label), and writes it anew.
+
+    Returns it and its calibrated probabilities of the crops, float32 [N, C].
+    """
+    device = choose_device(device)
+    net, info = load_model(path, device)
+    info = info.model_copy(update={"temperature": 1.0, "threshold": 0.0})
+    raw = TorchClassifier(net, info, device).predict_files(crops["file"])
+    probabilities, temperature, threshold = fit_confidence(raw, class_numbers(crops["label"], info.classes))
+    set_confidence(path, temperature, threshold)
+    return TorchClassifier.load(path, device), probabilities
+
+
+def set_confidence(path: Path, temperature: float, threshold: float) -> None:
+    """Writes both into the metadata of a classifier's file; its weights stay as they are."""
+    net, info = load_model(path)
+    save_model(net, info.model_copy(update={"temperature": temperature, "threshold": threshold}), path)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What a temperature and a threshold do. known, others: as in `judge`."""
+
+    temperature: float
+    threshold: float
+    figures: dict[str, float]
+    others: dict[str, dict[str, float]]
+
+
+def judge(
+    known: np.ndarray, truth: np.ndarray, others: Mapping[str, np.ndarray], lost: float = LOST, seed: int = 0
+) -> Trust:
+    """Chooses both by photos of known classes, and tells what they do to these and to others.
+
+    known: float [N, C], probabilities at temperature 1, rows of NaN where no car was found; truth: int [N].
+    others: by name, the same of photos that show none of the classes.
+    figures: ece, ece_before; ece_held_out, each half of the photos at the temperature of the other half; lost, the
+        share of known photos that get no name; accuracy_of_named.
+    others: of each kind how many photos, the share found (a vehicle), the share named, and auroc of the confidence
+        for known photos against these (of those with a vehicle; NaN without any).
+    """
+    found = np.isfinite(known).all(axis=1)
+    raw, right = known[found], truth[found]
+    probabilities, temperature, threshold = fit_confidence(raw, right, lost)
+    confidence = probabilities.max(axis=1)
+    named = confidence >= threshold
+    figures = {
+        "photos": len(known),
+        "ece_before": calibration(raw, right)[0].get("ece", float("nan")),
+        "ece": calibration(probabilities, right)[0].get("ece", float("nan")),
+        "ece_held_out": _crossed(raw, right, seed),
+        "lost": 1 - float(named.sum()) / max(1, len(known)),
+        "accuracy_of_named": float((probabilities.argmax(axis=1) == right)[named].mean()) if named.any() else 0.0,
+    }
+    kinds = {}
+    for name, rows in others.items():
+        seen = rows[np.isfinite(rows).all(axis=1)]
+        sure = temper(seen, temperature).max(axis=1) if len(seen) else np.zeros(0)
+        sides = np.r_[np.ones(len(confidence)), np.zeros(len(sure))]
+        kinds[name] = {
+            "photos": len(rows),
+            "found": len(seen) / max(1, len(rows)),
+            "named": float((sure >= threshold).sum()) / max(1, len(rows)),
+            "auroc": float(roc_auc_score(sides, np.r_[confidence, sure])) if len(sure) else float("nan"),
+        }
+    return Trust(temperature, threshold, figures, kinds)
+
+
+def _crossed(raw: np.ndarray, truth: np.ndarray, seed: int) -> float:
+    """Calibration error of photos that the temperature was not fitted to."""
+    if len(truth) < 2:
+        return float("nan")
+    half = np.random.default_rng(seed).permutation(len(truth)) % 2 == 0
+    crossed = np.empty_like(raw)
+    for side in (half, ~half):
+        crossed[side] = temper(raw[side], fit_temperature(raw[~side], truth[~side]))
+    return calibration(crossed, truth)[0]["ece"]
+
+
+def calibrate_chain(
+    path: Path,
+    table: pd.DataFrame,
+    others: Sequence[Path],
+    lost: float = LOST,
+    detector: str | None = None,
+    device: str = "auto",
+    write: bool = True,
+    track=None,
+) -> Trust:
+    """`judge` for the file of a classifier, on raw photos; with `write` it takes temperature and threshold.
+
+    table: columns file and label, photos that it was not trained on. others: folders of photos without its classes.
+    track: called with an iterable and its length, for a progress bar. Raises `UsageError` for labels that the model
+    does not know, and for folders without photos.
+    """
+    from carclf.evaluation.chain import all_probabilities, check_labels
+    from carclf.recognition.recognizer import CarRecognizer
+    from detection.images.find import find_images
+
+    net, info = load_model(path, choose_device(device))
+    check_labels(sorted(set(table["label"])), info.classes)
+    folders = {}
+    for folder in others:
+        photos = find_images(folder)
+        if not photos:
+            raise UsageError(f"The folder '{folder}' holds no photo (.jpg, .png, .webp, ...): check the path.")
+        folders[str(folder)] = photos
+    plain = TorchClassifier(net, info.model_copy(update={"temperature": 1.0}), choose_device(device))
+    recognizer = CarRecognizer(plain, detector=detector, device=device)
+    photos = [*table["file"], *(photo for some in folders.values() for photo in some)]
+    seen = recognizer.recognize_fully(photos)
+    rows = all_probabilities(track(seen, len(photos)) if track else seen, len(info.classes))
+    parts = np.split(rows, np.cumsum([len(table), *map(len, folders.values())])[:-1])
+    truth = class_numbers(table["label"], info.classes)
+    trust = judge(parts[0], truth, dict(zip(folders, parts[1:], strict=True)), lost)
+    if write:
+        set_confidence(path, trust.temperature, trust.threshold)
+    return trust

@@ -1,0 +1,1 @@
+"""Rows of predictions in the formats that people and programs read."""

@@ -1,0 +1,82 @@
+"""Rows of predictions as a Parquet file, written in row groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from carclf.recognition.prediction import VEHICLE
+from detection.common.errors import UsageError
+
+_ROWS = 10_000  # a row group
+
+
+def check_parquet() -> None:
+    """Raises `UsageError` with what to install when Parquet can't be written here."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise UsageError("Parquet files need pyarrow: pip install pyarrow, or choose another format.") from error
+
+
+def parquet_chunks(rows: Iterable[dict], columns: Sequence[str]) -> Iterator[bytes]:
+    """The file's bytes, row group by row group.
+
+    confidence is a double, vehicle an int32, `box` a list of doubles, `top` a list of (label, probability). A file name
+    that is not UTF-8 gets backslash escapes: Parquet has no other text.
+    """
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
+
+    pair = pyarrow.struct([("label", pyarrow.string()), ("probability", pyarrow.float64())])
+    kinds = {
+        VEHICLE: pyarrow.int32(),
+        "confidence": pyarrow.float64(),
+        "top": pyarrow.list_(pair),
+        "box": pyarrow.list_(pyarrow.float64()),
+    }
+    schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in columns])
+    rows, target = iter(rows), _Chunks()
+    with ParquetWriter(pyarrow.PythonFile(target, mode="w"), schema) as writer:
+        while group := [_plain(row, columns) for row in islice(rows, _ROWS)]:
+            writer.write_table(pyarrow.Table.from_pylist(group, schema))
+            yield target.take()
+    yield target.take()
+
+
+class _Chunks:
+    """A file to write to, whose bytes are taken out as they come."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: bytes) -> int:
+        self._parts.append(bytes(data))
+        self._size += len(data)
+        return len(data)
+
+    def take(self) -> bytes:
+        data = b"".join(self._parts)
+        self._parts.clear()
+        return data
+
+    def tell(self) -> int:
+        return self._size
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def _plain(row: dict, columns: Sequence[str]) -> dict:
+    plain = {name: _utf8(row[name]) if isinstance(row[name], str) else row[name] for name in columns}
+    return plain | {"top": [{"label": label, "probability": value} for label, value in row["top"]]}
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

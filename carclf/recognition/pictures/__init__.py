@@ -1,0 +1,1 @@
+"""Pictures that predictions leave behind: overlays and cut-outs."""

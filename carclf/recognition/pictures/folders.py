@@ -1,0 +1,120 @@
+"""The pictures that a run writes of its photos: cut-outs and overlays, in folders of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from carclf.recognition.inputs import Source, Sources
+from carclf.recognition.pictures.overlay import Overlay
+from carclf.recognition.prediction import OK, UNKNOWN, UNREADABLE, Recognition
+from detection.common.errors import UsageError
+from detection.images.write import save_image
+
+MARKER = ".carclf-pictures"  # only a folder with this file in it is ever written over
+_SUFFIX = ".jpg"
+
+
+class Pictures:
+    """Writes each photo's cut-outs and its overlay to its place: the photos' tree is mirrored below both folders.
+
+    cutouts, overlays: folders, or None for none. every_vehicle: `name-1.jpg` is the cut-out of the main vehicle of
+    `name.png`, and so on; else it is `name.jpg`. Raises `UsageError` for folders that hold other files, that overlap
+    the photos or each other, and for photos whose pictures would be one file.
+    """
+
+    def __init__(
+        self, sources: Sources, cutouts: Path | None = None, overlays: Path | None = None, every_vehicle: bool = False
+    ):
+        self._root = sources.root
+        self._cutouts, self._overlays, self._ranked = cutouts, overlays, every_vehicle
+        self._overlay: Overlay | None = None
+        folders = [folder for folder in (cutouts, overlays) if folder is not None]
+        if len(folders) == 2 and (_inside(*folders) or _inside(*folders[::-1])):
+            raise UsageError(f"'{cutouts}' and '{overlays}' overlap: give cut-outs and overlays a folder each.")
+        for folder in folders:
+            _check_apart(sources, folder)
+        self._check_distinct(sources)
+        for folder in folders:
+            _own(folder)
+
+    def there(self, source: Source, rows: Sequence[dict]) -> bool:
+        """Whether all pictures of a photo with these rows have been written."""
+        files = [self._cutout(source, row.get("vehicle")) for row in rows if row["status"] in (OK, UNKNOWN)]
+        files = files if self._cutouts else []
+        if self._overlays and rows[0]["status"] != UNREADABLE:
+            files.append(self._place(self._overlays, source))
+        return all(map(os.path.isfile, files))
+
+    def take(self, source: Source, seen: Recognition) -> None:
+        """One vehicle of the photo that is worked on, or all that is known of it. Raises `UsageError`."""
+        if self._cutouts and seen.cutout is not None:
+            self._write(self._cutout(source, seen.prediction.vehicle), seen.cutout)
+        if self._overlays and seen.photo is not None:
+            self._overlay = self._overlay or Overlay(seen.photo)
+            self._overlay.add(seen.prediction, seen.vehicle)
+
+    def finish(self, source: Source) -> None:
+        """Nothing more of this photo comes."""
+        overlay, self._overlay = self._overlay, None
+        if overlay is not None:
+            self._write(self._place(self._overlays, source), overlay.finish())
+
+    def _cutout(self, source: Source, rank: int | None) -> Path:
+        return self._place(self._cutouts, source, "" if rank is None else f"-{rank}")
+
+    def _place(self, folder: Path | None, source: Source, ending: str = "") -> Path:
+        return folder / f"{self._stem(source)}{ending}{_SUFFIX}"
+
+    def _stem(self, source: Source) -> str:
+        return os.path.splitext(os.path.relpath(os.path.abspath(source.path), self._root))[0]
+
+    def _write(self, path: Path, picture) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_image(path, picture)
+        except OSError as error:
+            raise UsageError(
+                f"The picture '{path}' can't be written ({error.strerror or error}): make room or choose another "
+                "folder; with --output, the same command then goes on from here."
+            ) from error
+
+    def _check_distinct(self, sources: Sources) -> None:
+        """Of a million photos only numbers are kept."""
+        owners: dict[int, int] = {}
+        for source in sources:
+            stem, path = self._stem(source), os.path.abspath(source.path)
+            if owners.setdefault(hash(stem), hash(path)) != hash(path):
+                other = next(one for one in sources if hash(self._stem(one)) == hash(stem))
+                raise UsageError(
+                    f"The pictures of '{other.path}' and '{source.path}' would both be '{stem}{_SUFFIX}': "
+                    "rename one, or run them apart."
+                )
+
+
+def _check_apart(sources: Sources, folder: Path) -> None:
+    for searched in sources.folders:
+        if _inside(folder, Path(searched)):
+            raise UsageError(f"'{folder}' lies inside '{searched}', whose photos are read: choose another folder.")
+    inside, checked = os.path.realpath(folder), None
+    for source in sources:
+        home = os.path.dirname(os.path.abspath(source.path))
+        if home != checked and _inside(Path(home), Path(inside)):
+            raise UsageError(f"The photo '{source.path}' lies inside '{folder}': choose another folder for pictures.")
+        checked = home
+
+
+def _inside(one: Path, other: Path) -> bool:
+    return Path(os.path.realpath(one)).is_relative_to(os.path.realpath(other))
+
+
+def _own(folder: Path) -> None:
+    """Makes the folder, or checks that it is one of an earlier run."""
+    try:
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
+            raise UsageError(f"'{folder}' holds other files: choose a new or empty folder for pictures.")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MARKER).write_text("Made by `carclf predict`, which writes over the pictures in this folder.\n")
+    except OSError as error:
+        raise UsageError(f"The folder '{folder}' can't be written: {error.strerror or error}.") from error

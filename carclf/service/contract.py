@@ -1,0 +1,73 @@
+"""What a backend of the service offers, and its answers as plain data for HTTP and for a broker alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A photo as it was sent. name: for the answer, never a path of this machine. data: the bytes of the file."""
+
+    name: str
+    data: bytes
+
+
+class Busy(Exception):
+    """More photos wait than can be answered in time: the client is to come again later."""
+
+
+class Backend(Protocol):
+    """Recognizes photos; from `start` to `stop`, in the event loop of the service."""
+
+    async def start(self) -> None:
+        """Loads models or connects. Raises `UsageError` when that can't work."""
+
+    async def stop(self) -> None:
+        """Finishes what it has taken, as far as it can."""
+
+    def ready(self) -> bool:
+        """Whether photos can be answered now."""
+
+    async def recognize(self, uploads: Sequence[Upload], pictures: bool = False) -> list[Answer]:
+        """One answer a photo, in order; pictures: with outline and cut-out. Raises `Busy`."""
+
+
+Status = Literal["ok", "no_car", "unknown", "unreadable", "error"]
+
+
+class Guess(BaseModel):
+    """A class and how probable it is, 0 to 1."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str
+    probability: float
+
+
+class Answer(BaseModel):
+    """What is known of one photo. The meaning of status, label, confidence, top, box and reason is that of
+    `carclf.recognition.prediction.Prediction`.
+
+    file: the name that the photo was sent with. width, height: of the photo as it is seen, in pixels; None when it
+    could not be read. outline: polygons round the car, each a list of [x, y] in pixels of the photo. cutout: the
+    cut-out that the classifier saw, as a data URI of a JPEG or WebP, small enough for a page. Both only on demand.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    status: Status
+    label: str | None = None
+    confidence: float | None = None
+    top: list[Guess] = Field(default_factory=list)
+    box: tuple[float, float, float, float] | None = None
+    reason: str = ""
+    width: int | None = None
+    height: int | None = None
+    outline: list[list[tuple[float, float]]] | None = None
+    cutout: str | None = None

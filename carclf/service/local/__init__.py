@@ -1,0 +1,1 @@
+"""The backend that recognizes photos in the web process itself."""

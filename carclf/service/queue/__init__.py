@@ -1,0 +1,1 @@
+"""The backend that hands photos to workers through RabbitMQ, and the workers."""

@@ -1,0 +1,215 @@
+"""A backend that has no models: it hands photos to `carclf worker` processes through RabbitMQ."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import anyio
+from pydantic import ValidationError
+
+from carclf.recognition.prediction import ERROR
+from carclf.service.contract import Answer, Busy, Upload
+from carclf.service.queue import queues
+from carclf.service.queue.connection import Connection, Interrupted, Refused
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractIncomingMessage
+    from faststream.rabbit import RabbitBroker
+    from faststream.rabbit.message import RabbitMessage
+
+
+TIMEOUT = 120.0
+MAX_WAITING = 1_000  # photos of this process that wait at once: they are in its memory
+STARTING = 5.0  # a server that is not there yet holds up the start of the service no longer than this, in seconds
+LOOK = 2.0  # between two looks for workers, in seconds
+LINGER = 60.0  # how long answers wait for a web process that lost its connection, in seconds
+_NO_SERVER = "the queue can't be reached at the moment"
+
+
+class BrokerBackend:
+    """See `carclf.service.contract.Backend`.
+
+    url: amqp://user:password@host:5672/ or amqps://...; never logged with the password.
+    timeout: how long a photo may wait for its answer, in seconds; afterwards no worker takes it any more.
+    max_waiting: photos of this process that wait at once; more are `Busy`.
+    max_bytes: of one photo; a larger one is answered as `unreadable`.
+    linger: how long answers are kept for this process while its connection is lost, in seconds.
+    Raises `UsageError` for an address that is none.
+    """
+
+    def __init__(
+        self,
+        url: str | None,
+        timeout: float = TIMEOUT,
+        max_waiting: int = MAX_WAITING,
+        max_bytes: int = queues.MAX_BYTES,
+        linger: float = LINGER,
+    ):
+        self.url = queues.check_url(url)
+        self.timeout = timeout
+        self.max_waiting = max_waiting
+        self.max_bytes = max_bytes
+        self.linger = linger
+        self.id = uuid.uuid4().hex
+        self._waiting: dict[str, asyncio.Future[Answer]] = {}
+        self._workers = 0
+        self._subscriber = None
+        self._connection: Connection | None = None
+        self._tasks: list[asyncio.Task] = []
+        self._stopping = asyncio.Event()
+
+    async def start(self) -> None:
+        """Connects. A server that can't be reached yet is no error: `ready` is false until it can be."""
+        self._connection = Connection(self.url, f"carclf web {self.id[:8]}", self._prepare, self._lost)
+        opening = asyncio.create_task(self._connection.open())
+        self._tasks = [opening, asyncio.create_task(self._watch(opening))]
+        done, _ = await asyncio.wait([opening], timeout=STARTING)
+        if done and (error := opening.exception()):
+            await self.stop()
+            raise error
+        if done:
+            await self._look()
+
+    async def stop(self) -> None:
+        """Waits for the answers that are still to come, as far as they come in time."""
+        if self._waiting:
+            await asyncio.wait(list(self._waiting.values()), timeout=self.timeout)
+        # Not in the midst of a look: an interrupted question closes the channel that all share.
+        self._stopping.set()
+        if self._connected():
+            await asyncio.wait(self._tasks, timeout=STARTING)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        if self._connection is not None:
+            if self._connection.up.is_set():
+                await self._forget_queue()
+            await self._connection.close()
+            self._connection = None
+
+    def ready(self) -> bool:
+        """Connected, and at least one worker listens."""
+        return self._connected() and self._workers > 0
+
+    async def recognize(self, uploads: Sequence[Upload], pictures: bool = False) -> list[Answer]:
+        """See `Backend`. A photo without an answer in time, or at which workers died, is an `error`."""
+        if not self._connected():
+            raise Busy(_NO_SERVER)
+        if len(self._waiting) + len(uploads) > self.max_waiting:
+            raise Busy("too many photos wait already")
+        until = time.monotonic() + self.timeout
+        answering = [asyncio.create_task(self._recognize(upload, pictures, until)) for upload in uploads]
+        try:
+            return list(await asyncio.gather(*answering))
+        finally:
+            for task in answering:
+                task.cancel()
+
+    async def _recognize(self, upload: Upload, pictures: bool, until: float) -> Answer:
+        if len(upload.data) > self.max_bytes:
+            limit = self.max_bytes / 1024**2
+            return Answer(file=upload.name, status="unreadable", reason=f"the photo has more than {limit:.0f} MB")
+        ticket = uuid.uuid4().hex
+        waiting = self._waiting[ticket] = asyncio.get_running_loop().create_future()
+        try:
+            await self._send(upload, queues.PhotoHeaders(upload.name, self.id, pictures).encode(), ticket, until)
+            with anyio.fail_after(_left(until)):
+                answer = await waiting
+        except TimeoutError:
+            return Answer(file=upload.name, status=ERROR, reason=f"no answer came within {self.timeout:.0f} seconds")
+        finally:
+            self._waiting.pop(ticket, None)
+        return answer.model_copy(update={"file": upload.name})
+
+    async def _send(self, upload: Upload, headers: dict, ticket: str, until: float) -> None:
+        """Returns when RabbitMQ has the photo safe. What was interrupted is sent again: the ticket tells twins apart.
+
+        Raises `Busy` when the queue is full, TimeoutError.
+        """
+        while True:
+            with anyio.fail_after(_left(until)):
+                await self._connection.up.wait()
+            try:
+                await self._connection.publish(
+                    upload.data,
+                    queues.PHOTOS,
+                    _left(until),
+                    headers=headers,
+                    correlation_id=ticket,
+                    reply_to=queues.ANSWERS + self.id,
+                    content_type="application/octet-stream",
+                    expiration=_left(until),
+                )
+                return
+            except Refused as error:
+                raise Busy(str(error)) from error
+            except Interrupted:
+                await asyncio.sleep(0.1)
+
+    async def _prepare(self, broker: RabbitBroker) -> None:
+        from faststream import AckPolicy
+
+        await queues.declare_answers(broker, self.id, self.linger)
+        queue = queues.answers_queue(self.id, self.linger)
+        self._subscriber = broker.subscriber(queue, ack_policy=AckPolicy.ACK, no_reply=True)
+        self._subscriber(self._take)
+
+    async def _take(self, message: RabbitMessage) -> None:
+        """An answer, or one of this process's photos as a dead letter. The second one to a photo is not waited for."""
+        waiting = self._waiting.get(message.correlation_id)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(_answer_in(message.raw_message))
+
+    def _connected(self) -> bool:
+        return self._connection is not None and self._connection.up.is_set()
+
+    def _lost(self) -> None:
+        self._workers = 0
+
+    async def _watch(self, opening: asyncio.Task) -> None:
+        """Knows how many workers listen."""
+        await asyncio.wait([opening])
+        if error := opening.exception():
+            queues.log().error("%s", error)
+            return
+        while not self._stopping.is_set():
+            if self._connected():
+                await self._look()
+            with anyio.move_on_after(LOOK):
+                await self._stopping.wait()
+
+    async def _look(self) -> None:
+        try:
+            queue = await self._connection.broker.declare_queue(queues.photos_queue())
+            self._workers = (await queue.declare()).consumer_count
+        except Exception as error:
+            self._workers = 0
+            queues.log().debug("no look for workers: %s", type(error).__name__)
+
+    async def _forget_queue(self) -> None:
+        try:
+            queue = await self._connection.broker.declare_queue(queues.answers_queue(self.id, self.linger))
+            with anyio.fail_after(STARTING):
+                await self._subscriber.stop()
+                await queue.delete(if_unused=False, if_empty=False)
+        except Exception as error:  # it expires by itself
+            queues.log().debug("the queue for answers stays: %s", type(error).__name__)
+
+
+def _answer_in(message: AbstractIncomingMessage) -> Answer:
+    """The answer in a message. The name of the photo is known here, and set later."""
+    if death := queues.death_of(message.headers):
+        return Answer(file="", status=ERROR, reason=death)
+    try:
+        return Answer.model_validate_json(message.body)
+    except ValidationError:
+        return Answer(file="", status=ERROR, reason="the worker's answer can't be read: is it of another version?")
+
+
+def _left(until: float) -> float:
+    return max(until - time.monotonic(), 0.001)

@@ -1,0 +1,1 @@
+"""Whole jobs that only commands import: demo, export, competition, comparison of backgrounds."""

@@ -1,0 +1,104 @@
+"""`carclf combine`: trained classifiers become one file that averages their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from carclf.classifier.catalogue import find_model
+from carclf.classifier.checkpoint import load_model, save_model
+from carclf.classifier.classifier import TorchClassifier
+from carclf.classifier.info import ModelInfo
+from carclf.classifier.network import Ensemble
+from carclf.evaluation.confidence import fit_confidence
+from carclf.evaluation.evaluate import class_numbers, evaluate
+from carclf.runs.folder import git_state
+from carclf.weights import BEST
+from detection.common.errors import UsageError
+from detection.common.files import write_json
+
+# All that prediction does before and after the networks; these must be the same for all of them.
+_SHARED = {
+    "classes": "classes",
+    "head": "head",
+    "image_size": "image size",
+    "mean": "normalisation",
+    "std": "normalisation",
+    "style": "cut-out style",
+    "detector": "detector",
+}
+_KEPT = ("accuracy", "top5", "macro_f1")  # of the metrics, in the file
+
+
+def combine(names: Sequence[str], output: Path) -> dict:
+    """Writes output/best.safetensors, and what it and each member make of the photos that all of them held out.
+
+    names: at least two run folders, files or bundled names. Only run folders say which photos they held out; with any
+        other among them, or none in common, nothing is measured, and the answers are not calibrated.
+    Returns the metrics of the combination, with `members` (their accuracy and top5), or an empty dict.
+    Raises `UsageError` for members that do not fit together, and for an output that exists.
+    """
+    if len(names) < 2:
+        raise UsageError("An ensemble has at least two members: name two runs or files.")
+    output = Path(output)
+    if output.exists():
+        raise UsageError(f"'{output}' exists already: name another folder.")
+    files = [find_model(name).weights for name in names]
+    nets, infos = zip(*(load_model(file) for file in files), strict=True)
+    info = _common(names, infos)
+    photos = _held_out(names)
+    members = [TorchClassifier(net, own) for net, own in zip(nets, infos, strict=True)]
+    whole = TorchClassifier(Ensemble(nets).eval(), info)
+    metrics: dict = {}
+    if len(photos):
+        rows = photos.assign(status="ok")
+        measured = []
+        for name, member in zip(names, members, strict=True):
+            probabilities = member.predict_files(photos["file"])
+            seen = evaluate(rows, probabilities, info.classes, output / "members" / str(len(measured) + 1))
+            measured.append({"model": name} | {key: seen[key] for key in _KEPT})
+        raw = whole.predict_files(photos["file"])
+        together, temperature, threshold = fit_confidence(raw, class_numbers(photos["label"], info.classes))
+        info = info.model_copy(update={"temperature": temperature, "threshold": threshold})
+        metrics = evaluate(rows, together, info.classes, output / "validation")
+        metrics |= {"members": measured, "git": git_state()}
+        write_json(output / "metrics.json", metrics)
+    info = info.model_copy(update={"metrics": {key: metrics[key] for key in _KEPT if key in metrics}})
+    save_model(whole.net, info, output / BEST)
+    return metrics
+
+
+def _common(names: Sequence[str], infos: Sequence[ModelInfo]) -> ModelInfo:
+    for name, info in zip(names, infos, strict=True):
+        if info.members > 1:
+            raise UsageError(f"'{name}' is an ensemble already: combine its members.")
+        for field, said in _SHARED.items():
+            if getattr(info, field) != getattr(infos[0], field):
+                raise UsageError(f"'{name}' has another {said} than '{names[0]}': only the like can be combined.")
+    architectures = tuple(info.architecture for info in infos)
+    mixed = architectures if len(set(architectures)) > 1 else ()
+    return infos[0].model_copy(
+        update={
+            "members": len(infos),
+            "architectures": mixed,
+            "stage": "",
+            "metrics": {},
+            "temperature": 1.0,
+            "threshold": 0.0,
+        }
+    )
+
+
+def _held_out(names: Sequence[str]) -> pd.DataFrame:
+    """Columns file and label: photos that each of the runs has kept out of its training."""
+    common: pd.DataFrame | None = None
+    for name in names:
+        path = Path(name) / "split.csv"
+        if not path.is_file():
+            return pd.DataFrame(columns=["file", "label"])
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = table.loc[table["split"] == "val", ["file", "label"]]
+        common = table if common is None else common[common["file"].isin(set(table["file"]))]
+    return common.reset_index(drop=True)

@@ -1,0 +1,209 @@
+"""`carclf export`: a classifier and its detector as a folder that predicts without torch."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from carclf.classifier.catalogue import find_model
+from carclf.classifier.checkpoint import fingerprint, load_model
+from carclf.classifier.info import ModelInfo
+from carclf.classifier.onnx.folder import CLASSIFIER
+from carclf.runs.folder import git_state
+from carclf.tools.export.network import export_classifier
+from carclf.tools.export.parity import LEAST_SAME, MOST_DIFFERENCE, Parity, check_parity
+from carclf.tools.export.timing import compare_times
+from carclf.version import __version__
+from detection.common.errors import UsageError
+from detection.common.files import TEMP_PREFIX, write_json
+from detection.detectors.car_check import WEAK_SCORE
+from detection.detectors.onnx.folder import (
+    BOXES,
+    CHECK,
+    EXPORT_FILE,
+    EXPORT_FORMAT,
+    FEATURES,
+    MASKS,
+    ExportedDetector,
+    is_export,
+)
+from detection.images.find import find_images
+
+# What an export consists of: a folder that holds anything else is not replaced.
+FILES = frozenset([EXPORT_FILE, CLASSIFIER, FEATURES, BOXES, MASKS, CHECK])
+DETECTOR = "compact"
+DRAWN = 24
+_TIMED = 12
+_PACKAGES = ("torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "numpy")
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Export:
+    """What came of it. written: whether the folder is there, which it is not when the answers differ."""
+
+    folder: Path
+    parity: Parity
+    timing: dict[str, float]
+    megabytes: float
+    written: bool
+
+    @property
+    def reason(self) -> str:
+        """Why nothing was written, in a sentence."""
+        return (
+            f"The export does not answer as the model does (wanted: the same first answer on {LEAST_SAME:.1%} of the "
+            f"photos, probabilities within {MOST_DIFFERENCE}), so '{self.folder}' was not written."
+        )
+
+
+def export_model(
+    name: str,
+    output: Path,
+    photos: Path | None = None,
+    limit: int | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Export:
+    """Writes the folder `output` when the export answers as the model does.
+
+    name: as `find_model` takes it. photos: a folder of photos to compare on, the first `limit` of them evenly spread;
+        None draws some scenes. say: is told what is going on.
+    Raises `UsageError` for a model or detector that can't be exported, and an output that is something else.
+    """
+    file = find_model(name).weights
+    output = Path(output)
+    check_output(output)
+    net, info = load_model(file)
+    if info.detector != DETECTOR:
+        raise UsageError(
+            f"'{name}' uses the detector '{info.detector}', and only '{DETECTOR}' can be exported: export a classifier "
+            "that was trained with it."
+        )
+    with _photos(photos, limit, say) as files, _beside(output) as draft:
+        say(f"writes {info.shown_architecture} and the detector {DETECTOR} as ONNX")
+        about = _write(net, info, file, name, draft)
+        say(f"compares them with the model on {len(files)} photos")
+        parity, timing = _compare(file, draft, files)
+        write_json(draft / EXPORT_FILE, about | {"parity": parity.row(), "seconds_a_photo": timing})
+        megabytes = sum(path.stat().st_size for path in draft.iterdir()) / 1e6
+        if parity.holds:
+            _replace(draft, output)
+    return Export(output, parity, timing, megabytes, parity.holds)
+
+
+def check_output(output: Path) -> None:
+    """Raises `UsageError` unless the folder is new, empty, or an export, and nothing beside."""
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise UsageError(f"'{output}' is a file: name a folder for the export.")
+    inside = {path.name for path in output.iterdir()}
+    if not inside:
+        return
+    if not is_export(output):
+        raise UsageError(f"'{output}' exists and is no export: name a new folder.")
+    if more := sorted(inside - FILES):
+        raise UsageError(f"'{output}' holds '{more[0]}', which no export wrote: move it away, or name a new folder.")
+
+
+def _write(net, info: ModelInfo, file: Path, name: str, folder: Path) -> dict:
+    """All but the figures."""
+    from detection.detectors.load import load_as_trained
+    from detection.detectors.onnx.export import export_detector
+
+    export_classifier(net, info, folder / CLASSIFIER)
+    detector: ExportedDetector = export_detector(load_as_trained(DETECTOR, "cpu"), folder)
+    about = {
+        "format": EXPORT_FORMAT,
+        "model": name if not Path(name).exists() else Path(name).name,  # no path of this machine
+        "carclf": __version__,
+        "git": git_state(),
+        "versions": {package: _version(package) for package in _PACKAGES},
+        "classifier": {"fingerprint": fingerprint(file), "info": info.model_dump(mode="json")},
+        "detector": detector.model_dump(mode="json"),
+    }
+    write_json(folder / EXPORT_FILE, about)
+    return about
+
+
+def _compare(file: Path, draft: Path, files: list[Path]) -> tuple[Parity, dict[str, float]]:
+    from carclf.recognition.recognizer import CarRecognizer
+    from detection.detectors.load import load_detector
+
+    every = 2**31
+    # In float32: the detector may otherwise compute in half precision, and the difference would be that.
+    model = CarRecognizer(str(file), load_detector(DETECTOR, "cpu", None, WEAK_SCORE, "float32"), "cpu", top=every)
+    export = CarRecognizer(str(draft), top=every)
+    parity = check_parity(model, export, files)
+    # The model as it is used, at its fastest.
+    fast = CarRecognizer(model.classifier, load_detector(DETECTOR, "cpu", None, WEAK_SCORE))
+    return parity, compare_times(fast, export, files[:: max(1, len(files) // _TIMED)][:_TIMED])
+
+
+@contextmanager
+def _photos(folder: Path | None, limit: int | None, say: Callable[[str], None]) -> Iterator[list[Path]]:
+    if folder is not None:
+        files = find_images(folder)
+        if not files:
+            raise UsageError(f"The folder '{folder}' holds no photo (.jpg, .png, .webp, ...): check the path.")
+        if limit is not None and limit < len(files):
+            files = [files[round(index * len(files) / limit)] for index in range(limit)]
+        yield files
+        return
+    from carclf.datasets.drawn.car_shapes import CAR_SHAPES
+    from carclf.datasets.drawn.scenes import draw_scene
+    from detection.images.write import save_image
+
+    count = DRAWN if limit is None else limit
+    say(f"draws {count} scenes, as no photos are given")
+    with tempfile.TemporaryDirectory(prefix="carclf-export-") as name:
+        shapes, files = list(CAR_SHAPES), []
+        for number in range(count):
+            scene = draw_scene(shapes[number % len(shapes)], np.random.default_rng([7, number]), (480, 640))
+            files.append(Path(name) / f"{number:03}.png")
+            save_image(files[-1], scene.image)
+        yield files
+
+
+@contextmanager
+def _beside(output: Path) -> Iterator[Path]:
+    """A folder beside the output, which is gone in the end."""
+    draft = output.absolute().parent / f"{TEMP_PREFIX}{os.getpid()}-{next(_numbers)}.export"
+    try:
+        draft.mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(f"The folder '{output}' can't be written: {error.strerror}.") from error
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _replace(draft: Path, output: Path) -> None:
+    """A rename can't replace a folder that holds something: the old export steps aside first."""
+    old = draft.with_suffix(".old")
+    if output.exists():
+        os.rename(output, old)
+    try:
+        os.rename(draft, output)
+    except OSError:
+        if old.exists():
+            os.rename(old, output)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,1 @@
+"""What a training reads: crops, data sets, augmentation, cached features."""

@@ -1,0 +1,112 @@
+"""Raw photos to the crops that a classifier trains on: stage 1 over the data, and what it cut them with."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from carclf.datasets import photo_root, read_manifest, read_table
+from carclf.datasets.boxes import crop_table
+from carclf.runs.recipe import TrainConfig
+from detection.common.console import say
+from detection.common.errors import UsageError
+from detection.cutout.cut import CutoutStyle
+
+
+def prepare_crops(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutStyle, str]:
+    """The table of crops (file, label), how they were cut out, and by which detector.
+
+    Photos that are cut out already (`crops: true`, or a folder that stage 1 wrote) are taken as they are, and with
+    `boxes: true` cropped to the boxes that the data bring. Else stage 1 runs first, into `crops_dir` or the run folder,
+    and goes on where it stopped before. With `backgrounds` there are also the columns photo (the raw one) and
+    `variant_column` of each background.
+    """
+    table = read_table(config.data, config.images)
+    root = photo_root(config.data, config.images)
+    if (root / "manifest.csv").is_file():
+        return table, *_settings(root, config)
+    if config.crops:
+        return table, config.cutout, config.detector
+    if config.boxes:
+        return _box_crops(table, root, config, run), config.cutout, config.detector
+    root = root if config.images is not None else _common_root(table, root)
+    folder = config.crops_dir or run / "crops"
+    if not config.backgrounds:
+        _cut_out(root, folder, config, config.cutout.background)
+        return map_to_crops(table, root, folder), config.cutout, config.detector
+    own = folder / config.cutout.background
+    detections = own / "detections.jsonl"  # found once, cut out on each background
+    _cut_out(root, own, config, config.cutout.background, save_detections=True)
+    others = [background for background in config.backgrounds if background != config.cutout.background]
+    for background in others:
+        _cut_out(root, folder / background, config, background, detections=detections)
+    crops = map_to_crops(table.assign(photo=table["file"]), root, own)
+    for background in config.backgrounds:
+        made = read_manifest(folder / background)
+        files = [made.get(Path(photo).relative_to(root).as_posix()) for photo in crops["photo"]]
+        # A crop that failed on this background alone is taken on the model's own.
+        crops[variant_column(background)] = [
+            str(file) if file is not None else own for file, own in zip(files, crops["file"], strict=True)
+        ]
+    return crops, config.cutout, config.detector
+
+
+def _box_crops(table: pd.DataFrame, root: Path, config: TrainConfig, run: Path) -> pd.DataFrame:
+    if "box" not in table:
+        raise UsageError(f"boxes=true needs data that bring boxes, and '{config.data}' has none: see docs/data.md.")
+    padding = config.cutout.padding
+    folder = (config.crops_dir or run / "crops") / f"boxes-{padding:g}"  # crops that are there are taken as they are
+    say(f"crops the photos of {root} to their boxes into {folder}")
+    return crop_table(table, root, folder, padding)
+
+
+def variant_column(background: str) -> str:
+    """The column of the table that holds the crops on a background."""
+    return f"file_{background}"
+
+
+def _cut_out(root: Path, folder: Path, config: TrainConfig, background: str, **options) -> None:
+    from detection.detectors.load import load_detector
+    from detection.folder.options import CleanOptions
+    from detection.folder.run import clean_folder
+
+    say(f"stage 1 cuts out the photos of {root} into {folder}")
+    style = config.cutout.model_copy(update={"background": background})
+    load = partial(load_detector, config.detector, device=config.device)
+    clean_folder(root, folder, load, style, options=CleanOptions.of(**options))
+
+
+def map_to_crops(table: pd.DataFrame, root: Path, folder: Path) -> pd.DataFrame:
+    """The table with each photo's file replaced by its crop; photos that stage 1 gave none for are left out."""
+    made = read_manifest(folder)
+    files = [made.get(Path(file).relative_to(root).as_posix()) for file in table["file"]]
+    kept = [file is not None for file in files]
+    if not any(kept):
+        raise UsageError(f"Stage 1 gave no crop for any of the {len(table)} photos: see {folder / 'manifest.csv'}.")
+    if not all(kept):
+        say(f"{len(kept) - sum(kept)} photos without a crop are left out; {folder / 'manifest.csv'} says why")
+    crops = table[kept].assign(file=[str(file) for file in files if file is not None]).reset_index(drop=True)
+    return crops.drop(columns="box", errors="ignore")  # it belongs to the whole photo
+
+
+def _common_root(table: pd.DataFrame, root: Path) -> Path:
+    """A csv's photos may lie in a folder beside it; only that one is cut out."""
+    inside = {Path(file).relative_to(root).parts[0] for file in table["file"]}
+    only = root / next(iter(inside))
+    return only if len(inside) == 1 and only.is_dir() else root
+
+
+def _settings(folder: Path, config: TrainConfig) -> tuple[CutoutStyle, str]:
+    """Style and detector that stage 1 noted beside its manifest; the config's where it noted none."""
+    path = folder / "settings.json"
+    if not path.is_file():
+        return config.cutout, config.detector
+    try:
+        noted = json.loads(path.read_text(encoding="utf-8"))
+        style = CutoutStyle.model_validate({key: noted[key] for key in CutoutStyle.model_fields})
+        return style, str(noted["detector"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"'{path}' can't be read as settings of stage 1: clean the photos again.") from error

@@ -1,0 +1,140 @@
+"""Labelled crops as a torch dataset, and the order in which training sees them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+import torch.distributed
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from carclf.classifier.preprocessing import stack
+from detection.images.read import load_image
+
+Transform = Callable[[np.ndarray, int], np.ndarray]
+
+
+class CropDataset(Dataset):
+    """Items are (RGB uint8 HxWx3 array, class index).
+
+    An item is asked for by its number, or by (epoch, number) in training: what is random about it depends on nothing
+    else, so a run that was killed sees the same pictures when it goes on, with however many worker processes.
+    """
+
+    def __init__(
+        self,
+        table: pd.DataFrame,
+        classes: Sequence[str],
+        transform: Transform,
+        seed: int = 0,
+        variants: Mapping[str, float] | None = None,
+    ):
+        """table: columns file and label, every label among `classes`.
+
+        variants: columns of the table that hold the same crops otherwise (on other backgrounds), and how often each is
+        taken instead of `file`.
+        """
+        index = {label: number for number, label in enumerate(classes)}
+        columns = variants or {"file": 1.0}
+        self.files = [table[column].tolist() for column in columns]
+        self.shares = np.cumsum(list(columns.values())) / sum(columns.values())
+        self.labels = [index[label] for label in table["label"]]
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> tuple[np.ndarray, int]:
+        epoch, number = key if isinstance(key, tuple) else (0, key)
+        seed = mixed_seed(self.seed, epoch, number)
+        column = 0
+        if len(self.files) > 1:
+            column = int(np.searchsorted(self.shares, np.random.default_rng(seed).random(), side="right"))
+        return self.transform(load_image(self.files[column][number]), seed), self.labels[number]
+
+
+class TrainOrder(Sampler):
+    """(epoch, number) of the photos in the order of an epoch; each process of a distributed run gets its part.
+
+    Without weights each photo comes once an epoch; with weights (float [N]) photos are drawn by them, N an epoch.
+    Lightning calls `set_epoch`.
+    """
+
+    def __init__(self, count: int, seed: int = 0, weights: np.ndarray | None = None):
+        self.count, self.seed, self.weights = count, seed, weights
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        random = np.random.default_rng(mixed_seed(self.seed, self.epoch, 0))
+        if self.weights is None:
+            order = random.permutation(self.count)
+        else:
+            order = random.choice(self.count, self.count, p=self.weights / self.weights.sum())
+        rank, world = _place()
+        # The same number for each process, or one would wait for ever for gradients that never come.
+        return iter([(self.epoch, int(number)) for number in order[rank : len(self) * world : world]])
+
+    def __len__(self) -> int:
+        return self.count // _place()[1]
+
+
+def _place() -> tuple[int, int]:
+    """Rank and number of the processes that train together."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def mixed_seed(*numbers: int) -> int:
+    """One seed, 32 bits, of several numbers: neighbours give unrelated ones.
+
+    >>> mixed_seed(1, 0, 5) == mixed_seed(1, 0, 5), mixed_seed(1, 0, 5) == mixed_seed(1, 5, 0)
+    (True, False)
+    """
+    return zlib.crc32(np.array(numbers, np.int64).tobytes())
+
+
+def balancing_weights(labels: Sequence[int], classes: int) -> np.ndarray:
+    """For each class, float [C]: the inverse of its count, scaled to a mean of 1 over the photos; 0 without photos."""
+    counts = np.bincount(labels, minlength=classes)
+    present = int((counts > 0).sum())
+    return np.divide(len(labels) / present, counts, out=np.zeros(classes), where=counts > 0)
+
+
+def collate(items: Sequence[tuple[np.ndarray | Tensor, int]]) -> tuple[Tensor, Tensor]:
+    """A batch: uint8 [N, 3, H, W] (channels_last) and int64 [N]. Bytes, since they cross a process border.
+
+    Features, float [F], become [N, F].
+    """
+    images, labels = zip(*items, strict=True)
+    return torch.stack(images) if isinstance(images[0], Tensor) else stack(images), torch.tensor(labels)
+
+
+def make_loader(dataset: Dataset, batch_size: int, workers: int, order: TrainOrder | None = None) -> DataLoader:
+    """For validation as the dataset stands; for training in an order, without a last, smaller batch (one photo alone
+    would break BatchNorm)."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=order,
+        drop_last=order is not None and len(order) > batch_size,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+        collate_fn=collate,
+        worker_init_fn=_quiet_worker,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _quiet_worker(number: int) -> None:
+    cv2.setNumThreads(0)  # the cores belong to the model

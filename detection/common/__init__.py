@@ -1,0 +1,1 @@
+"""The lowest floor: files, configs, console, devices. Imports nothing else of ours."""

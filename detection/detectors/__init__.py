@@ -1,0 +1,1 @@
+"""Detectors of vehicles: `load.load_detector` is the one door."""

@@ -1,0 +1,1 @@
+"""The compact detector that comes with the package: architecture and weights."""

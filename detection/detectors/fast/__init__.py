@@ -1,0 +1,1 @@
+"""What makes Detectron2 models fast on their device without changing what they find."""

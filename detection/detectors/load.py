@@ -1,0 +1,72 @@
+"""The one door to detectors: exports, the compact one, the model zoo's, trained ones and one's own, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from detection.common.config import shipped_path
+from detection.common.errors import UsageError
+from detection.detectors.onnx.folder import is_export
+
+if TYPE_CHECKING:
+    from detection.detectors.contract import Detector
+    from detection.detectors.mask_rcnn import MaskRcnnDetector
+
+COMPACT = "compact"
+PRECISIONS = ("auto", "float32")
+
+
+def load_detector(
+    name_or_config: str = COMPACT,
+    device: str = "auto",
+    weights: str | Path | None = None,
+    score_threshold: float | None = None,
+    precision: str = "auto",
+) -> Detector:
+    """Loads a detector and makes it fast on its device.
+
+    name_or_config: "compact" (bundled); the folder of an export (`carclf export`); a Detectron2 model-zoo name such as
+    "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x" (with or without .yaml); a Detectron2 YAML config; the output
+    folder of a training; or a training config such as configs/detector/mask_rcnn_R50_FPN.yaml, which means the model
+    as it is published.
+    weights: a .safetensors file, or a .pth that holds tensors only (never a pickle); None takes those beside a trained
+    config, or the zoo's own, fetched once and cached. Weights that carclf trained say which kinds and sizes they know.
+    device: "auto" takes a GPU when there is one. score_threshold: None takes the model's own.
+    precision: "auto" takes half precision where it is faster and the results stay the same to 0.5 px; "float32" never.
+    Of an export only the score threshold may be chosen: it runs on the CPU, in float32, with its own weights.
+    Raises `UsageError` with one sentence when the model or its weights can't be had.
+    """
+    if is_export(name_or_config):
+        from detection.detectors.onnx.detector import load_onnx_detector
+
+        return load_onnx_detector(name_or_config, device, weights, score_threshold)
+    if precision not in PRECISIONS:
+        raise UsageError(f"'{precision}' is not a precision: choose {' or '.join(PRECISIONS)}.")
+    detector = load_as_trained(name_or_config, device, weights, score_threshold)
+    detector.speed_up(precision)
+    return detector
+
+
+def load_as_trained(
+    name_or_config: str, device: str, weights: str | Path | None = None, score_threshold: float | None = None
+) -> MaskRcnnDetector:
+    """`load_detector` for all but exports, without what makes a model fast: plain Detectron2, to compare with."""
+    import torch
+
+    from detection.common.device import choose_device
+    from detection.detectors.compact.weights import compact_weights, load_compact
+    from detection.detectors.trained import read_model_choice, run_detector
+    from detection.detectors.zoo.model import YAML, load_zoo
+
+    place = torch.device(choose_device(device))
+    name, choice = name_or_config, None
+    path = shipped_path(Path(name))
+    if name != COMPACT and path.is_dir():
+        name, found = run_detector(path)
+        weights = weights or found
+    elif path.suffix in YAML and path.is_file():
+        choice = read_model_choice(path)
+    if name == COMPACT or (choice is not None and choice.compact):
+        return load_compact(place, Path(weights) if weights else compact_weights(), score_threshold)
+    return load_zoo(name, place, weights, score_threshold, choice)

@@ -1,0 +1,1 @@
+"""Exported detectors, which ONNX Runtime runs without torch."""

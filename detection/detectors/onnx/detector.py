@@ -1,0 +1,198 @@
+"""The exported detector: ONNX Runtime for its three networks, arrays for the rest, and no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detection.common.errors import UsageError
+from detection.detectors.onnx.boxes import apply_deltas, best_anchors, box_levels, clip_boxes, suppress, widen_boxes
+from detection.detectors.onnx.car_check import OnnxCarCheck
+from detection.detectors.onnx.folder import BOXES, FEATURES, MASKS, ExportedDetector, read_detector
+from detection.detectors.onnx.session import open_session
+from detection.detectors.outputs import check_photo, make_vehicles, padded_shape, resize_photo, resized_shape
+from detection.vehicle import Vehicle
+
+# Masks are made from features of 112x112 cells: of all the boxes of a crowded photo at once they would take 100 MB.
+_MASKS_AT_ONCE = 4
+
+
+class OnnxDetector:
+    """Finds vehicles in photos without torch; may be used from several threads at once.
+
+    Photos are seen one by one: on a CPU a batch only takes more memory.
+    """
+
+    device = "cpu"
+    precision = "float32"
+    batch_size = 1
+
+    def __init__(self, folder: str | os.PathLike, score_threshold: float | None = None, threads: int | None = None):
+        """folder: an export. score_threshold: None takes the detector's own. threads: see `open_session`."""
+        self.folder = folder = Path(folder)
+        self._threads = threads
+        settings = read_detector(folder)
+        self.own_threshold = settings.score_threshold
+        if score_threshold is not None and score_threshold != settings.score_threshold:
+            name = settings.fingerprint.removesuffix(f"-{settings.score_threshold:g}")
+            settings = settings.model_copy(
+                update={"score_threshold": score_threshold, "fingerprint": f"{name}-{score_threshold:g}"}
+            )
+        self.settings: ExportedDetector = settings
+        self._features, self._boxes, self._masks = (open_session(folder / file, threads) for file in _FILES)
+        self._names = [output.name for output in self._features.get_outputs()]
+        self._anchors = [np.array(level, np.float32) for level in settings.anchors]
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the detector that was exported: they find the same, up to rounding."""
+        return self.settings.fingerprint
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The names of the vehicles that it knows."""
+        return self.settings.kinds
+
+    def input_shape(self, height: int, width: int) -> tuple[int, int]:
+        """The padded (height, width) in which the model sees a photo of that size."""
+        size = resized_shape(height, width, self.settings.short_side, self.settings.long_side)
+        return padded_shape(size, self.settings.divisor)
+
+    def car_check(self) -> OnnxCarCheck:
+        """The second opinion on what it finds."""
+        return OnnxCarCheck(self.folder, self.settings.check_names, self._threads)
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[list[Vehicle]]:
+        """Vehicles of each photo (RGB uint8 HxWx3, any sizes), best score first.
+
+        Raises `ValueError` for another shape or dtype.
+        """
+        for image in images:
+            check_photo(image)
+        return [self._detect(image) for image in images]
+
+    def _detect(self, image: np.ndarray) -> list[Vehicle]:
+        settings = self.settings
+        size = resized_shape(*image.shape[:2], settings.short_side, settings.long_side)
+        features = self._see(resize_photo(image, size))
+        boxes, scores, classes = self._judge(features, self._propose(features, size), size)
+        boxes = widen_boxes(boxes, settings.mask_margin, size)
+        scale = np.array([image.shape[1] / size[1], image.shape[0] / size[0]] * 2, np.float64)
+        return make_vehicles(
+            boxes.astype(np.float64) * scale,
+            scores,
+            classes,
+            self._outline(features, boxes, classes),
+            image.shape[:2],
+            dict(enumerate(settings.kinds)),
+            settings.score_threshold,
+            settings.mask_scores,
+        )
+
+    def _see(self, resized: np.ndarray) -> dict[str, Any]:
+        """What the first network makes of a resized photo, by its outputs' names, in ONNX Runtime's memory."""
+        import onnxruntime
+
+        settings = self.settings
+        height, width = resized.shape[:2]
+        padded = np.zeros((1, 3, *padded_shape((height, width), settings.divisor)), np.float32)
+        for channel in range(3):
+            plane = padded[0, channel, :height, :width]
+            np.subtract(resized[..., channel], np.float32(settings.mean[channel]), out=plane)
+            plane /= np.float32(settings.std[channel])
+        image = onnxruntime.OrtValue.ortvalue_from_numpy(padded)
+        outputs = self._features.run_with_ort_values(self._names, {"image": image})
+        return dict(zip(self._names, outputs, strict=True))
+
+    def _propose(self, features: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
+        """Where vehicles may be: float32 Kx4, xyxy in pixels of the resized photo of (height, width) `size`."""
+        settings = self.settings
+        boxes, logits, levels = [], [], []
+        for level, (anchors, stride) in enumerate(zip(self._anchors, settings.anchor_strides, strict=True)):
+            best, value = best_anchors(
+                features[f"objectness{level}"].numpy()[0],
+                features[f"deltas{level}"].numpy()[0],
+                anchors,
+                stride,
+                settings.proposals_before,
+            )
+            boxes.append(best)
+            logits.append(value)
+            levels.append(np.full(len(best), level))
+        found, score, group = np.concatenate(boxes), np.concatenate(logits), np.concatenate(levels)
+        whole = np.isfinite(found).all(axis=1) & np.isfinite(score)
+        found = clip_boxes(found, size)
+        whole &= (found[:, 2] > found[:, 0]) & (found[:, 3] > found[:, 1])
+        found, score, group = found[whole], score[whole], group[whole]
+        return found[suppress(found, score, group, settings.proposal_overlap, settings.proposals_after)]
+
+    def _judge(
+        self, features: dict[str, Any], proposals: np.ndarray, size: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The proposals that are vehicles: boxes (float32 Kx4), scores [K] and classes [K]."""
+        import onnxruntime
+
+        settings = self.settings
+        first, last = settings.box_levels
+        level = box_levels(proposals, settings.canonical_size, settings.canonical_level, (first, last))
+        feeds = {f"p{number}": features[f"p{number}"] for number in range(first, last + 1)}
+        parts = [proposals[level == number] for number in range(last - first + 1)]
+        proposals = np.concatenate(parts)  # in the order in which the network answers
+        if not len(proposals):
+            return np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
+        for number, part in enumerate(parts, first):
+            feeds[f"boxes{number}"] = onnxruntime.OrtValue.ortvalue_from_numpy(part)
+        outputs = self._boxes.run_with_ort_values(["scores", "deltas"], feeds)
+        scores, deltas = (output.numpy() for output in outputs)
+        scores = scores[:, :-1]  # the last class is the background
+        count = scores.shape[1]
+        boxes = apply_deltas(
+            deltas.reshape(-1, 4), np.repeat(proposals, deltas.shape[1] // 4, axis=0), settings.box_weights
+        )
+        boxes = clip_boxes(boxes, size).reshape(len(proposals), -1, 4)
+        good = (scores > settings.score_threshold) & np.isfinite(boxes).all(axis=(1, 2))[:, None]
+        row, kind = np.nonzero(good)
+        boxes = boxes[row, kind if boxes.shape[1] == count else 0]
+        scores = scores[row, kind]
+        kept = suppress(boxes, scores, kind, settings.box_overlap, settings.most_vehicles)
+        return boxes[kept], scores[kept], kind[kept]
+
+    def _outline(self, features: dict[str, Any], boxes: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Probabilities (float32 KxMxM) of each vehicle over its box."""
+        import onnxruntime
+
+        soft = []
+        for start in range(0, len(boxes), _MASKS_AT_ONCE):
+            part = slice(start, start + _MASKS_AT_ONCE)
+            feeds = {name: features[name] for name in self._mask_features}
+            feeds["boxes"] = onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(boxes[part]))
+            (masks,) = self._masks.run_with_ort_values(["masks"], feeds)
+            masks = masks.numpy()
+            soft.append(masks[np.arange(len(masks)), classes[part]])
+        return np.concatenate(soft) if soft else np.zeros((0, 1, 1), np.float32)
+
+    @property
+    def _mask_features(self) -> list[str]:
+        return [given.name for given in self._masks.get_inputs() if given.name != "boxes"]
+
+
+_FILES = (FEATURES, BOXES, MASKS)
+
+
+def load_onnx_detector(
+    folder: str | os.PathLike, device: str = "auto", weights=None, score_threshold: float | None = None
+) -> OnnxDetector:
+    """The detector of an export. Raises `UsageError` for what an export can't do: another device, other weights."""
+    if device not in ("auto", "cpu"):
+        raise UsageError(f"The export '{folder}' runs on the CPU only: leave '{device}' out, or take the model itself.")
+    if weights is not None:
+        raise UsageError(f"The export '{folder}' holds its weights already: leave '{weights}' out.")
+    return OnnxDetector(folder, score_threshold)

@@ -1,0 +1,79 @@
+"""The folder that `carclf export` writes, as far as it is about the detector. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from detection.common.config import StrictConfig
+from detection.common.errors import UsageError
+
+EXPORT_FILE = "export.json"
+EXPORT_FORMAT = "carclf-export-1"
+FEATURES, BOXES, MASKS = "detector_features.onnx", "detector_boxes.onnx", "detector_masks.onnx"
+CHECK = "car_check.onnx"
+
+Box = tuple[float, float, float, float]
+
+
+class ExportedDetector(StrictConfig):
+    """What the exported detector's networks do not know of themselves; sides, boxes and strides are in pixels.
+
+    divisor: photos are padded to multiples of it. mean, std: of RGB in 0-255. anchors: of each pyramid level, round
+    the centre of its first cell. before, after: proposals of a level before suppression, and of all levels after it.
+    check_names: of the classes of the network that checks what was found, see `detection.detectors.car_check`.
+    box_levels: first and last pyramid level that boxes are read from. overlap: IoU above which the lesser box goes.
+    """
+
+    name: str
+    fingerprint: str
+    kinds: tuple[str, ...] = Field(min_length=1)
+    short_side: int = Field(ge=1)
+    long_side: int = Field(ge=1)
+    score_threshold: float = Field(ge=0, le=1)
+    mask_scores: bool
+    divisor: int = Field(ge=1)
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    anchors: tuple[tuple[Box, ...], ...]
+    anchor_strides: tuple[int, ...]
+    proposals_before: int
+    proposals_after: int
+    proposal_overlap: float
+    box_levels: tuple[int, int]
+    canonical_size: int
+    canonical_level: int
+    box_weights: Box
+    box_overlap: float
+    most_vehicles: int
+    mask_margin: float
+    check_names: tuple[str, ...] = Field(min_length=1)
+
+
+def is_export(path: str | os.PathLike) -> bool:
+    """Whether it is a folder that `carclf export` has written."""
+    return (Path(path) / EXPORT_FILE).is_file()
+
+
+def read_export(folder: str | os.PathLike) -> dict:
+    """All that the export says of itself. Raises `UsageError` with what to do when it is damaged, or another format."""
+    path = Path(folder) / EXPORT_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"'{path}' can't be read: export the model again.") from error
+    found = values.get("format") if isinstance(values, dict) else None
+    if found != EXPORT_FORMAT:
+        raise UsageError(f"'{path}' has the format '{found}', this carclf reads '{EXPORT_FORMAT}': export it again.")
+    return values
+
+
+def read_detector(folder: str | os.PathLike) -> ExportedDetector:
+    """The part about the detector. Raises `UsageError`."""
+    try:
+        return ExportedDetector.model_validate(read_export(folder).get("detector"))
+    except ValidationError as error:
+        raise UsageError(f"'{folder}' says nothing usable about its detector: export the model again.") from error

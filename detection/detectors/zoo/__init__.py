@@ -1,0 +1,1 @@
+"""Detectron2's model zoo."""

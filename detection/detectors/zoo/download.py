@@ -1,0 +1,96 @@
+"""Files of weights: reading them without running anything, and fetching the model zoo's."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from detection.common.errors import UsageError
+from detection.common.files import replace_file
+
+_HOST = "https://dl.fbaipublicfiles.com/detectron2/"
+_BACKBONES = "ImageNetPretrained/"
+
+
+def fetch_zoo_weights(zoo_name: str, target: Path | None = None) -> Path:
+    """Path of a zoo model's weights as safetensors, downloaded on first use.
+
+    zoo_name: also `ImageNetPretrained/MSRA/R-50` and the like, the backbones that zoo models were trained from.
+    target: where to write them; None is the cache (`CARCLF_CACHE`, else ~/.cache/carclf). Raises `UsageError` when
+    the zoo can't be reached.
+    """
+    from detectron2 import model_zoo
+
+    zoo_name = zoo_name.removesuffix(".yaml")
+    if zoo_name.startswith(_BACKBONES):
+        return _fetch(f"{_HOST}{zoo_name}.pkl", zoo_name, target, "--weights")
+    try:
+        url = model_zoo.get_checkpoint_url(f"{zoo_name}.yaml")
+    except RuntimeError as error:
+        raise UsageError(f"The model zoo has no weights for '{zoo_name}': pass --weights FILE.safetensors.") from error
+    return _fetch(url, zoo_name, target, "--weights")
+
+
+def fetch_backbone_weights(reference: str) -> Path:
+    """Path of the ImageNet weights that a zoo config names in MODEL.WEIGHTS (detectron2://ImageNetPretrained/...)."""
+    name = reference.removeprefix("detectron2://").removesuffix(".pkl")
+    if not name.startswith(_BACKBONES):
+        raise UsageError("This config names no ImageNet weights of the model zoo: write init=random or a file.")
+    return _fetch(f"{_HOST}{name}.pkl", name, None, "init=")
+
+
+def _fetch(url: str, name: str, target: Path | None, option: str) -> Path:
+    if target is None:
+        cache = Path(os.environ.get("CARCLF_CACHE") or Path.home() / ".cache" / "carclf")
+        target = cache / "zoo" / f"{name}.safetensors"
+    if target.is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    download = target.with_suffix(".download")
+    try:
+        with urllib.request.urlopen(url, timeout=30) as response, download.open("wb") as file:
+            while chunk := response.read(1 << 20):
+                file.write(chunk)
+        tensors = _zoo_tensors(download)
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        separator = "" if option.endswith("=") else " "
+        raise UsageError(
+            f"The weights of '{name}' can't be fetched here: on a machine with network run"
+            f" 'python scripts/fetch_zoo_weights.py {name} OUT.safetensors', then pass"
+            f" {option}{separator}OUT.safetensors, or use the detector compact, which is bundled."
+        ) from error
+    finally:
+        download.unlink(missing_ok=True)
+    from safetensors.torch import save
+
+    replace_file(target, save(tensors))
+    return target
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads the zoo's own files, which are pickles of NumPy arrays, and can build nothing else."""
+
+    _ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer", "OrderedDict", "encode"})
+    _MODULES = frozenset({"numpy", "numpy.core.multiarray", "numpy._core.multiarray", "collections", "_codecs"})
+
+    def find_class(self, module: str, name: str):
+        if module in self._MODULES and name in self._ALLOWED:
+            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        raise pickle.UnpicklingError(f"{module}.{name} is not an array")
+
+
+def _zoo_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with path.open("rb") as file:
+            content = _ArraysOnly(file, encoding="latin1").load()
+        arrays = content.get("model", content.get("blobs", content))  # blobs: Caffe2
+    except (pickle.UnpicklingError, EOFError, AttributeError) as error:
+        raise UsageError(f"What the model zoo sent is not a file of arrays: {error}. Try again later.") from error
+    return {key: torch.from_numpy(np.array(value)) for key, value in arrays.items() if isinstance(value, np.ndarray)}

@@ -1,0 +1,60 @@
+"""What a folder run would do, without a detector and without touching anything."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from detection.cutout.cut import CutoutStyle
+from detection.folder.options import CleanOptions
+from detection.folder.out.folder import check_output, remaining
+from detection.folder.out.journal import Journal
+from detection.folder.out.manifest import FAILED
+from detection.folder.plan import Plan, plan_folder, read_settings, settings_of
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """`todo` are the photos that would be done, `earlier` how many rows would stay, `failed` of these are failures."""
+
+    plan: Plan
+    todo: list[str]
+    earlier: int
+    failed: int
+
+    def __str__(self) -> str:
+        plan, options, total = self.plan, self.plan.options, len(self.plan.sources)
+        shard = "" if options.shard.whole else f" of shard {options.shard}"
+        failed = f" ({self.failed} failed)" if self.failed else ""
+        quality = "" if plan.suffix == ".png" else f", quality {options.quality}"
+        size = "" if options.max_size is None else f", at most {options.max_size} pixels a side"
+        lines = [
+            f"{total} photo{'s' * (total != 1)} in '{plan.source}'{shard}: {len(self.todo)} to do, "
+            f"{self.earlier} done earlier{failed}.",
+            f"Would go to '{plan.output}' as {plan.suffix[1:]}{quality}{size}; nothing was written.",
+        ]
+        rank = 1 if options.all_vehicles else None
+        lines += [f"  {source} -> {plan.target(source, rank)}" for source in self.todo[:_SHOWN]]
+        if len(self.todo) > _SHOWN:
+            lines.append(f"  ... and {len(self.todo) - _SHOWN} more")
+        return "\n".join(lines)
+
+
+def dry_run(source: Path, output: Path, style: CutoutStyle, options: CleanOptions) -> DryRun:
+    """Checks all that can be checked without the detector. Raises `UsageError` as the run itself would."""
+    plan = plan_folder(source, output, style, options)
+    file = plan.output / "settings.json"
+    before = read_settings(file, plan.output) if file.is_file() and not options.restart else {}
+    # Which detector it will be is only known when it is loaded: taken to be the same.
+    check_output(plan, settings_of(plan, before.get("detector", ""), before.get("fingerprint", "")))
+    if options.restart:
+        return DryRun(plan, plan.sources, 0, 0)
+    with closing(Journal(plan.output / options.shard.file("journal.jsonl"), read_only=True)) as journal:
+        todo = remaining(plan, journal)
+        again = set(todo)
+        stay = [name for name in plan.sources if name not in again]
+        failed = sum(record.status in FAILED for record in journal.records(stay))
+    return DryRun(plan, todo, len(stay), failed)

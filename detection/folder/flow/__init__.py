@@ -1,0 +1,1 @@
+"""The threads of a folder run: read, detect, cut, write."""

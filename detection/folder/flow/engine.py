@@ -1,0 +1,184 @@
+"""The threads of a folder run: readers, one for each detector, and cutters that also write.
+
+    feeder (with a pool of readers) --batches of like shape--> detector threads --> pool of cutters --> rows
+
+Decoding, OpenCV, encoding and the detector itself release the interpreter's lock, so threads are enough, and photos
+need not be copied between processes. The feeder is the only one that ever waits for room: it stops when as many photos
+are on their way as `_Room` allows, so the queues behind it need no bounds of their own and nothing can lock up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import replace
+from queue import SimpleQueue
+
+import cv2
+
+from detection.common.stream import PIXELS_AHEAD, read_ahead
+from detection.folder.flow.finder import Finder, Found
+from detection.folder.flow.meter import Meter
+from detection.folder.flow.reader import Photo, like_batches, read_photo
+from detection.folder.flow.writer import finish_photo
+from detection.folder.out.detections import DetectionsWriter
+from detection.folder.out.manifest import Record
+from detection.folder.plan import Plan
+from detection.vehicle import MainChoice, Vehicle, rank_vehicles
+
+
+class Engine:
+    """Does photos of a plan. `workers` is the number of reader and of cutter threads, each."""
+
+    def __init__(
+        self, plan: Plan, finders: Sequence[Finder], workers: int, meter: Meter, saved: DetectionsWriter | None = None
+    ):
+        self._plan, self._finders, self._workers = plan, finders, workers
+        self._meter, self._saved = meter, saved
+        batch = plan.options.batch_size
+        # A batch for each detector, one waiting behind it, and as many photos as keep the cutters busy.
+        self._room = _Room(photos=(2 * len(finders) + 1) * batch + 2 * workers, pixels=2 * PIXELS_AHEAD)
+        self._batches: SimpleQueue[list[Photo] | None] = SimpleQueue()
+        self._done: SimpleQueue[Record | BaseException] = SimpleQueue()
+        self._readers = ThreadPoolExecutor(workers, thread_name_prefix="carclf-read")
+        self._cutters = ThreadPoolExecutor(workers, thread_name_prefix="carclf-cut")
+
+    def run(self, sources: Sequence[str]) -> Iterator[Record]:
+        """The record of each source, in about that order, each when its file is in place.
+
+        Raises `UsageError` when the folder of photos vanishes, `OutputError` when nothing more can be written.
+        To be called once, and closed when it is not gone through to its end.
+        """
+        threads = [threading.Thread(target=self._guarded, args=(self._feed, sources), name="carclf-feed")]
+        threads += [
+            threading.Thread(target=self._guarded, args=(self._detect, finder), name="carclf-detect")
+            for finder in self._finders
+        ]
+        opencv_threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # the photos are what is done side by side
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in sources:
+                result = self._done.get()
+                if isinstance(result, BaseException):
+                    raise result
+                yield result
+        finally:
+            self._room.close()
+            for _ in self._finders:
+                self._batches.put(None)
+            for thread in threads:
+                thread.join()
+            self._readers.shutdown(cancel_futures=True)
+            self._cutters.shutdown(cancel_futures=True)
+            cv2.setNumThreads(opencv_threads)
+
+    def _guarded(self, work: Callable, argument: object) -> None:
+        """The body of a thread: what goes wrong there is raised in `run`."""
+        try:
+            work(argument)
+        except BaseException as error:
+            self._done.put(error)
+
+    def _feed(self, sources: Sequence[str]) -> None:
+        batch_size = self._plan.options.batch_size
+        photos = read_ahead(self._read, sources, self._readers, self._workers, batch_size)
+        for batch in like_batches(photos, batch_size, self._finders[0].shape):
+            if not self._room.take(len(batch), sum(photo.cost for photo in batch)):
+                return
+            if batch[0].image is None:
+                self._finish(batch[0], None)
+            else:
+                self._batches.put(batch)
+
+    def _read(self, source: str) -> Photo:
+        if self._room.closed:
+            raise CancelledError  # the feeder ends
+        with self._meter.part("read"):
+            return read_photo(self._plan.source, source, self._finders[0].shrunk)
+
+    def _detect(self, finder: Finder) -> None:
+        while (batch := self._batches.get()) is not None and not self._room.closed:
+            with self._meter.part("detect"):
+                results = finder.find(batch)
+            for photo, found in zip(batch, results, strict=True):
+                # Ranked here, so that only the chosen mask waits for a cutter.
+                with self._meter.part("detect"):
+                    choice = self._rank(photo, found)
+                photo.small = None
+                saved = found if self._saved is not None and isinstance(found, list) else None
+                if saved is not None or self._plan.options.all_vehicles:
+                    self._charge(photo, found)
+                self._cutters.submit(self._finish, photo, choice, saved)
+
+    def _charge(self, photo: Photo, found: Found) -> None:
+        """Masks that wait for a cutter take room, too: three bytes are a pixel."""
+        if isinstance(found, list):
+            extra = sum(vehicle.mask.size for vehicle in found) // 3
+            photo.cost += extra
+            self._room.charge(extra)
+
+    def _rank(self, photo: Photo, found: Found) -> MainChoice | Exception:
+        if isinstance(found, Exception):
+            return found
+        try:
+            only = self._plan.options.only
+            wanted = [vehicle for vehicle in found if not only or vehicle.kind in only]
+            # What comes from a file is of the size that the detector saw then.
+            size = photo.view or (wanted[0].mask.shape if wanted else (1, 1))
+            choice = rank_vehicles(wanted, size)
+        except Exception as error:
+            return error
+        return choice if self._plan.options.all_vehicles else replace(choice, runners_up=())
+
+    def _finish(self, photo: Photo, choice: MainChoice | Exception | None, found: list[Vehicle] | None = None) -> None:
+        """Ends a photo, whatever happens; `found` is to be saved."""
+        try:
+            if found is not None:  # before the row, so that every row has its detections
+                with self._meter.part("write"):
+                    self._saved.append(photo.source, photo.stamp, photo.view, found)
+            self._done.put(finish_photo(self._plan, photo, choice, self._meter))
+        except BaseException as error:
+            self._done.put(error)
+        finally:
+            photo.drop()
+            self._room.give(1, photo.cost)
+
+
+class _Room:
+    """How many photos, and pixels of photos, may be on their way behind the feeder. One batch always may."""
+
+    def __init__(self, photos: int, pixels: int):
+        self._most = photos, pixels
+        self._photos = self._pixels = 0
+        self._changed = threading.Condition()
+        self.closed = False
+
+    def take(self, photos: int, pixels: int) -> bool:
+        """Waits until there is room; false when it was closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.closed or self._photos == 0 or self._fits(photos, pixels))
+            self._photos += photos
+            self._pixels += pixels
+            return not self.closed
+
+    def charge(self, pixels: int) -> None:
+        """Takes more room without waiting."""
+        with self._changed:
+            self._pixels += pixels
+
+    def give(self, photos: int, pixels: int) -> None:
+        with self._changed:
+            self._photos -= photos
+            self._pixels -= pixels
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self.closed = True
+            self._changed.notify_all()
+
+    def _fits(self, photos: int, pixels: int) -> bool:
+        return self._photos + photos <= self._most[0] and self._pixels + pixels <= self._most[1]

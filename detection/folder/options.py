@@ -1,0 +1,97 @@
+"""What a folder run can be told, beside the style of the cut-outs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from detection.common.config import StrictConfig
+from detection.common.errors import UsageError
+from detection.folder.shards import Shard, parse_shard
+
+FORMATS = ("jpg", "png", "webp")
+
+
+class CleanOptions(StrictConfig):
+    """Options of a folder run; frozen.
+
+    batch_size: photos in a batch of the detector. workers: number of reader and of cutter threads, 0 chooses.
+    image_format: jpg, png or webp; None takes what fits the background. quality: of jpg and webp, 1-100.
+    max_size: longest side of a cut-out in pixels, None leaves it as it is.
+    only: kinds of vehicle; others are passed over as if they were not there. () takes all.
+    all_vehicles: a cut-out of every vehicle instead of the main one.
+    shard: do only this part of the photos. restart: remove what an earlier run wrote, and begin again.
+    retry_failed: do rows `unreadable` and `error` again.
+    detections: a file of an earlier run to take the vehicles from, instead of a detector.
+    save_detections: write OUT/detections.jsonl. contact_sheet: write before/after pages at the end.
+    watch: seconds between two looks at a folder that keeps filling; None ends when all is done.
+    """
+
+    batch_size: int = Field(8, ge=1)
+    workers: int = Field(2, ge=0)
+    image_format: str | None = None
+    quality: int = Field(95, ge=1, le=100)
+    max_size: int | None = Field(None, ge=1)
+    only: tuple[str, ...] = ()
+    all_vehicles: bool = False
+    shard: Shard = Shard()
+    restart: bool = False
+    retry_failed: bool = False
+    detections: Path | None = None
+    save_detections: bool = False
+    contact_sheet: bool = False
+    watch: float | None = Field(None, gt=0)
+
+    @classmethod
+    def of(cls, **values: Any) -> CleanOptions:
+        """The same as the constructor, but raises `UsageError` with one sentence."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "extra_forbidden":
+                known = ", ".join(cls.model_fields)
+                raise UsageError(f"'{name}' is not an option of a folder run: known are {known}.") from error
+            text = first["msg"].removeprefix("Value error, ").rstrip(".")
+            if name:
+                text = f"{name} is wrong: {text[0].lower()}{text[1:]} (given: {first.get('input')!r})"
+            raise UsageError(f"{text}.") from error
+
+    def again(self) -> CleanOptions:
+        """For what comes after the first look of `watch`: nothing is begun again any more."""
+        return self.model_copy(update={"restart": False, "retry_failed": False})
+
+    @field_validator("image_format")
+    @classmethod
+    def _known_format(cls, value: str | None) -> str | None:
+        if value is not None and value not in FORMATS:
+            raise ValueError(f"'{value}' is not an output format: choose {', '.join(FORMATS)}")
+        return value
+
+    @field_validator("shard", mode="before")
+    @classmethod
+    def _parse_shard(cls, value: Any) -> Any:
+        return parse_shard(value) if isinstance(value, str) else value
+
+    @field_validator("only", mode="before")
+    @classmethod
+    def _split_kinds(cls, value: Any) -> Any:
+        """`car,truck` as typed on a command line, too."""
+        kinds = value.split(",") if isinstance(value, str) else value
+        names = [kind.strip() for kind in kinds]
+        if not all(names):
+            raise ValueError("a kind of vehicle is empty: write car,truck")
+        return tuple(sorted(set(names)))
+
+    @model_validator(mode="after")
+    def _fitting(self) -> CleanOptions:
+        if self.restart and self.retry_failed:
+            raise ValueError("Restart does everything again, retry_failed only what failed: choose one")
+        if self.detections is not None and self.save_detections:
+            raise ValueError("The detections come from a file already: leave out save_detections")
+        if self.contact_sheet and not self.shard.whole:
+            raise ValueError("A shard is only a part: make the contact sheet of the merged folder")
+        return self

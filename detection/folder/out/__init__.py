@@ -1,0 +1,1 @@
+"""What a folder run writes: manifest, detections, summary."""

@@ -1,0 +1,149 @@
+"""The folder that a run writes into: made ready, checked against the run before, and closed with its manifest."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import Counter
+from collections.abc import Container, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from detection.common.errors import UsageError
+from detection.common.files import TEMP_PREFIX, remove_leftovers, replace_file, write_changed
+from detection.folder.out.journal import Journal
+from detection.folder.out.manifest import FAILED, Record, write_manifest, write_vehicles
+from detection.folder.plan import Plan, check_settings, settings_bytes
+from detection.folder.shards import Shard, shards_in
+
+DETECTIONS = "detections.jsonl"
+# A temp file lives for as long as one file takes to be written. Where other shards write, an older one is of a run
+# that was killed.
+_OLD_TEMP = 3600.0
+
+
+def open_output(plan: Plan, settings: dict[str, Any]) -> Journal:
+    """Makes OUT ready: checks or writes its settings, removes what a killed run left half-written.
+
+    Raises `UsageError` when what is there does not fit this run, OSError when it can't be written.
+    """
+    check_output(plan, settings)
+    plan.output.mkdir(parents=True, exist_ok=True)
+    journal = Journal(plan.output / plan.options.shard.file("journal.jsonl"))
+    try:
+        remove_leftovers(plan.output, 0.0 if plan.options.shard.whole else _OLD_TEMP)
+        if plan.options.restart:
+            _remove_results(plan, journal)
+        _note_settings(plan, settings)
+    except BaseException:
+        journal.close()
+        raise
+    return journal
+
+
+def check_output(plan: Plan, settings: dict[str, Any]) -> None:
+    """Raises `UsageError` when what is in OUT does not fit this run. Writes nothing."""
+    settings_file = plan.output / "settings.json"
+    known = settings_file.is_file()
+    if known and not (plan.options.restart and _alone(plan)):
+        check_settings(settings_file, settings, plan.output)
+    _check_shards(plan)
+    if not known:
+        _check_free(plan)
+
+
+def remaining(plan: Plan, journal: Journal, saved: Container[str] | None = None) -> list[str]:
+    """The sources without a row that still holds. Nothing is touched.
+
+    saved: the photos that the detections file knows, when a row is not enough without it.
+    """
+    return [source for source in plan.sources if not _holds(plan, journal.get(source), saved)]
+
+
+def write_results(plan: Plan, journal: Journal, sources: Sequence[str]) -> dict[str, int]:
+    """Writes the manifest (and vehicles.csv) of these photos; returns the number of rows by status."""
+    counts: Counter[str] = Counter()
+
+    def records() -> Iterator[Record]:
+        counts.clear()
+        for record in journal.records(sources):
+            counts[record.status] += 1
+            yield record
+
+    shard = plan.options.shard
+    write_manifest(plan.output / shard.file("manifest.csv"), records)
+    if plan.options.all_vehicles:
+        write_vehicles(plan.output / shard.file("vehicles.csv"), records)
+    return dict(counts)
+
+
+def remove_files(output: Path, record: Record) -> None:
+    """Removes what was written for a photo."""
+    for name in record.files:
+        path = output / name
+        # The journal is a file that someone may have edited: nothing outside OUT is removed on its word.
+        if path.parent.resolve().is_relative_to(output.resolve()) and not path.is_dir():
+            path.unlink(missing_ok=True)
+
+
+def _holds(plan: Plan, record: Record | None, saved: Container[str] | None) -> bool:
+    if record is None or (plan.options.retry_failed and record.status in FAILED):
+        return False
+    if saved is not None and record.status not in FAILED and record.source not in saved:
+        return False
+    return record.holds(plan.source / record.source, plan.output)
+
+
+def _alone(plan: Plan) -> bool:
+    """Whether no other shard has written into OUT: then its settings are this run's own."""
+    return all(shard == plan.options.shard for shard in shards_in(plan.output))
+
+
+def _note_settings(plan: Plan, settings: dict[str, Any]) -> None:
+    """Writes settings.json. Of shards that start at once the first does, and the others must have the same."""
+    path, content = plan.output / "settings.json", settings_bytes(settings)
+    if plan.options.restart or plan.options.shard.whole:
+        write_changed(path, lambda: [content])
+        return
+    mine = plan.output / f"{TEMP_PREFIX}{os.getpid()}-{plan.options.shard.index}-settings.tmp"
+    try:
+        mine.write_bytes(content)
+        os.link(mine, path)  # unlike a rename it fails when the file is there
+    except FileExistsError:
+        check_settings(path, settings, plan.output)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+            raise
+        replace_file(path, content)  # a file system without links
+    finally:
+        mine.unlink(missing_ok=True)
+
+
+def _check_shards(plan: Plan) -> None:
+    """Raises `UsageError` when OUT is of a run with another number of shards: two would do the same photos."""
+    shard = plan.options.shard
+    others = [other for other in shards_in(plan.output) if other.count != shard.count]
+    if others:
+        text = f"'{plan.output}' is of a run in {others[0].count} shards"
+        raise UsageError(f"{text}: pass --shard i/{others[0].count}, merge them with --merge, or choose another OUT.")
+    if not shard.whole and (plan.output / Shard().file("journal.jsonl")).is_file():
+        raise UsageError(f"'{plan.output}' is of a run without shards: leave out --shard, or choose another OUT.")
+
+
+def _check_free(plan: Plan) -> None:
+    if not plan.output.is_dir():
+        return
+    ranks = (0, 1) if plan.options.all_vehicles else (None,)
+    for source in plan.sources:
+        for rank in ranks:
+            path = plan.output / plan.target(source, rank)
+            if os.path.lexists(path):
+                raise UsageError(f"'{path}' is in the way and not of an earlier run: choose another OUT.")
+
+
+def _remove_results(plan: Plan, journal: Journal) -> None:
+    for name in ("manifest.csv", "vehicles.csv", "run.json", DETECTIONS):
+        (plan.output / plan.options.shard.file(name)).unlink(missing_ok=True)
+    for record in journal.records(list(journal)):
+        remove_files(plan.output, record)
+    journal.clear()

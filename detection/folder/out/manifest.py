@@ -1,0 +1,165 @@
+"""The rows of a folder run: what is known of each photo, and manifest.csv and vehicles.csv made from it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from detection.common.files import file_stamp, write_changed
+from detection.common.rows import json_line
+
+COLUMNS = ("source", "output", "status", "reason", "score", "x1", "y1", "x2", "y2")
+COLUMNS += ("mask_area", "candidates", "width", "height")
+STATUSES = ("ok", "no_car", "unreadable", "error")
+FAILED = ("unreadable", "error")
+CROP_COLUMNS = ("output", "rank", "kind", "score", "x1", "y1", "x2", "y2", "mask_area")
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """One of several cut-outs of a photo: a row of vehicles.csv without the source (text, see `CROP_COLUMNS`)."""
+
+    cells: tuple[str, ...]
+    size: int
+
+    @property
+    def output(self) -> str:
+        return self.cells[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One photo's row, and what tells on a later run that it still holds.
+
+    cells: the manifest's row as text, one string for each of `COLUMNS`.
+    stamp: size in bytes and mtime in ns of the source; None when it can't be asked.
+    output_size: size in bytes of the written file; None when nothing was to be written.
+    crops: of a run with a cut-out of every vehicle, each of them, the first one (`output`) included.
+    """
+
+    cells: tuple[str, ...]
+    stamp: tuple[int, int] | None
+    output_size: int | None
+    crops: tuple[Crop, ...] = ()
+
+    @property
+    def source(self) -> str:
+        return self.cells[0]
+
+    @property
+    def output(self) -> str:
+        return self.cells[1]
+
+    @property
+    def status(self) -> str:
+        return self.cells[2]
+
+    @property
+    def files(self) -> dict[str, int | None]:
+        """The size in bytes of each file that was written for the photo, by its path below OUT."""
+        written = {self.output: self.output_size} if self.output else {}
+        return written | {crop.output: crop.size for crop in self.crops}
+
+    def holds(self, source: Path, output_root: Path) -> bool:
+        """Whether the source is unchanged and all outputs are there, whole."""
+        if file_stamp(source) != self.stamp:
+            return False
+        try:
+            return all(os.stat(output_root / name).st_size == size for name, size in self.files.items())
+        except OSError:
+            return False
+
+    def line(self) -> bytes:
+        """The record as a line of the journal."""
+        values: dict[str, Any] = {"cells": self.cells, "stamp": self.stamp, "output_size": self.output_size}
+        if self.crops:
+            values["crops"] = [[crop.cells, crop.size] for crop in self.crops]
+        return json_line(values)
+
+
+def parse_record(line: bytes) -> Record | None:
+    """The record of a journal's line; None when it is damaged."""
+    try:
+        values = json.loads(line)
+        stamp = None if values["stamp"] is None else (int(values["stamp"][0]), int(values["stamp"][1]))
+        crops = tuple(Crop(tuple(map(str, cells)), int(size)) for cells, size in values.get("crops", ()))
+        record = Record(tuple(map(str, values["cells"])), stamp, values["output_size"], crops)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        return None
+    if len(record.cells) != len(COLUMNS) or any(len(crop.cells) != len(CROP_COLUMNS) for crop in crops):
+        return None
+    return record if record.status in STATUSES else None
+
+
+def row_cells(
+    source: str,
+    status: str,
+    *,
+    output: str = "",
+    reason: str = "",
+    score: float | None = None,
+    box: tuple[float, float, float, float] | None = None,
+    mask_area: int | None = None,
+    candidates: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> tuple[str, ...]:
+    """A manifest row as text; `box` is xyxy and `size` (height, width), both in pixels of the EXIF-turned photo."""
+    corners = ("",) * 4 if box is None else _corners(box)
+    height, width = size or ("", "")
+    tail = ("" if value is None else str(value) for value in (mask_area, candidates, width, height))
+    return (source, output, status, reason, "" if score is None else f"{score:.4f}", *corners, *tail)
+
+
+def crop_cells(
+    output: str, rank: int, kind: str, score: float, box: tuple[float, float, float, float], mask_area: int
+) -> tuple[str, ...]:
+    """A row of vehicles.csv as text, without the source; rank 1 is the main vehicle."""
+    return (output, str(rank), kind, f"{score:.4f}", *_corners(box), str(mask_area))
+
+
+def write_manifest(path: Path, records: Callable[[], Iterable[Record]]) -> None:
+    """Writes manifest.csv (UTF-8; names that are not UTF-8 keep their bytes) by temp file and rename.
+
+    `records` gives them anew at each call: they are gone through twice, and never all in memory.
+    """
+    write_changed(path, lambda: _csv(COLUMNS, (record.cells for record in records())))
+
+
+def write_vehicles(path: Path, records: Callable[[], Iterable[Record]]) -> None:
+    """Writes vehicles.csv, one row a cut-out, in the same way."""
+    write_changed(
+        path,
+        lambda: _csv(
+            ("source", *CROP_COLUMNS), ((record.source, *crop.cells) for record in records() for crop in record.crops)
+        ),
+    )
+
+
+def read_manifest(path: Path) -> list[dict[str, str]]:
+    """The rows of a manifest.csv, all values as text."""
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def _csv(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[bytes]:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    rows = iter(rows)
+    while some := list(islice(rows, 1000)):
+        writer.writerows(some)
+        yield text.getvalue().encode("utf-8", "surrogateescape")
+        text.seek(0)
+        text.truncate()
+    yield text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _corners(box: tuple[float, float, float, float]) -> tuple[str, ...]:
+    return tuple(f"{value:.1f}" for value in box)

@@ -1,0 +1,91 @@
+"""How a folder run ended."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from detection.folder.out.manifest import FAILED, STATUSES
+
+
+@dataclass(frozen=True)
+class CleanSummary:
+    """`counts` is of all rows by status, `processed` of the photos that this run did itself.
+
+    `busy` is the share of its threads' time (0..1) that each of read, detect, cut and write worked; empty when
+    nothing was to do. `what` tells of a run that did something else than photos.
+    """
+
+    counts: dict[str, int]
+    processed: int
+    seconds: float
+    manifest: Path
+    notes: tuple[str, ...] = ()
+    busy: Mapping[str, float] = field(default_factory=dict)
+    what: str = ""
+
+    @property
+    def photos_per_second(self) -> float:
+        return self.processed / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def bound_by(self) -> str:
+        """The part that bounded the run: read, detect, cut or write; empty when nothing was to do."""
+        return bound_by(self.busy) if self.busy else ""
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 when some photos failed; a photo without a car is an answer, not a failure."""
+        return 3 if any(self.counts.get(status) for status in FAILED) else 0
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{self.counts[status]} {status}" for status in STATUSES if self.counts.get(status))
+        total = sum(self.counts.values())
+        earlier = total - self.processed
+        done = self.what or "nothing to do"
+        if self.processed:
+            done = f"{self.processed} now at {self.photos_per_second:.1f} photos/s"
+        before = f", {earlier} earlier" if earlier and not self.what else ""
+        text = f"{total} photo{'s' * (total != 1)}: {parts or 'none'} ({done}{before})."
+        if not self.busy:
+            return text
+        shares = ", ".join(f"{part} {self.busy[part]:.0%}" for part in PARTS)
+        return f"{text} Bound by {self.bound_by}: busy were {shares}."
+
+    def as_json(self) -> bytes:
+        """The content of run.json."""
+        values = {
+            "counts": self.counts,
+            "processed": self.processed,
+            "seconds": round(self.seconds, 3),
+            "photos_per_second": round(self.photos_per_second, 3),
+            "bound_by": self.bound_by,
+            "busy": {part: round(share, 4) for part, share in self.busy.items()},
+            "peak_memory_mb": peak_memory(),
+        }
+        return json.dumps(values, indent=2).encode("ascii") + b"\n"
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held so far, in MB."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most // (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+PARTS = ("read", "detect", "cut", "write")
+
+
+def bound_by(busy: Mapping[str, float]) -> str:
+    """The part that bounds a run: the one whose threads are the busiest.
+
+    >>> bound_by({"read": 0.2, "detect": 0.9, "cut": 0.5, "write": 0.3})
+    'detect'
+    """
+    finishing = busy["cut"] + busy["write"]  # in the same threads, one after the other
+    if finishing > max(busy["read"], busy["detect"]):
+        return "cut" if busy["cut"] >= busy["write"] else "write"
+    return "read" if busy["read"] > busy["detect"] else "detect"

@@ -1,0 +1,236 @@
+"""A whole folder of photos: read ahead, detect in batches, cut out, write; one manifest row a photo; resumable.
+
+OUT holds the mirrored tree, `manifest.csv`, and what a later run needs: `settings.json` (what the files depend on) and
+`journal.jsonl` (the rows so far). A photo's file is in place before its row is in the journal, so after kill -9 every
+row is true, and what has no row is done again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from detection.common.console import photo_bar
+from detection.common.errors import UsageError
+from detection.common.files import file_stamp, replace_file
+from detection.cutout.cut import CutoutStyle
+from detection.folder.flow.engine import Engine
+from detection.folder.flow.finder import Finder, VehicleDetector, check_kinds, make_finders
+from detection.folder.flow.meter import Meter
+from detection.folder.flow.writer import OutputError
+from detection.folder.options import CleanOptions
+from detection.folder.out.detections import DetectionsWriter, read_detections
+from detection.folder.out.folder import DETECTIONS, open_output, remaining, remove_files, write_results
+from detection.folder.out.journal import Journal
+from detection.folder.out.manifest import FAILED
+from detection.folder.out.summary import CleanSummary
+from detection.folder.plan import SHEETS, Plan, plan_folder, settings_of
+
+Loader = Callable[[], VehicleDetector]
+# Nobody looks at more pages than these make; of more photos they show some, evenly spread.
+_MOST_ON_SHEETS = 2400
+
+
+def clean_folder(
+    source: Path,
+    output: Path,
+    detector: VehicleDetector | Loader | Sequence[VehicleDetector | Loader] | None,
+    style: CutoutStyle,
+    *,
+    options: CleanOptions | None = None,
+    progress: bool | Callable[[int, int], None] = True,
+    **values: Any,
+) -> CleanSummary:
+    """Cuts out the main vehicle of every photo below `source` into the same tree below `output`.
+
+    A bad photo is a row with a reason. A run that was stopped goes on where it was; a finished one does nothing.
+    `detector` may be a function that loads one: a wrong path is then told before the model is loaded. Of several, each
+    gets a thread of its own; with `detections` none is needed. The options are those of `CleanOptions`, as an object
+    or by name. `progress` is a bar on a terminal, or a function of (done, total).
+    Raises `UsageError` for wrong usage, settings other than the earlier run's, an OUT that can't be written, and
+    folders that vanish.
+    """
+    options = CleanOptions.of(**{**dict(options or ()), **values})
+    plan = plan_folder(source, output, style, options)
+    with ExitStack() as stack:
+        stored = None
+        if options.detections is not None:
+            stored = stack.enter_context(read_detections(options.detections))
+        finders = make_finders(detector, stored)
+        check_kinds(options.only, finders[0])
+        settings = settings_of(plan, finders[0].name, finders[0].fingerprint)
+        try:
+            journal = stack.enter_context(closing(open_output(plan, settings)))
+            run = _Run(plan, journal, finders, progress)
+            if options.save_detections:
+                path = plan.output / options.shard.file(DETECTIONS)
+                run.saved = stack.enter_context(DetectionsWriter(path, finders[0].name, finders[0].fingerprint))
+            return run.watch() if options.watch is not None else run.once()
+        except (OSError, OutputError) as error:
+            raise _unwritable(plan, error) from error
+
+
+class _Run:
+    """One run with its journal open."""
+
+    def __init__(
+        self, plan: Plan, journal: Journal, finders: list[Finder], progress: bool | Callable[[int, int], None]
+    ):
+        self._plan, self._journal, self._finders, self._progress = plan, journal, finders, progress
+        self._workers = plan.options.workers or min(4, os.cpu_count() or 1)
+        self._working, self._processed = 0.0, 0
+        self._meter = Meter()
+        self.saved: DetectionsWriter | None = None
+        self._told = ""
+
+    def once(self) -> CleanSummary:
+        """Does all photos that have no row which still holds."""
+        try:
+            self._do(self._todo())
+        except KeyboardInterrupt:
+            done = sum(name in self._journal for name in self._plan.sources)
+            total = len(self._plan.sources)
+            text = f"Stopped after {done} of {total} photos: the same command again goes on from there."
+            print(text, file=sys.stderr)
+            raise
+        return self._end()
+
+    def watch(self) -> CleanSummary:
+        """Does photos as they come, until Ctrl-C."""
+        todo = self._todo()
+        failed = [record.source for record in self._journal.records(todo) if record.status in FAILED]
+        again = failed if self._plan.options.retry_failed else []
+        self._plan = replace(self._plan, options=self._plan.options.again())
+        waiting: dict[str, tuple[int, int] | None] = {}
+        next_manifest = 0.0
+        try:
+            self._do(again)
+            while True:
+                stamps = {source: file_stamp(self._plan.source / source) for source in todo}
+                steady = [source for source in todo if source in waiting and waiting[source] == stamps[source]]
+                waiting = stamps
+                if steady:
+                    self._do(steady)
+                    if time.perf_counter() >= next_manifest:  # of a million rows it takes a while
+                        before = time.perf_counter()
+                        write_results(self._plan, self._journal, self._rows())
+                        next_manifest = time.perf_counter() + 20 * (time.perf_counter() - before)
+                time.sleep(self._plan.options.watch)
+                self._look_again()
+                todo = remaining(self._plan, self._journal)
+        except KeyboardInterrupt:
+            return self._end()
+        except UsageError:  # IN has vanished
+            self._end()
+            raise
+
+    def _todo(self) -> list[str]:
+        if self.saved is None:
+            return remaining(self._plan, self._journal)
+        with read_detections(self.saved.path) as saved:
+            return remaining(self._plan, self._journal, saved)
+
+    def _do(self, todo: list[str]) -> None:
+        if not todo:
+            return
+        before = time.perf_counter()
+        for source in todo:
+            record = self._journal.get(source)
+            if record is not None:  # it does not hold any more
+                remove_files(self._plan.output, record)
+        engine = Engine(self._plan, self._finders, self._workers, self._meter, self.saved)
+        total = len(self._plan.sources)
+        finished = closing(engine.run(todo))
+        try:
+            with _progress(self._progress, total - len(todo), total) as advance, finished as records:
+                for record in records:
+                    self._journal.append(record)
+                    self._processed += 1
+                    advance()
+        finally:
+            self._working += time.perf_counter() - before
+
+    def _look_again(self) -> None:
+        """Lists IN anew. What can't be done now (two photos that would become one file) is told, and waited for."""
+        try:
+            self._plan = plan_folder(self._plan.source, self._plan.output, self._plan.style, self._plan.options)
+        except UsageError as error:
+            if not self._plan.source.is_dir():
+                raise
+            if str(error) != self._told:
+                print(error, file=sys.stderr)
+            self._told = str(error)
+
+    def _end(self) -> CleanSummary:
+        plan, journal, shard = self._plan, self._journal, self._plan.options.shard
+        notes = []
+        gone = self._gone()
+        if gone and plan.options.watch is None:
+            notes.append(f"{len(gone)} earlier photos are no longer in IN ('{gone[0]}', ...): their files in OUT stay.")
+        before = time.perf_counter()
+        counts = write_results(plan, journal, self._rows())
+        seconds = self._working + time.perf_counter() - before  # without what --watch waited for
+        manifest = plan.output / shard.file("manifest.csv")
+        if plan.options.contact_sheet:
+            notes.append(self._contact_sheet(manifest))
+        threads = {"read": self._workers, "detect": len(self._finders), "cut": self._workers, "write": self._workers}
+        busy = self._meter.busy(self._working, threads) if self._processed else {}
+        summary = CleanSummary(counts, self._processed, seconds, manifest, tuple(notes), busy)
+        if self._processed:
+            replace_file(plan.output / shard.file("run.json"), summary.as_json())
+        journal.compact(self._rows())
+        return summary
+
+    def _gone(self) -> list[str]:
+        """Photos with a row that are not in IN any more."""
+        known = set(self._plan.sources)
+        return sorted(source for source in self._journal if source not in known)
+
+    def _rows(self) -> list[str]:
+        """The photos that the manifest lists: those of IN, and where a folder is watched, those that were there."""
+        if self._plan.options.watch is None:
+            return self._plan.sources
+        return sorted([*self._plan.sources, *self._gone()])
+
+    def _contact_sheet(self, manifest: Path) -> str:
+        from detection.folder.sheet import write_contact_sheets
+
+        source, output, options = self._plan.source, self._plan.output, self._plan.options
+        target = output / SHEETS
+        file = self.saved.path if self.saved else options.detections
+        with read_detections(file) if file else nullcontext() as found:
+            pages = write_contact_sheets(
+                source, output, manifest, target, detections=found, limit=_MOST_ON_SHEETS, workers=self._workers
+            )
+        return f"{len(pages)} page{'s' * (len(pages) != 1)} to look at: {target / 'index.html'}"
+
+
+def _unwritable(plan: Plan, error: OSError | OutputError) -> UsageError:
+    cause = error.__cause__ if isinstance(error, OutputError) else error
+    if cause.errno == errno.ENOENT and not plan.output.is_dir():
+        return UsageError(f"OUT '{plan.output}' has vanished: put it back, or choose another one, and start again.")
+    return UsageError(
+        f"OUT '{plan.output}' can't be written ({cause.strerror or cause}): make room or choose another one; what is "
+        "done is kept, and the same command goes on from there."
+    )
+
+
+@contextmanager
+def _progress(wanted: bool | Callable[[int, int], None], done: int, total: int) -> Iterator[Callable[[], None]]:
+    """Yields a function to call after each photo; shows a bar with photos/s on a terminal only."""
+    if callable(wanted):
+        counter = iter(range(done + 1, total + 1))
+        yield lambda: wanted(next(counter), total)
+        return
+    if not wanted:
+        yield lambda: None
+        return
+    with photo_bar("cleaning", total, done) as advance:
+        yield advance

@@ -1,0 +1,1 @@
+"""Photos with masks, as detectors are trained and measured on."""

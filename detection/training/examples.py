@@ -1,0 +1,164 @@
+"""The photos of a training: read, checked, split, and served as examples in an order that a resumed run repeats."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from detection.common.errors import UsageError
+from detection.masks.records import Record, read_source, split_records
+from detection.training.config import DetectorTraining
+from detection.training.scenes.scene import SceneMaker
+
+_EXIF_ORIENTATION = 0x0112
+
+
+def read_records(
+    config: DetectorTraining,
+) -> tuple[tuple[str, ...], list[Record], dict[str, list[Record]]]:
+    """The kinds of vehicle, the training records, and the held-out ones by source; categories are kinds already."""
+    train, held_out = [], {}
+    for source in config.sources:
+        kept, held = split_records(read_source(source), source.validation, config.seed)
+        train += kept
+        if held:
+            held_out[source.name] = held
+    everything = [train, *held_out.values()]
+    names = sorted({name for records in everything for record in records for name in record.categories})
+    mapping = _mapping(config, names)
+    kinds = tuple(dict.fromkeys(kind for kind in mapping.values() if kind is not None))
+    if not kinds:
+        raise UsageError("The setting 'kinds' leaves no kind to learn: map at least one category to a kind.")
+    train = [_renamed(record, mapping) for record in train]
+    return kinds, train, {name: [_renamed(record, mapping) for record in records] for name, records in held_out.items()}
+
+
+def _mapping(config: DetectorTraining, names: Sequence[str]) -> dict[str, str | None]:
+    """From the categories' names to kinds; masks of sources without categories go by the name car."""
+    if config.kinds == "one":
+        return dict.fromkeys([*names, "car"], "car")
+    if config.kinds == "categories":
+        return {name: name for name in names or ["car"]}
+    unknown = [name for name in names if name not in config.kinds]
+    if unknown:
+        raise UsageError(
+            f"The masks' category '{unknown[0]}' is not in the setting 'kinds': add '{unknown[0]}: KIND', or"
+            f" '{unknown[0]}: null' to leave it out."
+        )
+    return dict(config.kinds)
+
+
+def _renamed(record: Record, mapping: dict[str, str | None]) -> Record:
+    names = record.categories or ("car",) * len(record.masks)
+    kept = [(mask, kind) for mask, name in zip(record.masks, names, strict=True) if (kind := mapping.get(name, name))]
+    return replace(record, masks=tuple(mask for mask, _ in kept), categories=tuple(kind for _, kind in kept))
+
+
+def check_records(records: Sequence[Record]) -> None:
+    """Raises `UsageError` where masks were not drawn on the photo as it is shown; reads the photos' headers only."""
+    for record in records:
+        if not record.masks:
+            continue
+        try:
+            with Image.open(record.path) as image:
+                height, width = image.height, image.width
+                if image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8):
+                    height, width = width, height
+        except Exception as error:  # the same sentence as for a photo that can't be decoded
+            raise UsageError(f"A photo of '{record.source}' can't be used, remove it: '{record.path}'.") from error
+        stated = record.size[1] / record.size[0]
+        # An export at another size is fine; one of other proportions is not.
+        if abs(width / height / stated - 1) > 0.02:
+            raise UsageError(
+                f"The masks of '{Path(record.path).name}' were drawn on {record.size[1]}x{record.size[0]} pixels, but"
+                f" the photo is {width}x{height}, turned as its EXIF says: export the masks again from this photo."
+            )
+
+
+def records_digest(records: Sequence[Record]) -> str:
+    """Changes when photos or masks are added, taken away or drawn anew."""
+    digest = hashlib.sha256()
+    for record in records:
+        counts = [mask["counts"] for mask in record.masks]
+        digest.update(repr((record.source, Path(record.path).name, counts, record.categories)).encode())
+    return digest.hexdigest()[:16]
+
+
+class DetectorData(pl.LightningDataModule):
+    """Examples for training, and the held-out records for the figures."""
+
+    def __init__(self, config: DetectorTraining, train: Sequence[Record], held_out: dict[str, list[Record]], kinds):
+        super().__init__()
+        self.config, self.held_out, self.kinds = config, held_out, tuple(kinds)
+        self.maker = SceneMaker(train, config.scenes)
+        self.maker.store.preload(train)
+
+    def train_dataloader(self) -> DataLoader:
+        """What is left of this epoch: Lightning counts on from the checkpoint's step, and so do the examples."""
+        config = self.config
+        epoch, done = divmod(self.trainer.global_step, config.steps_per_epoch)
+        batches = min(config.steps_per_epoch, config.steps - epoch * config.steps_per_epoch)
+        return DataLoader(
+            _Examples(self.maker, config, epoch, self.kinds),
+            batch_sampler=_RemainingBatches(batches, config.batch_size, done),
+            num_workers=config.workers,
+            collate_fn=list,
+            prefetch_factor=4 if config.workers else None,
+            worker_init_fn=_ignore_interrupts,
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        # Lightning wants one; the photos of all sizes are read by evaluate_detector itself.
+        return DataLoader([0])
+
+
+class _RemainingBatches(Sampler):
+    """Batches of indices of one epoch from batch `first` on; its length is still that of the whole epoch."""
+
+    def __init__(self, batches: int, size: int, first: int):
+        self.batches, self.size, self.first = batches, size, first
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in range(self.first, self.batches):
+            yield list(range(batch * self.size, (batch + 1) * self.size))
+
+    def __len__(self) -> int:
+        return self.batches
+
+
+class _Examples(Dataset):
+    """One epoch of examples: each is a function of (seed, epoch, index) alone, so a resumed run sees the same."""
+
+    def __init__(self, maker: SceneMaker, config: DetectorTraining, epoch: int, kinds: tuple[str, ...]):
+        self.maker, self.config, self.epoch, self.kinds = maker, config, epoch, kinds
+
+    def __len__(self) -> int:
+        return self.config.steps_per_epoch * self.config.batch_size
+
+    def __getitem__(self, index: int) -> dict:
+        # One size a batch: no pixel is spent on padding.
+        batch_rng = np.random.default_rng((self.config.seed, self.epoch, index // self.config.batch_size))
+        size = self.config.scenes.sizes[int(batch_rng.integers(len(self.config.scenes.sizes)))]
+        rng = np.random.default_rng((self.config.seed, self.epoch, index, 1))
+        scene = self.maker.make(tuple(size), rng)
+        classes = [self.kinds.index(kind) for kind in scene.categories]
+        return {
+            "image": torch.from_numpy(np.ascontiguousarray(scene.image.transpose(2, 0, 1))),
+            "masks": scene.masks,
+            "classes": torch.tensor(classes, dtype=torch.long),
+        }
+
+
+def _ignore_interrupts(_worker: int) -> None:
+    # Ctrl-C reaches the workers too, but the training ends its step first and still needs them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,1 @@
+"""Training scenes: windows of photos, cars pasted into others."""

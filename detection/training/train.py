@@ -1,0 +1,189 @@
+"""Trains a detector, compact or from the model zoo, on photos with vehicle masks; Lightning runs the loop."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from detection.common.config import read_config, write_config
+from detection.common.device import choose_device, use_bfloat16
+from detection.common.errors import UsageError
+from detection.common.files import replace_file
+from detection.common.machine import keep_freed_memory
+from detection.detectors.contract import Detector
+from detection.detectors.load import load_detector
+from detection.detectors.trained import save_detector
+from detection.evaluation.evaluate import evaluate_detector
+from detection.masks.records import Record
+from detection.training.checkpoints import LAST, ContinuedCurves, SafeCheckpoints, read_checkpoint
+from detection.training.config import DetectorTraining, check_same_training
+from detection.training.examples import DetectorData, check_records, read_records, records_digest
+from detection.training.module import DetectorModule, build_start, plan_model
+from detection.training.progress import TrainingBar
+from detection.vehicle import Vehicle
+
+
+def train_detector(config_path: str | Path, overrides: Sequence[str] = ()) -> Path:
+    """Trains as the config says, continuing from the output folder's last checkpoint if there is one.
+
+    The output folder gets config.yaml, split.json, csv and TensorBoard curves, a checkpoint every few minutes, the
+    weights (compact.safetensors, or model.safetensors and model.yaml) and metrics.json (figures on the held-out
+    photos). Returns the path of the weights. Raises `UsageError` for settings or data that can't be used, and
+    KeyboardInterrupt after Ctrl-C, with a checkpoint of the step that it ended.
+    """
+    config = read_config(DetectorTraining, config_path, overrides)
+    device = choose_device(config.device)
+    if device == "cpu":
+        keep_freed_memory()
+    _quiet()
+    kinds, train, held_out = read_records(config)
+    if not any(record.masks for record in train):
+        raise UsageError("The training has no photo with a mask: name at least one source with annotations.")
+    check_records([*train, *(record for records in held_out.values() for record in records)])
+    blueprint = plan_model(config, kinds)
+    config = blueprint.settings
+    output = Path(config.output)
+    for source in config.sources:
+        if source.validation > 0 and source.name not in held_out:
+            print(f"No photo of '{source.name}' could be held out: too few that are not near-duplicates.",
+                  file=sys.stderr)  # fmt: skip
+    digest = records_digest(train)
+    checkpoint = _checkpoint_of(output, config, digest)
+    done = checkpoint["global_step"] if checkpoint else 0
+    pl.seed_everything(config.seed, verbose=False)
+    module = DetectorModule(blueprint, build_start(blueprint, start=checkpoint is None))
+    # Not before now: a training that can't begin leaves no folder.
+    _describe(output, config, digest, train, held_out)
+    if done >= config.steps:  # only the figures are missing
+        module.load_state_dict(checkpoint["state_dict"])
+    else:
+        del checkpoint
+        _fit(module, DetectorData(config, train, held_out, kinds), output, device, done)
+    weights = save_detector(module.model, blueprint.cfg, config, kinds, output)
+    figures = {}
+    if held_out:
+        # From the files, so that the figures are those of the half-precision weights that ship.
+        name = "compact" if config.compact else str(weights.with_suffix(".yaml"))
+        detector = load_detector(name, device=device, weights=weights)
+        figures = {source: evaluate_detector(detector, records) for source, records in held_out.items()}
+    for source, found in figures.items():
+        shown = (f"{key} {found[key]:.3f}" for key in ("main_iou", "boundary_f", "ap", "false_share") if key in found)
+        missed = f", {found['missed']} missed" if "missed" in found else ""
+        print(f"{source}, {found['photos']} held-out photos: {', '.join(shown)}{missed}", file=sys.stderr)
+    replace_file(output / "metrics.json", json.dumps(figures, indent=2).encode())
+    return weights
+
+
+def evaluate_held_out(
+    detector: Detector,
+    config_path: str | Path,
+    overrides: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+    finish: Callable[[np.ndarray, Vehicle], Vehicle] | None = None,
+) -> dict[str, dict]:
+    """Figures of a detector on the photos that the training of this config holds out, by source (`only` these).
+
+    finish: as for `evaluate_detector`. Raises `UsageError` when nothing is held out.
+    """
+    config = read_config(DetectorTraining, config_path, overrides)
+    wanted = tuple(
+        source for source in config.sources if source.validation > 0 and (only is None or source.name in only)
+    )
+    if not wanted:
+        raise UsageError(f"'{config_path}' holds no photos out: give a source 'validation: 0.2', for example.")
+    _, _, held_out = read_records(config.model_copy(update={"sources": wanted}))
+    return {name: evaluate_detector(detector, records, finish) for name, records in held_out.items()}
+
+
+def _checkpoint_of(output: Path, config: DetectorTraining, digest: str) -> dict | None:
+    """The checkpoint to go on from, if there is one. Raises `UsageError` when it is of another training."""
+    checkpoint = read_checkpoint(output / "checkpoints")
+    if checkpoint is None:
+        return None
+    check_same_training(config, output / "config.yaml")
+    try:
+        before = json.loads((output / "split.json").read_text(encoding="utf-8")).get("digest", digest)
+    except (OSError, ValueError):
+        before = digest
+    if before != digest:
+        raise UsageError(
+            f"The photos or masks changed since the training in '{output}' began: name another output, or delete that"
+            " folder to begin again."
+        )
+    print(f"Going on from step {checkpoint['global_step']} of {config.steps}.", file=sys.stderr)
+    return checkpoint
+
+
+def _describe(
+    output: Path, config: DetectorTraining, digest: str, train: Sequence[Record], held_out: dict[str, list[Record]]
+) -> None:
+    """Writes what the output folder says of the training: its settings and its photos."""
+    names = {name: [Path(record.path).name for record in records] for name, records in held_out.items()}
+    split = {"held_out": names, "train": len(train), "digest": digest}
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        write_config(config, output / "config.yaml")
+        replace_file(output / "split.json", json.dumps(split, indent=1).encode())
+    except OSError as error:
+        raise UsageError(f"The output folder '{output}' can't be written: {error.strerror}.") from error
+
+
+def _fit(module: DetectorModule, data: DetectorData, output: Path, device: str, done: int) -> None:
+    """Runs the training from step `done` to its end; afterwards the module holds the averaged weights."""
+    config = module.config
+    checkpoints = SafeCheckpoints(output / "checkpoints", config.checkpoint_minutes)
+    trainer = pl.Trainer(
+        default_root_dir=output,
+        accelerator="gpu" if device.startswith("cuda") else "cpu",
+        devices=[torch.device(device).index or 0] if device.startswith("cuda") else 1,
+        max_steps=config.steps,
+        max_epochs=-1,
+        precision="bf16-mixed" if use_bfloat16(config.precision, device) else "32-true",
+        gradient_clip_val=config.clip,
+        check_val_every_n_epoch=config.validate_every,
+        limit_val_batches=1.0 if data.held_out else 0,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        log_every_n_steps=min(25, max(1, config.steps // 20)),
+        callbacks=[EMAWeightAveraging(decay=config.averaging), TrainingBar(config.steps), checkpoints],
+        logger=[ContinuedCurves(output, "curves", done), TensorBoardLogger(output, name="", version="tensorboard")],
+        enable_model_summary=False,
+        enable_progress_bar=False,
+    )
+    last = output / "checkpoints" / LAST
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=str(last) if done else None, weights_only=True)
+    except FloatingPointError as error:
+        raise UsageError("The training diverged (losses are no numbers any more): lower learning_rate.") from error
+    except torch.cuda.OutOfMemoryError as error:
+        raise UsageError("The GPU's memory is too small for this training: lower batch_size or short_side.") from error
+    finally:
+        if checkpoints.stopped:
+            print(f"Stopped at step {trainer.global_step} of {config.steps}: the same command goes on from there.",
+                  file=sys.stderr)  # fmt: skip
+    if checkpoints.stopped and trainer.global_step < config.steps:
+        raise KeyboardInterrupt
+
+
+def _quiet() -> None:
+    """Lightning's banners and its advice on worker counts would bury the lines that matter."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for message in (
+        ".*does not have many workers.*",
+        ".*exists and is not empty.*",
+        ".*ended before the epoch ended.*",  # the loader serves what is left of it
+        ".*in eval mode at the start of training.*",  # the frozen BatchNorms, on purpose
+        ".*LeafSpec.*",
+    ):
+        warnings.filterwarnings("ignore", message)

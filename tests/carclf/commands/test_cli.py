@@ -1,0 +1,177 @@
+"""The `carclf` command: rows, formats, exit codes and what it says when it is used wrongly."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from carclf.cli import app
+from carclf.version import __version__
+from tests.carclf.tiny import CLASSES, save_tiny_model
+from tests.fakes import FakeDetector, draw_car
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(save_tiny_model(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
+
+
+@pytest.fixture
+def carclf(monkeypatch):
+    """Runs a command with the fake detector; gives the result with exit_code, stdout and stderr."""
+    monkeypatch.setattr("carclf.recognition.recognizer._load_detector", lambda name, device: FakeDetector())
+
+    def run(*arguments):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return run
+
+
+def sentence(result) -> str:
+    """What a wrong usage says: exit code 2, one line on stderr, nothing on stdout."""
+    assert result.exit_code == 2 and result.stdout == ""
+    assert result.stderr.count("\n") == 1 and result.stderr.endswith(".\n")
+    return result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["predict"], ["predict", "x", "--top", "0"], ["fly"], ["clean", "one"]])
+def test_missing_or_wrong_arguments_exit_2(carclf, arguments):
+    assert carclf(*arguments).exit_code == 2
+
+
+def labelled(photos, names) -> str:
+    path = photos / "labels.csv"
+    path.write_text("file,class\n" + "".join(f"{file},{label}\n" for file, label in names.items()))
+    return str(path)
+
+
+def test_evaluate_runs_the_chain_on_raw_photos(carclf, photos, model, tmp_path):
+    data = labelled(photos, {"red.jpg": CLASSES[0], "grey.jpg": CLASSES[1], "sub/blue.png": CLASSES[1]})
+    result = carclf("evaluate", model, "--data", data, "--images", photos, "--output", tmp_path / "figures")
+    metrics = json.loads((tmp_path / "figures" / "metrics.json").read_text())
+    assert result.exit_code == 0
+    assert metrics["n"] == 3 and metrics["status"] == {"ok": 2, "no_car": 1}
+    assert {"accuracy", "top5", "macro_f1"} <= set(metrics)
+    assert (tmp_path / "figures" / "confusion.png").is_file() and (tmp_path / "figures" / "report.html").is_file()
+    low, high = metrics["intervals"]["accuracy"]
+    assert f"accuracy: {metrics['accuracy']:.4f} (95 %: {low:.4f} to {high:.4f})" in result.output
+
+
+def test_evaluate_leaves_the_figures_of_a_run_alone(carclf, photos, model, tmp_path):
+    (tmp_path / "config.yaml").write_text("name: x\n")
+    data = labelled(photos, {"red.jpg": CLASSES[0]})
+    assert "the folder of a training" in sentence(carclf("evaluate", model, "--data", data, "--output", tmp_path))
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".json"] == []
+
+
+def test_evaluate_of_crops_uses_no_detector(carclf, photos, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("carclf.recognition.recognizer._load_detector", lambda name, device: pytest.fail("loaded"))
+    data = labelled(photos, {"red.jpg": CLASSES[0], "grey.jpg": CLASSES[1]})
+    assert carclf("evaluate", model, "--data", data, "--output", tmp_path / "figures", "--crops").exit_code == 0
+    assert json.loads((tmp_path / "figures" / "metrics.json").read_text())["answered"] == 2
+
+
+def test_evaluate_names_labels_that_the_model_does_not_know(carclf, photos, model, tmp_path):
+    data = labelled(photos, {"red.jpg": CLASSES[0], "grey.jpg": "Tesla"})
+    said = sentence(carclf("evaluate", model, "--data", data, "--output", tmp_path / "figures"))
+    assert "'Tesla'" in said and not (tmp_path / "figures").exists()
+
+
+def test_clean_writes_cutouts_and_tells_the_counts(carclf, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("detection.detectors.load.load_detector", lambda *_, **__: FakeDetector())
+    output = tmp_path / "cut"
+    result = carclf("clean", photos, output, "--background", "black", "--format", "png")
+    assert result.exit_code == 0
+    assert "3 photos: 2 ok, 1 no_car" in result.stdout and str(output / "manifest.csv") in result.stdout
+    assert (output / "sub" / "blue.png").is_file() and (output / "red.png").is_file()
+
+
+def test_clean_refuses_a_style_that_there_is_not(carclf, photos, tmp_path):
+    assert "background" in sentence(carclf("clean", photos, tmp_path / "cut", "--background", "purple"))
+    assert "padding" in sentence(carclf("clean", photos, tmp_path / "cut", "--padding", "-1"))
+
+
+def test_clean_needs_two_folders(carclf, photos):
+    assert "not 1: carclf clean IN OUT" in sentence(carclf("clean", photos))
+    assert "not 3" in sentence(carclf("clean", photos, photos, photos))
+
+
+def test_clean_dry_run_loads_nothing_and_writes_nothing(carclf, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("detection.detectors.load.load_detector", lambda *_, **__: pytest.fail("loaded"))
+    result = carclf("clean", photos, tmp_path / "cut", "--dry-run", "--format", "webp", "--quality", "80")
+    assert result.exit_code == 0 and not (tmp_path / "cut").exists()
+    assert "3 to do" in result.stdout and "as webp, quality 80" in result.stdout
+    assert "sub/blue.png -> sub/blue.webp" in result.stdout
+
+
+def test_clean_on_several_devices(carclf, photos, tmp_path, monkeypatch):
+    asked = []
+
+    def load(name, device, **_):
+        asked.append(device)
+        return FakeDetector()
+
+    monkeypatch.setattr("detection.detectors.load.load_detector", load)
+    result = carclf("clean", photos, tmp_path / "cut", "--devices", "cpu, cpu", "--max-size", "20", "--all-vehicles")
+    assert result.exit_code == 0 and asked == ["cpu", "cpu"]
+    assert (tmp_path / "cut" / "red-1.jpg").is_file() and "Bound by " in result.stdout
+
+
+def test_clean_in_shards_and_merge(carclf, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("detection.detectors.load.load_detector", lambda *_, **__: FakeDetector())
+    outs = [tmp_path / "one", tmp_path / "two"]
+    for number, out in enumerate(outs, 1):
+        assert carclf("clean", photos, out, "--shard", f"{number}/2").exit_code == 0
+    assert "are missing" in sentence(carclf("clean", outs[0], "--merge"))
+    result = carclf("clean", *outs, tmp_path / "all", "--merge")
+    assert result.exit_code == 0 and "3 photos: 2 ok, 1 no_car (merged from 2 shards)" in result.stdout
+    assert (tmp_path / "all" / "manifest.csv").is_file() and (tmp_path / "all" / "red.jpg").is_file()
+    assert "is not a shard" in sentence(carclf("clean", photos, tmp_path / "x", "--shard", "half"))
+
+
+def test_clean_reuses_detections(carclf, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("detection.detectors.load.load_detector", lambda *_, **__: FakeDetector())
+    assert carclf("clean", photos, tmp_path / "one", "--save-detections").exit_code == 0
+    monkeypatch.setattr("detection.detectors.load.load_detector", lambda *_, **__: pytest.fail("loaded"))
+    file = tmp_path / "one" / "detections.jsonl"
+    result = carclf("clean", photos, tmp_path / "two", "--detections", file, "--background", "blur", "--contact-sheet")
+    assert result.exit_code == 0 and "3 photos: 2 ok, 1 no_car" in result.stdout
+    assert (tmp_path / "two" / "contact-sheet" / "page-00001.jpg").is_file()
+
+
+def test_train_refuses_unknown_settings(carclf, tmp_path):
+    config = tmp_path / "train.yaml"
+    config.write_text(f"data: {tmp_path}\n")
+    assert "'epocs'" in sentence(carclf("train", config, "epocs=3"))
+    assert "no config file" in sentence(carclf("train", tmp_path / "gone.yaml"))
+
+
+def test_help_and_version_import_nothing_heavy():
+    code = (
+        "import sys; from typer.testing import CliRunner; from carclf.cli import app;"
+        "runs = [CliRunner().invoke(app, args) for args in (['--help'], ['predict', '--help'], ['--version'])];"
+        "print([run.exit_code for run in runs], runs[2].stdout.strip(),"
+        "sorted({'torch', 'pandas', 'cv2', 'numpy', 'timm', 'detectron2'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"[0, 0, 0] carclf {__version__} []\n"
+
+
+def test_a_drawn_car_is_what_the_fake_finds():
+    assert len(FakeDetector().detect([draw_car()])[0]) == 1
+
+
+def test_ctrl_c_ends_quietly(carclf, photos, model, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("carclf.evaluation.chain.evaluate_chain", interrupt)
+    data = labelled(photos, {"red.jpg": CLASSES[0]})
+    result = carclf("evaluate", model, "--data", data, "--output", tmp_path / "figures")
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "Stopped.\n")

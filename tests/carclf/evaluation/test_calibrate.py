@@ -1,0 +1,79 @@
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from carclf.classifier.checkpoint import read_info
+from carclf.classifier.classifier import TorchClassifier
+from carclf.classifier.contract import temper
+from carclf.cli import app
+from carclf.evaluation.calibrate import calibrate_file, judge
+from tests.carclf.tiny import CLASSES, save_tiny_model
+
+
+@pytest.fixture
+def crops(tmp_path):
+    """Noise, labelled with what the tiny model says of it, but for two."""
+    random = np.random.default_rng(0)
+    files = []
+    for number in range(12):
+        files.append(str(tmp_path / f"{number}.png"))
+        tint = random.integers(0, 256, 3)
+        Image.fromarray(np.clip(random.normal(tint, 40, (48, 64, 3)), 0, 255).astype(np.uint8)).save(files[-1])
+    said = (
+        TorchClassifier.load(save_tiny_model(tmp_path / "tiny.safetensors"), "cpu").predict_files(files).argmax(axis=1)
+    )
+    labels = [CLASSES[number] for number in said]
+    labels[0], labels[1] = (CLASSES[(said[number] + 1) % 3] for number in (0, 1))
+    return pd.DataFrame({"file": files, "label": labels})
+
+
+def test_a_file_learns_how_sure_it_may_be(crops, tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    before = TorchClassifier.load(path, "cpu").predict_files(crops["file"])
+    classifier, probabilities = calibrate_file(path, crops, "cpu")
+    info = read_info(path)
+    assert info.temperature != 1 and 0 < info.threshold < 1 and classifier.threshold == info.threshold
+    np.testing.assert_allclose(probabilities, temper(before, info.temperature), atol=1e-6)
+    np.testing.assert_allclose(classifier.predict_files(crops["file"]), probabilities, atol=1e-6)
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), before.argmax(axis=1))
+    assert (probabilities.max(axis=1) >= info.threshold).all()  # of twelve none can be lost
+    calibrate_file(path, crops, "cpu")  # from the raw answers again, not from tempered ones
+    assert read_info(path).temperature == info.temperature
+
+
+def test_known_and_others_are_told_apart():
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 4, 400)
+    known = temper(np.eye(4)[truth] * 0.8 + random.dirichlet(np.ones(4), 400) * 0.2, 2.0)
+    known[7] = np.nan  # no car was found
+    others = random.dirichlet(np.full(4, 5.0), 50)
+    trust = judge(known, truth, {"others": others, "nothing": np.full((5, 4), np.nan)}, lost=0.05)
+    assert trust.others["others"]["auroc"] > 0.95 and trust.others["others"]["found"] == 1
+    assert trust.others["nothing"]["named"] == 0 and np.isnan(trust.others["nothing"]["auroc"])
+    assert 0.03 < trust.figures["lost"] <= 0.053 and trust.figures["photos"] == 400
+    assert trust.figures["ece"] < trust.figures["ece_before"]
+
+
+@pytest.mark.slow
+def test_the_command_measures_through_the_chain(crops, tmp_path):
+    """With the real detector, which finds nothing in noise: no photo is lost, and nothing is chosen by nothing."""
+    table = tmp_path / "labels.csv"
+    crops.rename(columns={"label": "class"}).to_csv(table, index=False)
+    (tmp_path / "others").mkdir()
+    Image.new("RGB", (64, 64)).save(tmp_path / "others/black.png")
+    path = tmp_path / "tiny.safetensors"
+    arguments = ["calibrate", str(path), "--data", str(table), "--others", str(tmp_path / "others")]
+    content = path.read_bytes()
+    result = CliRunner().invoke(app, [*arguments, "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert "known cars, photos: 12" in result.output and "measured only" in result.output
+    assert path.read_bytes() == content
+    assert CliRunner().invoke(app, arguments).exit_code == 0 and read_info(path).temperature == 1.0
+
+
+def test_bundled_models_stay_as_they_are(crops, tmp_path):
+    crops.rename(columns={"label": "class"}).to_csv(tmp_path / "labels.csv", index=False)
+    result = CliRunner().invoke(app, ["calibrate", "bundled", "--data", str(tmp_path / "labels.csv")])
+    assert result.exit_code == 2 and "copy its file" in result.output

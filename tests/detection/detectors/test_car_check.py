@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from detection.detectors.car_check import CAR_CLASSES, LEAST, CarCheck, car_view, class_names, looks
+from detection.images.read import load_image
+
+
+def test_the_view_is_the_box_with_a_margin():
+    image = np.zeros((200, 400, 3), np.uint8)
+    image[90:110, 190:210] = 255
+    view = car_view(image, (190.0, 90.0, 210.0, 110.0))
+    assert view.shape == (224, 224, 3) and view.dtype == np.uint8
+    assert view[112, 112].min() == 255 and view[0].max() < 60  # a pixel of margin each side
+    edge = car_view(image, (395.0, -3.0, 400.0, 5.0))  # partly outside
+    assert edge.shape == (224, 224, 3)
+
+
+def test_what_is_no_car_is_named():
+    probabilities = np.full((2, 1000), 1e-4, np.float32)
+    probabilities[0, [817, 511]] = 0.5, 0.3
+    probabilities[1, [547, 817]] = 0.8, LEAST / 2  # an electric locomotive
+    car, locomotive = looks(probabilities, class_names())
+    assert car.is_car() and car.is_car(weak=True) and car.car == pytest.approx(0.8 + 1e-4 * (len(CAR_CLASSES) - 2))
+    assert not locomotive.is_car() and locomotive.other == "electric locomotive"
+
+
+def test_the_classes_are_those_of_the_names():
+    from timm.data import ImageNetInfo
+
+    names = ImageNetInfo()
+    for number, name in CAR_CLASSES.items():
+        assert name.lower() in names.index_to_description(number).lower()
+
+
+def test_real_photos_are_told_apart(shared_data):
+    check = CarCheck()
+    others = sorted((shared_data / "not_car" / "other_vehicles").glob("*.jpg"))[:4]
+    cars = sorted((shared_data / "dealer20" / "images").glob("*/*"))[::250]
+    views = [load_image(file) for file in (*others, *cars)]
+    views = [car_view(view, (0, 0, view.shape[1], view.shape[0])) for view in views]
+    assert [look.is_car() for look in check.look(views)] == [False] * len(others) + [True] * len(cars)
+    assert check.look([]) == []

@@ -1,0 +1,104 @@
+"""Every file in configs/detector/: read, built, one training step on made photos, and usable as `--detector FILE`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from detection import UsageError, load_detector
+from detection.common.config import read_config
+from detection.detectors.zoo import model as zoo
+from detection.training.config import DetectorTraining
+from detection.training.examples import read_records
+from detection.training.module import DetectorModule, build_start, plan_model
+from detection.training.scenes.scene import SceneMaker
+from tests.coco_photos import make_coco, tiny_training
+from tests.small_zoo import build_small_model, write_small_model
+
+FOLDER = Path(__file__).resolve().parents[3] / "configs" / "detector"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+# Building the larger ones takes seconds.
+LARGE = {"mask_rcnn_R101_FPN", "mask_rcnn_X101_FPN", "faster_rcnn_R101_FPN"}
+
+
+def test_one_file_for_each_supported_model():
+    assert {"compact", "own_masks", "mask_rcnn_R50_FPN", *LARGE} <= set(NAMES)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in NAMES]
+)
+def test_builds_and_takes_a_training_step(name, tmp_path):
+    source = make_coco(tmp_path, cars=3, empties=1)
+    overrides = [
+        f"photos={tmp_path / 'images'}",
+        f"masks={tmp_path / 'a.json'}",
+        f"output={tmp_path / 'run'}",
+        "init=random",
+        "scenes.sizes=[[64,96]]",
+    ]
+    if name == "compact":  # its sources are many
+        overrides.append(f"sources=[{{name: made, images: {source.images}, annotations: {source.annotations}}}]")
+    config = read_config(DetectorTraining, FOLDER / f"{name}.yaml", overrides)
+    kinds, train, held_out = read_records(config)
+    assert kinds == ("car",)
+    assert len(train) + sum(map(len, held_out.values())) == 4
+    blueprint = plan_model(config, kinds)
+    model = build_start(blueprint)
+    module = DetectorModule(blueprint, model.train())
+    # The classes are cars; a step moves what is to learn.
+    image, masks, _ = SceneMaker(train, config.scenes).make((64, 96), np.random.default_rng(2))
+    assert len(masks)
+    example = {
+        "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+        "masks": masks,
+        "classes": torch.zeros(len(masks), dtype=torch.long),
+    }
+    optimizer = module.configure_optimizers()["optimizer"]
+    head = model.roi_heads.box_predictor.cls_score.weight
+    before = head.detach().clone()
+    loss = module.training_step([example], 0)
+    loss.backward()
+    optimizer.step()
+    assert torch.isfinite(loss) and not torch.equal(head, before)
+    assert model.roi_heads.mask_on == (name != "faster_rcnn_R101_FPN")
+
+
+@pytest.mark.parametrize("name", sorted({*LARGE, "mask_rcnn_R50_FPN"}))
+def test_used_as_a_detector_a_config_means_the_published_model(name, monkeypatch):
+    """Its weights are asked of the zoo, by the right name; building it is the tests' above."""
+    asked = []
+
+    def fetch(zoo_name):
+        asked.append(zoo_name)
+        raise UsageError("no network")
+
+    monkeypatch.setattr(zoo, "fetch_zoo_weights", fetch)
+    with pytest.raises(UsageError, match="no network"):
+        load_detector(str(FOLDER / f"{name}.yaml"), device="cpu")
+    assert asked == [read_config(DetectorTraining, FOLDER / f"{name}.yaml").model + ".yaml"]
+
+
+def test_configs_of_the_compact_model_mean_the_bundled_one(monkeypatch, tmp_path):
+    bundled = load_detector("compact", device="cpu").fingerprint
+    monkeypatch.chdir(tmp_path)  # the shipped files are found from anywhere
+    for name in ("compact", "own_masks"):
+        assert load_detector(f"configs/detector/{name}.yaml", device="cpu").fingerprint == bundled
+
+
+def test_a_training_config_gives_sides_and_threshold_to_the_published_weights(tmp_path):
+    from safetensors.torch import save_file
+
+    model = write_small_model(tmp_path)
+    save_file(build_small_model(model).state_dict(), tmp_path / "published.safetensors")
+    config = tiny_training(tmp_path, make_coco(tmp_path), model=str(model), score_threshold=0.3)
+    detector = load_detector(str(config), device="cpu", weights=tmp_path / "published.safetensors")
+    settings = detector.settings
+    assert (settings.short_side, settings.long_side, settings.score_threshold) == (64, 96, 0.3)
+    assert set(settings.kinds.values()) == {"car", "truck", "bus"}
+
+
+def test_a_folder_without_a_finished_training_is_one_sentence(tmp_path):
+    with pytest.raises(UsageError, match="holds no finished detector"):
+        load_detector(str(tmp_path), device="cpu")
