@@ -16,13 +16,22 @@ TIE_RATIO = 0.8
 CORNER_CENTRALITY = 0.5
 
 
+@dataclass(frozen=True)
+class Look:
+    """What the car check makes of a vehicle. car: probability of a car, 0 to 1. other: the best class that is none."""
+
+    car: float
+    other: str
+
+
 @dataclass(frozen=True, eq=False)
 class Vehicle:
     """One vehicle in one photo.
 
     `box` is x1, y1, x2, y2 in pixels, x2 and y2 exclusive; `mask` is bool HxW of the whole photo; `score` is 0..1;
     `kind` is the detector's class name (car, truck, bus). `alpha` is the soft mask, uint8 HxW (255 is vehicle), once
-    the edge has been fitted to the photo (`finish_vehicle`).
+    the edge has been fitted to the photo (`finish_vehicle`). `look` is what the car check made of it, None where it
+    was not asked.
     """
 
     box: tuple[float, float, float, float]
@@ -30,6 +39,7 @@ class Vehicle:
     score: float
     kind: str = "car"
     alpha: np.ndarray | None = None
+    look: Look | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from detection.detectors.contract import Detector
+
 BACKGROUND = (128, 128, 128)
 
 
-class FakeDetector:
+class FakeDetector(Detector):
     """Takes every strongly coloured blob for a car: same interface as the real detector, no Detectron2.
 
     The score is 0.5 + half the share of its box that the blob fills, so a filled rectangle scores 1.0. `calls` holds

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from carclf.classifier.info import ModelInfo
 from carclf.classifier.tta.views import TtaConfig
 from detection.cutout.cut import CutoutStyle
+from detection.detectors.contract import COMPACT
 
 
 class Classifier(Protocol):
@@ -52,6 +53,11 @@ class Classifier(Protocol):
         """The least confidence of an answer, 0 to 1."""
         return self.info.threshold
 
+    @property
+    def temperature(self) -> float:
+        """By which the probabilities are tempered."""
+        return self.info.temperature
+
     def predict(
         self, crops: Sequence[np.ndarray], batch_size: int = 32, tta: TtaConfig | str | int | bool | None = False
     ) -> np.ndarray:
@@ -66,6 +72,64 @@ class Classifier(Protocol):
     ) -> np.ndarray:
         """Of crops in files, some of them in memory at a time. Returns float32 [N, C], rows summing to 1."""
         ...
+
+
+def as_classifier(found: Any) -> Classifier:
+    """A classifier, or an adapter for an object that only has `classes`, `style` and `predict`."""
+    return found if Classifier in type(found).__mro__ else _Adapted(found)
+
+
+class _Adapted(Classifier):
+    """Passes on what an object has, and has defaults for the rest."""
+
+    def __init__(self, found: Any):
+        self._found = found
+        self.device = getattr(found, "device", "cpu")
+        self.fingerprint = getattr(found, "fingerprint", "")
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_found":  # while a copy is made
+            raise AttributeError(name)
+        return getattr(self._found, name)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self._found.classes)
+
+    @property
+    def style(self) -> CutoutStyle:
+        return self._found.style
+
+    @property
+    def detector(self) -> str:
+        return getattr(self._found, "detector", COMPACT)
+
+    @property
+    def architecture(self) -> str:
+        return getattr(self._found, "architecture", "")
+
+    @property
+    def image_size(self) -> int | tuple[int, int]:
+        return getattr(self._found, "image_size", 0)
+
+    @property
+    def threshold(self) -> float:
+        return getattr(self._found, "threshold", 0.0)
+
+    @property
+    def temperature(self) -> float:
+        return getattr(self._found, "temperature", 1.0)
+
+    def predict(
+        self, crops: Sequence[np.ndarray], batch_size: int = 32, tta: TtaConfig | str | int | bool | None = False
+    ) -> np.ndarray:
+        settings = {"tta": tta} if tta else {}  # it need not know of several views
+        return self._found.predict(crops, batch_size=batch_size, **settings)
+
+    def predict_files(
+        self, files: Sequence[str | Path], tta: TtaConfig | str | int | bool | None = False
+    ) -> np.ndarray:
+        return self._found.predict_files(files, tta=tta)
 
 
 def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:

@@ -82,12 +82,16 @@ def _named(rows: Sequence[Recognition], labels: Sequence[str]) -> dict:
 def _about(recognizer: CarRecognizer) -> dict:
     """Which model it was, for metrics.json; what a classifier does not say about itself is left out."""
     classifier = recognizer.classifier
-    facts = {name: getattr(classifier, name, None) for name in ("architecture", "image_size", "fingerprint")}
-    style = getattr(classifier, "style", None)
-    facts |= {"background": getattr(style, "background", None), "detector": getattr(recognizer.detector, "name", None)}
-    facts["threshold"] = recognizer.threshold or None
-    facts["temperature"] = getattr(getattr(classifier, "info", None), "temperature", None)
-    facts["tta"] = recognizer.tta.passes if recognizer.tta else None
+    facts = {
+        "architecture": classifier.architecture,
+        "image_size": classifier.image_size,
+        "fingerprint": classifier.fingerprint,
+        "background": classifier.style.background,
+        "detector": recognizer.detector.name if recognizer.detector else None,
+        "threshold": recognizer.threshold,
+        "temperature": classifier.temperature,
+        "tta": recognizer.tta.passes if recognizer.tta else None,
+    }
     return {"name": recognizer.name or "a loaded model"} | {name: fact for name, fact in facts.items() if fact}
 
 

@@ -18,7 +18,6 @@ from detection.images.read import ImageError
 
 if TYPE_CHECKING:
     from carclf.recognition.photo import Photo
-    from detection.folder.out.detections import Detections
     from detection.vehicle import Vehicle
 
 
@@ -34,8 +33,8 @@ class Item:
 
     given: what was handed in, until it is read. name: how it is called in the result. source: its name in a file of
     detections. photo: RGB uint8, `size` its (height, width), `brightness` its mean, 0 to 1; cutout: RGB uint8; both
-    None once they are not needed or the item has failed. view: what the car check is shown, until it has seen it.
-    rank: of the vehicle in its photo, None where there is but one row per photo. weak: the detector was unsure of it.
+    None once they are not needed or the item has failed. rank: of the vehicle in its photo, None where there is but
+    one row per photo.
     """
 
     given: Photo | None
@@ -51,8 +50,6 @@ class Item:
     box: tuple[float, float, float, float] | None = None
     rank: int | None = None
     probabilities: np.ndarray | None = None
-    view: np.ndarray | None = field(default=None, repr=False)
-    weak: bool = False
     pictures: bool = False
     stamp: tuple[int, int] | None = field(default=None, repr=False)
 
@@ -82,14 +79,6 @@ class Item:
     def _load(self, given: Photo) -> np.ndarray:
         return read_photo(given)
 
-    def vehicles_of(self, detections: Detections) -> list[Vehicle]:
-        """What was found in it before. Raises LookupError when that is not known."""
-        found = detections.get(self.source, self.stamp)
-        if found is None:
-            why = "is of an earlier state of the photo" if self.source in detections else "knows nothing of it"
-            raise LookupError(f"'{detections.path.name}' {why}")
-        return found
-
     def sibling(self, rank: int) -> Item:
         """Another vehicle of the same photo."""
         return replace(self, rank=rank)
@@ -108,7 +97,7 @@ class Item:
             self.cutout = None
 
     def fail(self, status: str, reason: str) -> None:
-        self.status, self.reason, self.cutout, self.view = status, reason, None, None
+        self.status, self.reason, self.cutout = status, reason, None
         if not self.pictures:
             self.photo = None
 

@@ -86,7 +86,8 @@ class Naming:
         written; `restart` begins anew.
         """
         path = output.with_name(output.name + JOURNAL)
-        journal = RowJournal(path, self._settings(), restart, what="rows")
+        older = {"detector": self._recognizer.found_by[1]}
+        journal = RowJournal(path, self._settings(), restart, what="rows", older=older)
         done = False
         try:
             places = self._fill(journal, retry_failed)
@@ -173,10 +174,9 @@ class Naming:
     def _settings(self) -> dict:
         """What the rows depend on, by the names that a user knows it by."""
         recognizer = self._recognizer
-        finder = recognizer.detector if recognizer.detections is None else recognizer.detections
         return {
-            "model": getattr(recognizer.classifier, "fingerprint", ""),
-            "detector": getattr(finder, "fingerprint", None),
+            "model": recognizer.classifier.fingerprint,
+            "detector": recognizer.found_by[0],
             "threshold": recognizer.threshold,
             "tta": recognizer.tta.model_dump() if recognizer.tta else None,
             "top": recognizer.top,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from carclf.classifier.contract import Classifier, as_classifier
 from carclf.recognition.item import Item, batches, brief, limited, opaque
 from carclf.recognition.photo import is_photo
 from carclf.recognition.prediction import ERROR, NO_CAR, OK, UNKNOWN, Prediction, Predictions, Recognition, decide
@@ -16,21 +18,20 @@ from detection.common.errors import UsageError
 from detection.common.machine import usable_cores
 from detection.common.stream import read_ahead, try_batch
 from detection.cutout.extract import detector_view, extract
-from detection.detectors.car_check import WEAK_SCORE, car_view
-from detection.detectors.onnx.folder import is_export
+from detection.detectors.contract import COMPACT, CarChecker, Detector, as_detector
+from detection.detectors.finder import CheckError, Finding, VehicleFinder, apply_rule, check_of
 from detection.images.exposure import expose
-from detection.vehicle import MainChoice, rank_vehicles
+from detection.vehicle import Look, MainChoice
 
 if TYPE_CHECKING:
-    from carclf.classifier.contract import Classifier
     from carclf.classifier.tta.views import TtaConfig
     from carclf.recognition.photo import Photo
-    from detection.detectors.car_check import CarCheck
     from detection.folder.out.detections import Detections
     from detection.vehicle import Vehicle
 
 
 DETECTOR_BATCH = 8
+Thing = TypeVar("Thing")
 
 
 class CarRecognizer:
@@ -63,7 +64,7 @@ class CarRecognizer:
         threshold: float | None = None,
         every_vehicle: bool = False,
         detections: Detections | None = None,
-        check: CarCheck | bool | None = None,
+        check: CarChecker | bool | None = None,
     ):
         if top < 1 or batch_size < 1:
             raise UsageError("top and batch_size must be 1 or more.")
@@ -76,21 +77,36 @@ class CarRecognizer:
             from carclf.classifier.catalogue import load_classifier
 
             model = load_classifier(os.fspath(model), device)
-        self.classifier = model
-        self.detector = None
+        self.classifier = model = as_classifier(model)
         self.detections = detections
+        self.finder: VehicleFinder | None = None
         if not crops and detections is None:
-            self.detector = _load_detector(detector or model.detector or "compact", device)
-        # Vehicles of a lower score count only where nothing else was found, and the check agrees.
-        self.sure = getattr(self.detector, "own_threshold", None) or 0.0
+            self.finder = VehicleFinder(_load_detector(detector or model.detector or COMPACT, device), check)
+        self._make_check = None if detections is None else _check_of(detections, check)
         self.crops = crops
-        self.check = None if crops else _load_check(check, self.detector or detections, device)
         self.top = min(top, len(model.classes))
         self.batch_size = batch_size
         self.tta = _tta(tta)
-        self.threshold = float(getattr(model, "threshold", 0.0) if threshold is None else threshold)
+        self.threshold = float(model.threshold if threshold is None else threshold)
         self.every_vehicle = every_vehicle
         self.workers = workers or min(4, usable_cores())
+
+    @property
+    def detector(self) -> Detector | None:
+        """What finds the vehicles; None where the photos are cut out already, or were looked at before."""
+        return None if self.finder is None else self.finder.detector
+
+    @property
+    def found_by(self) -> tuple[str | None, tuple[str, ...]]:
+        """The fingerprint of what finds the vehicles, None where nothing does; and what version 0.4.0 called it."""
+        if self.finder is not None:
+            return self.finder.fingerprint, self.finder.older_fingerprints
+        return (None, ()) if self.detections is None else (self.detections.fingerprint, ())
+
+    @property
+    def check(self) -> CarChecker | None:
+        """What must take them for cars, too; None where nothing does."""
+        return None if self.finder is None else self.finder.check
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -142,45 +158,49 @@ class CarRecognizer:
     def _cut(self, items: Iterable[Item]) -> Iterator[Item]:
         for batch in batches(items, DETECTOR_BATCH):
             whole = [item for item in batch if item.photo is not None]
-            # What is dark is looked at as bright as the models know it, by both of them.
-            bright = [expose(item.photo) for item in whole]
-            small = [detector_view(photo) for photo in bright]
-            seen = iter(zip(bright, small, self._find(whole, small), strict=True))
+            seen = iter(self._find(whole))
             for item in batch:
                 if item.photo is None:
                     yield item
                 else:
-                    yield from self._cut_photo(item, *next(seen))
+                    yield from self._cut_photo(item, next(seen))
 
-    def _find(self, items: list[Item], small: list[np.ndarray]) -> list[list[Vehicle] | Exception]:
-        if self.detections is None:
-            return try_batch(self.detector.detect, small)
-        return try_batch(lambda some: [item.vehicles_of(self.detections) for item in some], items)
+    def _find(self, items: list[Item]) -> list[Finding | Exception]:
+        """What counts in each photo."""
+        if self.finder is not None:
+            views = [detector_view(item.photo) for item in items]
+            return self.finder.decide(
+                [partial(_same, view) for view in views], self.finder.find(views), every=self.every_vehicle
+            )
+        assert self.detections is not None
+        views = [partial(detector_view, item.photo) for item in items]
+        found = [_known(self.detections, item) for item in items]
+        look = None if self._make_check is None else self._look
+        return apply_rule(views, found, self.detections.threshold, look, every=self.every_vehicle)
 
-    def _cut_photo(
-        self, item: Item, bright: np.ndarray, small: np.ndarray, found: list[Vehicle] | Exception
-    ) -> Iterator[Item]:
+    @cached_property
+    def _check(self) -> CarChecker:
+        assert self._make_check is not None
+        return self._make_check()
+
+    def _look(self, views: Sequence[np.ndarray]) -> list[Look]:
+        return self._check.look(views)
+
+    def _cut_photo(self, item: Item, finding: Finding | Exception) -> Iterator[Item]:
         """The item of each vehicle that is to be named, at least one."""
-        if isinstance(found, Exception):
-            item.fail(ERROR, f"the detector failed: {brief(found)}")
+        if isinstance(finding, Exception):
+            checking = isinstance(finding, CheckError)
+            item.fail(ERROR, str(finding) if checking else f"the detector failed: {brief(finding)}")
             yield item
             return
-        try:
-            size = found[0].mask.shape if found else small.shape[:2]
-            sure = [vehicle for vehicle in found if vehicle.score >= self.sure]
-            # Of unsure ones the best, not the largest; they come in the order of their scores.
-            choice = rank_vehicles(sure or (found[:1] if self.check else []), size)
-            item.weak = not sure
-        except Exception as error:  # one odd photo costs one row, never the run
-            item.fail(ERROR, f"the detector failed: {brief(error)}")
-            yield item
-            return
+        choice = finding.choice
         if choice.main is None:
-            item.fail(NO_CAR, "no vehicle found in the photo")
+            item.fail(NO_CAR, finding.why_none if finding.other else f"{finding.why_none} in the photo")
             yield item
             return
+        bright = expose(item.photo)
         if not self.every_vehicle:
-            self._cut_vehicle(item, bright, choice.main, _tie(choice, size, item.size))
+            self._cut_vehicle(item, bright, choice.main, _tie(choice, item.size))
             yield item
             return
         for rank, vehicle in enumerate((choice.main, *choice.runners_up), start=1):
@@ -196,18 +216,14 @@ class CarRecognizer:
             return
         item.reason = note
         item.box = tuple(round(float(value), 1) for value in vehicle.box)
-        if self.check is not None:
-            item.view = car_view(bright, vehicle.box)
         item.cut(limited(opaque(crop)), vehicle)
 
     def _classify(self, items: Iterable[Item]) -> Iterator[Item]:
         """Pools the cut-outs of several photos, so that photos without a car leave no holes in the batches."""
-        settings = {"batch_size": self.batch_size} | ({"tta": self.tta} if self.tta else {})
         for batch in batches(items, self.batch_size):
-            self._check([item for item in batch if item.view is not None])
             whole = [item for item in batch if item.cutout is not None]
             rows = try_batch(
-                lambda crops: self.classifier.predict(crops, **settings),
+                lambda crops: self.classifier.predict(crops, self.batch_size, self.tta),
                 [item.cutout for item in whole],
             )
             for item, row in zip(whole, rows, strict=True):
@@ -216,17 +232,6 @@ class CarRecognizer:
                 else:
                     item.answer(np.asarray(row, dtype=np.float32))
             yield from batch
-
-    def _check(self, items: list[Item]) -> None:
-        """What does not look like a car is none."""
-        looks = try_batch(lambda views: self.check.look(views), [item.view for item in items])
-        for item, look in zip(items, looks, strict=True):
-            item.view = None
-            if isinstance(look, Exception):
-                item.fail(ERROR, f"the check of the car failed: {brief(look)}")
-            elif not look.is_car(item.weak):
-                item.box = None
-                item.fail(NO_CAR, f"what was found looks like something else ({look.other}), not like a car")
 
     def _recognition(self, item: Item) -> Recognition:
         seen = {"brightness": item.brightness}
@@ -247,10 +252,11 @@ class CarRecognizer:
         return Recognition(prediction, item.probabilities, **seen)
 
 
-def _tie(choice: MainChoice, detected: tuple[int, int], size: tuple[int, int]) -> str:
+def _tie(choice: MainChoice, size: tuple[int, int]) -> str:
     if not choice.tie:
         return ""
-    other = [round(value) for value in _scaled(choice.runners_up[0].box, detected, size)]
+    runner_up = choice.runners_up[0]
+    other = [round(value) for value in _scaled(runner_up.box, runner_up.mask.shape, size)]
     return f"two vehicles are about equally prominent; the other one is at {other}"
 
 
@@ -270,28 +276,29 @@ def _tta(tta: TtaConfig | str | int | bool | None) -> TtaConfig | None:
     return config if config.passes > 1 else None
 
 
-def _load_detector(detector, device: str):
+def _load_detector(detector, device: str) -> Detector:
     if not isinstance(detector, (str, os.PathLike)):
-        return detector
+        return as_detector(detector)
     from detection.detectors.load import load_detector
 
-    name = os.fspath(detector)
-    unsure = WEAK_SCORE if name == "compact" or is_export(name) else None
-    return load_detector(name, device=device, score_threshold=unsure)
+    return as_detector(load_detector(os.fspath(detector), device=device))
 
 
-def _load_check(check: CarCheck | bool | None, finder, device: str) -> CarCheck | None:
-    if check is None:
-        names = (getattr(finder, name, "") for name in ("name", "detector"))
-        check = "compact" in names
-    if check is True and hasattr(finder, "car_check"):
-        return finder.car_check()
-    if check is True:
-        from detection.common.device import choose_device
-        from detection.detectors.car_check import CarCheck
+def _check_of(detections: Detections, check: CarChecker | bool | None) -> Callable[[], CarChecker] | None:
+    if check is None or isinstance(check, bool):
+        return check_of(detections.detector, check)
+    return partial(_same, check)
 
-        return CarCheck(choose_device(device))
-    return check or None
+
+def _known(detections: Detections, item: Item) -> list[Vehicle] | Exception:
+    try:
+        return detections.find(item.source, item.stamp)
+    except Exception as error:
+        return error
+
+
+def _same(thing: Thing) -> Thing:
+    return thing
 
 
 def _as_crops(items: Iterable[Item]) -> Iterator[Item]:

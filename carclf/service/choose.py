@@ -90,9 +90,8 @@ def threads_of_export(settings: ServiceSettings) -> int:
 def _load_export(settings: ServiceSettings) -> tuple:
     """Classifier and detector of an export; the detector may be another one."""
     from carclf.classifier.onnx.classifier import OnnxClassifier
-    from detection.detectors.car_check import WEAK_SCORE
     from detection.detectors.onnx.detector import OnnxDetector
 
     threads = threads_of_export(settings)
-    detector = settings.detector or OnnxDetector(settings.model, WEAK_SCORE, threads)
+    detector = settings.detector or OnnxDetector(settings.model, threads=threads)
     return OnnxClassifier(settings.model, threads), detector

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -104,8 +104,17 @@ class RowJournal:
     file open, and where it can't be written.
     """
 
-    def __init__(self, path: Path, settings: Mapping, restart: bool = False, what: str = "answers"):
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping,
+        restart: bool = False,
+        what: str = "answers",
+        older: Mapping[str, Sequence] | None = None,
+    ):
+        """older: of some settings the values that mean the same in files of earlier versions."""
         self.path = path
+        self._older = older or {}
         self._what = what
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -182,7 +191,8 @@ class RowJournal:
             if row is not None and isinstance(row.get("id"), str):
                 keys.append(name_number(row["id"]))
                 places.append(place)
-        other = [key for key in settings if (before or {}).get(key) != settings[key]]
+        told = before or {}
+        other = [key for key, value in settings.items() if told.get(key) not in (value, *self._older.get(key, ()))]
         if restart or before is None or (other and ended):
             self._log.clear()
             self._append(settings)

@@ -7,6 +7,7 @@ import numpy as np
 
 from detection.cutout.cut import CutoutStyle, cut_out
 from detection.cutout.edge import finish_vehicle
+from detection.images.exposure import expose
 from detection.images.read import shrink
 from detection.vehicle import Vehicle, resize_vehicle
 
@@ -16,17 +17,21 @@ DETECT_SIDE = 1600
 
 
 def detector_view(image: np.ndarray) -> np.ndarray:
-    """What a detector is shown of an RGB uint8 HxWx3 photo: the photo itself, or a smaller one."""
-    return shrink(image, DETECT_SIDE)
+    """What a detector is shown of an RGB uint8 HxWx3 photo: at most `DETECT_SIDE` a side, and of a dark photo a copy as
+    bright as the photos that the models were trained on."""
+    return expose(shrink(image, DETECT_SIDE))
 
 
-def extract(image: np.ndarray, vehicle: Vehicle, style: CutoutStyle) -> tuple[np.ndarray, Vehicle]:
+def extract(
+    image: np.ndarray, vehicle: Vehicle, style: CutoutStyle, bright: np.ndarray | None = None
+) -> tuple[np.ndarray, Vehicle]:
     """The cut-out of a vehicle and the vehicle as it was cut: in pixels of the photo, its edge fitted to the picture.
 
-    image: RGB uint8 HxWx3, the photo at full size. vehicle: as found in `detector_view(image)`.
+    image: RGB uint8 HxWx3, the photo at full size. vehicle: as found in `detector_view(image)`. bright: the photo as
+    `expose` gives it, in which the edge is looked for; None for the photo itself.
     Returns RGB or RGBA uint8 (see `cut_out`). Raises ValueError for an empty mask.
     """
-    vehicle = finish_vehicle(image, resize_vehicle(vehicle, image.shape[:2]))
+    vehicle = finish_vehicle(image if bright is None else bright, resize_vehicle(vehicle, image.shape[:2]))
     return cut_out(image, vehicle, style), vehicle
 
 

@@ -1,51 +1,102 @@
-"""What every detector offers, whichever engine runs it. Imports nothing heavy."""
+"""What every detector and every car check offers, whichever engine runs it. Imports nothing heavy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from detection.vehicle import Vehicle
+from detection.vehicle import Look, Vehicle
+
+COMPACT = "compact"  # the name of the detector that comes with the package
+
+
+class CarChecker(Protocol):
+    """A second opinion on what was found: does it look like a car to a network that knows a thousand things?"""
+
+    def look(self, views: Sequence[np.ndarray]) -> list[Look]:
+        """views: RGB uint8 224x224x3, as `car_view` gives them."""
+        ...
 
 
 class Detector(Protocol):
-    """Finds vehicles in photos."""
+    """Finds vehicles in photos. To be derived from: only `name`, `fingerprint` and `detect` have no default.
 
-    @property
-    def name(self) -> str:
-        """What it was loaded by: compact, a model-zoo name, a path."""
+    name: what it was loaded by: compact, a model-zoo name, a path. fingerprint: changes with architecture, weights and
+    threshold: results of equal fingerprints may be mixed. device: cpu, cuda or cuda:N. precision: float32, bf16 or
+    float16.
+    """
 
-    @property
-    def device(self) -> str:
-        """cpu, cuda or cuda:N."""
-
-    @property
-    def precision(self) -> str:
-        """What it computes in: float32, bf16 or float16."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes with architecture, weights and threshold: results of equal fingerprints may be mixed."""
-
-    @property
-    def score_threshold(self) -> float:
-        """The least score, 0 to 1, of what `detect` gives."""
-
-    @property
-    def own_threshold(self) -> float:
-        """The score from which on a vehicle is one, as the weights say, whichever threshold is used."""
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The names of the vehicles that it knows."""
-
-    def input_shape(self, height: int, width: int) -> tuple[int, int]:
-        """The padded (height, width), in pixels, in which it sees a photo of that size: equal ones share a batch."""
+    name: str
+    fingerprint: str
+    device: str = "cpu"
+    precision: str = "float32"
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Vehicle]]:
         """The vehicles of each photo (RGB uint8 HxWx3, any sizes), best score first.
 
         Raises `ValueError` for another shape or dtype.
         """
+        ...
+
+    @property
+    def score_threshold(self) -> float:
+        """The least score, 0 to 1, of what `detect` gives."""
+        return self.own_threshold
+
+    @property
+    def own_threshold(self) -> float:
+        """The score from which on a vehicle is one, as the weights say, whichever threshold is used."""
+        return 0.0
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The names of the vehicles that it knows; () where it does not say."""
+        return ()
+
+    def input_shape(self, height: int, width: int) -> tuple[int, int]:
+        """The padded (height, width) in which it sees a photo of that size, in pixels: equal ones share a batch."""
+        return 0, 0
+
+    def with_threshold(self, score_threshold: float) -> Detector:
+        """The same detector with another least score; both share their networks. One without scores is itself."""
+        return self
+
+    def car_check(self) -> CarChecker | None:
+        """The second opinion that it needs on what it finds; None where it knows other vehicles itself."""
+        return None
+
+
+def as_detector(found: Any) -> Detector:
+    """A detector, or an adapter for an object that has no more than `detect`, perhaps `name` and `fingerprint`."""
+    return found if Detector in type(found).__mro__ else _Adapted(found)
+
+
+class _Adapted(Detector):
+    """Passes on what an object has, and has the defaults for the rest."""
+
+    def __init__(self, found: Any):
+        self._found = found
+        self.name = getattr(found, "name", type(found).__name__)
+        self.fingerprint = getattr(found, "fingerprint", self.name)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_found":  # while a copy is made
+            raise AttributeError(name)
+        return getattr(self._found, name)
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[list[Vehicle]]:
+        return self._found.detect(images)
+
+    def input_shape(self, height: int, width: int) -> tuple[int, int]:
+        ask = getattr(self._found, "input_shape", None)
+        return (0, 0) if ask is None else ask(height, width)
+
+    @property
+    def own_threshold(self) -> float:
+        return getattr(self._found, "own_threshold", 0.0)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(getattr(self._found, "kinds", ()))

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from detection.common.config import shipped_path
 from detection.common.errors import UsageError
+from detection.detectors.contract import COMPACT
 from detection.detectors.onnx.folder import is_export
 
 if TYPE_CHECKING:
     from detection.detectors.contract import Detector
     from detection.detectors.mask_rcnn import MaskRcnnDetector
 
-COMPACT = "compact"
 PRECISIONS = ("auto", "float32")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from detection.detectors.car_check import CarCheck
+from detection.detectors.contract import COMPACT, Detector
 from detection.detectors.fast.speed_up import Precision, autocast, fitting_batch, speed_up
 from detection.detectors.outputs import (
     check_photo,
@@ -52,7 +55,7 @@ class DetectorSettings:
     own_threshold: float | None = None
 
 
-class MaskRcnnDetector:
+class MaskRcnnDetector(Detector):
     """Finds vehicles in photos. One for a thread: Detectron2 models keep no state, but batches share the cores.
 
     batch_size: the most photos that the model sees at a time; it falls when the device's memory does not do for it.
@@ -62,7 +65,9 @@ class MaskRcnnDetector:
     def __init__(self, model: torch.nn.Module, settings: DetectorSettings, batch_size: int | None = None):
         self.model = model.eval()
         self.settings = settings
-        self.precision = "float32"
+        self.name, self.fingerprint = settings.name, settings.fingerprint
+        self.device, self.precision = str(self.model.device), "float32"
+        self._predictors = _box_predictors(self.model)
         # None: on a GPU the first batch shows how many fit; on a CPU more than two small ones only cost time.
         self.batch_size = batch_size or max(1, min(2, _CPU_PIXELS // (settings.short_side * settings.long_side)))
         self._measure_memory = batch_size is None and torch.device(self.device).type == "cuda"
@@ -72,22 +77,14 @@ class MaskRcnnDetector:
         self.precision = speed_up(self.model, set(self.settings.kinds), precision)
 
     @property
-    def name(self) -> str:
-        return self.settings.name
+    def score_threshold(self) -> float:
+        return self.settings.score_threshold
 
     @property
-    def device(self) -> str:
-        return str(self.model.device)
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes with architecture, weights and threshold: results of equal fingerprints may be mixed."""
-        return self.settings.fingerprint
-
-    @property
-    def own_threshold(self) -> float | None:
-        """The score from which on a vehicle is one, as the weights say; None where they do not."""
-        return self.settings.own_threshold
+    def own_threshold(self) -> float:
+        """As the weights say; of those that do not, the one that is used."""
+        own = self.settings.own_threshold
+        return self.settings.score_threshold if own is None else own
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -98,6 +95,21 @@ class MaskRcnnDetector:
         """The padded (height, width) in which the model sees a photo of that size: equal ones share a batch."""
         divisor = max(self.model.backbone.size_divisibility, 1)
         return padded_shape(self._resized_shape(height, width), divisor)
+
+    def with_threshold(self, score_threshold: float) -> MaskRcnnDetector:
+        settings = self.settings
+        ending = f"-{settings.score_threshold:g}"
+        shown = f"{settings.fingerprint.removesuffix(ending)}-{score_threshold:g}"
+        other = copy.copy(self)
+        other.settings = replace(settings, score_threshold=score_threshold, fingerprint=shown)
+        other.fingerprint = shown
+        return other
+
+    def car_check(self) -> CarCheck | None:
+        """Only the compact detector, which knows cars alone, needs one."""
+        if self.name != COMPACT:
+            return None
+        return CarCheck(self.device)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Vehicle]]:
         """Vehicles of each photo, best score first.
@@ -170,6 +182,8 @@ class MaskRcnnDetector:
 
     def _run(self, batch: list[Tensor]) -> list:
         device = torch.device(self.device)
+        for predictor in self._predictors:  # detectors of other thresholds may share the model
+            predictor.test_score_thresh = self.settings.score_threshold
         if device.type == "cuda":
             batch = [tensor.pin_memory().to(device, non_blocking=True) for tensor in batch]
             if self._measure_memory:
@@ -193,3 +207,9 @@ class MaskRcnnDetector:
             self.settings.score_threshold,
             self.settings.mask_scores,
         )
+
+
+def _box_predictors(model: torch.nn.Module) -> list:
+    """The layers that drop boxes of low scores before masks are made of them; a cascade has several."""
+    modules = model.modules() if isinstance(model, torch.nn.Module) else ()
+    return [module for module in modules if hasattr(module, "test_score_thresh")]

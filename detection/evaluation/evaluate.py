@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from detection.detectors.contract import Detector, as_detector
 from detection.evaluation.boundary import boundary_f_score
 from detection.evaluation.coco_ap import AveragePrecision
 from detection.masks.records import Record
@@ -22,7 +20,7 @@ TIMED_PHOTOS = 24
 
 
 def evaluate_detector(
-    detector,
+    detector: Detector,
     records: Sequence[Record],
     finish: Callable[[np.ndarray, Vehicle], Vehicle] | None = None,
 ) -> dict[str, float]:
@@ -36,14 +34,16 @@ def evaluate_detector(
     """
     main, best, edges, false, times = [], [], [], [], []
     precision = AveragePrecision()
+    detector = as_detector(detector)
+    threshold = detector.score_threshold
+    low = detector.with_threshold(min(LOW_THRESHOLD, threshold))
     for record in records:
         image = record.image()
         if len(times) < TIMED_PHOTOS:
             start = time.perf_counter()
             detector.detect([image])
             times.append(time.perf_counter() - start)
-        with _all_scores(detector) as (low, threshold):
-            found = low.detect([image])[0]
+        found = low.detect([image])[0]
         vehicles = [vehicle for vehicle in found if vehicle.score >= threshold]
         masks = record.decoded_masks(image.shape[:2])
         precision.add(masks, record.categories or ("car",) * len(masks), found)
@@ -77,24 +77,3 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of two bool HxW masks; 0 when both are empty."""
     union = np.count_nonzero(a | b)
     return np.count_nonzero(a & b) / union if union else 0.0
-
-
-@contextmanager
-def _all_scores(detector) -> Iterator[tuple]:
-    """The detector as one that keeps low scores, and its own threshold; a detector of another make is left as it is."""
-    settings, predictor = getattr(detector, "settings", None), _box_predictor(detector)
-    if settings is None or predictor is None:
-        yield detector, 0.0
-        return
-    low = copy.copy(detector)
-    low.settings = replace(settings, score_threshold=min(LOW_THRESHOLD, settings.score_threshold))
-    before = predictor.test_score_thresh
-    predictor.test_score_thresh = low.settings.score_threshold
-    try:
-        yield low, settings.score_threshold
-    finally:
-        predictor.test_score_thresh = before
-
-
-def _box_predictor(detector):
-    return getattr(getattr(getattr(detector, "model", None), "roi_heads", None), "box_predictor", None)

@@ -26,6 +26,7 @@ class CleanOptions(StrictConfig):
     retry_failed: do rows `unreadable` and `error` again.
     detections: a file of an earlier run to take the vehicles from, instead of a detector.
     save_detections: write OUT/detections.jsonl. contact_sheet: write before/after pages at the end.
+    check: whether what was found must look like a car; None: only where the detector knows no other vehicles.
     watch: seconds between two looks at a folder that keeps filling; None ends when all is done.
     """
 
@@ -43,6 +44,7 @@ class CleanOptions(StrictConfig):
     save_detections: bool = False
     contact_sheet: bool = False
     watch: float | None = Field(None, gt=0)
+    check: bool | None = None
 
     @classmethod
     def of(cls, **values: Any) -> CleanOptions:

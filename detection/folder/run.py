@@ -8,7 +8,6 @@ row is true, and what has no row is done again.
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,9 +19,12 @@ from typing import Any
 from detection.common.console import photo_bar
 from detection.common.errors import UsageError
 from detection.common.files import file_stamp, replace_file
+from detection.common.machine import usable_cores
 from detection.cutout.cut import CutoutStyle
+from detection.detectors.contract import Detector
+from detection.detectors.finder import check_kinds
 from detection.folder.flow.engine import Engine
-from detection.folder.flow.finder import Finder, VehicleDetector, check_kinds, make_finders
+from detection.folder.flow.finder import Loader, PhotoFinder, make_finders
 from detection.folder.flow.meter import Meter
 from detection.folder.flow.writer import OutputError
 from detection.folder.options import CleanOptions
@@ -31,9 +33,8 @@ from detection.folder.out.folder import DETECTIONS, open_output, remaining, remo
 from detection.folder.out.journal import Journal
 from detection.folder.out.manifest import FAILED
 from detection.folder.out.summary import CleanSummary
-from detection.folder.plan import SHEETS, Plan, plan_folder, settings_of
+from detection.folder.plan import SHEETS, Plan, plan_folder, read_settings, settings_of
 
-Loader = Callable[[], VehicleDetector]
 # Nobody looks at more pages than these make; of more photos they show some, evenly spread.
 _MOST_ON_SHEETS = 2400
 
@@ -41,7 +42,7 @@ _MOST_ON_SHEETS = 2400
 def clean_folder(
     source: Path,
     output: Path,
-    detector: VehicleDetector | Loader | Sequence[VehicleDetector | Loader] | None,
+    detector: Detector | Loader | Sequence[Detector | Loader] | None,
     style: CutoutStyle,
     *,
     options: CleanOptions | None = None,
@@ -63,15 +64,17 @@ def clean_folder(
         stored = None
         if options.detections is not None:
             stored = stack.enter_context(read_detections(options.detections))
-        finders = make_finders(detector, stored)
-        check_kinds(options.only, finders[0])
+        finders = make_finders(detector, stored, options.check)
+        check_kinds(options.only, finders[0].name, finders[0].kinds)
+        if _made_without_check(plan, finders[0]):
+            finders = [finder.plain() for finder in finders]
         settings = settings_of(plan, finders[0].name, finders[0].fingerprint)
         try:
             journal = stack.enter_context(closing(open_output(plan, settings)))
             run = _Run(plan, journal, finders, progress)
             if options.save_detections:
                 path = plan.output / options.shard.file(DETECTIONS)
-                run.saved = stack.enter_context(DetectionsWriter(path, finders[0].name, finders[0].fingerprint))
+                run.saved = stack.enter_context(DetectionsWriter(path, *_about(finders[0])))
             return run.watch() if options.watch is not None else run.once()
         except (OSError, OutputError) as error:
             raise _unwritable(plan, error) from error
@@ -81,10 +84,10 @@ class _Run:
     """One run with its journal open."""
 
     def __init__(
-        self, plan: Plan, journal: Journal, finders: list[Finder], progress: bool | Callable[[int, int], None]
+        self, plan: Plan, journal: Journal, finders: Sequence[PhotoFinder], progress: bool | Callable[[int, int], None]
     ):
         self._plan, self._journal, self._finders, self._progress = plan, journal, finders, progress
-        self._workers = plan.options.workers or min(4, os.cpu_count() or 1)
+        self._workers = plan.options.workers or min(4, usable_cores())
         self._working, self._processed = 0.0, 0
         self._meter = Meter()
         self.saved: DetectionsWriter | None = None
@@ -210,6 +213,22 @@ class _Run:
                 source, output, manifest, target, detections=found, limit=_MOST_ON_SHEETS, workers=self._workers
             )
         return f"{len(pages)} page{'s' * (len(pages) != 1)} to look at: {target / 'index.html'}"
+
+
+def _made_without_check(plan: Plan, finder: PhotoFinder) -> bool:
+    """Whether OUT was begun before version 0.5.0, when nothing was asked whether it looks like a car: such a run ends
+    by the rule that it began with, since its rows can't be told apart."""
+    path = plan.output / "settings.json"
+    if plan.options.restart or not path.is_file():
+        return False
+    before = read_settings(path, plan.output).get("fingerprint")
+    return before == finder.plain_fingerprint != finder.fingerprint
+
+
+def _about(finder: PhotoFinder) -> tuple[str, str, float]:
+    """What the file of detections says of where they come from."""
+    checked = finder.fingerprint != finder.plain_fingerprint
+    return finder.name, finder.fingerprint, finder.threshold if checked else 0.0
 
 
 def _unwritable(plan: Plan, error: OSError | OutputError) -> UsageError:

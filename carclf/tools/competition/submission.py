@@ -53,7 +53,10 @@ def submit(recognizer: CarRecognizer, competition: Competition, output: Path, re
         raise UsageError(f"The output '{output}' is a folder: name a file in it.")
     categories = competition.categories(recognizer.classes)
     journal = RowJournal(
-        output.with_name(f"{output.name}.journal"), _settings(recognizer, competition, categories), restart
+        output.with_name(f"{output.name}.journal"),
+        _settings(recognizer, competition, categories),
+        restart,
+        older={"detector": recognizer.found_by[1]},
     )
     done = False
     try:
@@ -76,8 +79,8 @@ def _settings(recognizer: CarRecognizer, competition: Competition, categories: l
     """What the answers depend on, by the names that a user knows it by."""
     tta = recognizer.tta
     return {
-        "model": getattr(recognizer.classifier, "fingerprint", ""),
-        "detector": getattr(recognizer.detector, "fingerprint", None),
+        "model": recognizer.classifier.fingerprint,
+        "detector": recognizer.found_by[0],
         "tta": tta.model_dump() if tta else None,
         "sample": hashlib.sha256("\n".join(competition.ids).encode("utf-8", "surrogateescape")).hexdigest()[:16],
         "classes": categories,

@@ -25,7 +25,6 @@ from carclf.tools.export.timing import compare_times
 from carclf.version import __version__
 from detection.common.errors import UsageError
 from detection.common.files import TEMP_PREFIX, write_json
-from detection.detectors.car_check import WEAK_SCORE
 from detection.detectors.onnx.folder import (
     BOXES,
     CHECK,
@@ -141,11 +140,11 @@ def _compare(file: Path, draft: Path, files: list[Path]) -> tuple[Parity, dict[s
 
     every = 2**31
     # In float32: the detector may otherwise compute in half precision, and the difference would be that.
-    model = CarRecognizer(str(file), load_detector(DETECTOR, "cpu", None, WEAK_SCORE, "float32"), "cpu", top=every)
+    model = CarRecognizer(str(file), load_detector(DETECTOR, "cpu", precision="float32"), "cpu", top=every)
     export = CarRecognizer(str(draft), top=every)
     parity = check_parity(model, export, files)
     # The model as it is used, at its fastest.
-    fast = CarRecognizer(model.classifier, load_detector(DETECTOR, "cpu", None, WEAK_SCORE))
+    fast = CarRecognizer(model.classifier, load_detector(DETECTOR, "cpu"))
     return parity, compare_times(fast, export, files[:: max(1, len(files) // _TIMED)][:_TIMED])
 
 

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from detection.detectors.car_check import Look, looks
+from detection.detectors.car_check import looks
+from detection.detectors.contract import CarChecker
 from detection.detectors.onnx.folder import CHECK
 from detection.detectors.onnx.session import open_session
+from detection.vehicle import Look
 
 # On a CPU larger batches take memory and gain no time.
 _AT_ONCE = 4
 
 
-class OnnxCarCheck:
+class OnnxCarCheck(CarChecker):
     """Looks at boxes that were found, as `detection.detectors.car_check.CarCheck` does."""
 
     def __init__(self, folder: Path, names: Sequence[str], threads: int | None = None):

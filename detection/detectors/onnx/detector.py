@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from detection.common.errors import UsageError
+from detection.detectors.contract import Detector
 from detection.detectors.onnx.boxes import apply_deltas, best_anchors, box_levels, clip_boxes, suppress, widen_boxes
 from detection.detectors.onnx.car_check import OnnxCarCheck
 from detection.detectors.onnx.folder import BOXES, FEATURES, MASKS, ExportedDetector, read_detector
@@ -21,7 +23,7 @@ from detection.vehicle import Vehicle
 _MASKS_AT_ONCE = 4
 
 
-class OnnxDetector:
+class OnnxDetector(Detector):
     """Finds vehicles in photos without torch; may be used from several threads at once.
 
     Photos are seen one by one: on a CPU a batch only takes more memory.
@@ -36,25 +38,29 @@ class OnnxDetector:
         self.folder = folder = Path(folder)
         self._threads = threads
         settings = read_detector(folder)
-        self.own_threshold = settings.score_threshold
-        if score_threshold is not None and score_threshold != settings.score_threshold:
-            name = settings.fingerprint.removesuffix(f"-{settings.score_threshold:g}")
-            settings = settings.model_copy(
-                update={"score_threshold": score_threshold, "fingerprint": f"{name}-{score_threshold:g}"}
-            )
-        self.settings: ExportedDetector = settings
+        self._own_threshold = settings.score_threshold
+        self._take(settings if score_threshold is None else _at(settings, score_threshold))
         self._features, self._boxes, self._masks = (open_session(folder / file, threads) for file in _FILES)
         self._names = [output.name for output in self._features.get_outputs()]
         self._anchors = [np.array(level, np.float32) for level in settings.anchors]
 
-    @property
-    def name(self) -> str:
-        return self.settings.name
+    def _take(self, settings: ExportedDetector) -> None:
+        self.settings = settings
+        # That of the detector that was exported: they find the same, up to rounding.
+        self.name, self.fingerprint = settings.name, settings.fingerprint
 
     @property
-    def fingerprint(self) -> str:
-        """That of the detector that was exported: they find the same, up to rounding."""
-        return self.settings.fingerprint
+    def score_threshold(self) -> float:
+        return self.settings.score_threshold
+
+    @property
+    def own_threshold(self) -> float:
+        return self._own_threshold
+
+    def with_threshold(self, score_threshold: float) -> OnnxDetector:
+        other = copy.copy(self)
+        other._take(_at(self.settings, score_threshold))
+        return other
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -185,6 +191,13 @@ class OnnxDetector:
 
 
 _FILES = (FEATURES, BOXES, MASKS)
+
+
+def _at(settings: ExportedDetector, score_threshold: float) -> ExportedDetector:
+    name = settings.fingerprint.removesuffix(f"-{settings.score_threshold:g}")
+    return settings.model_copy(
+        update={"score_threshold": score_threshold, "fingerprint": f"{name}-{score_threshold:g}"}
+    )
 
 
 def load_onnx_detector(

@@ -18,21 +18,27 @@ from queue import SimpleQueue
 import cv2
 
 from detection.common.stream import PIXELS_AHEAD, read_ahead
-from detection.folder.flow.finder import Finder, Found
+from detection.detectors.finder import Finding
+from detection.folder.flow.finder import PhotoFinder
 from detection.folder.flow.meter import Meter
 from detection.folder.flow.reader import Photo, like_batches, read_photo
 from detection.folder.flow.writer import finish_photo
 from detection.folder.out.detections import DetectionsWriter
 from detection.folder.out.manifest import Record
 from detection.folder.plan import Plan
-from detection.vehicle import MainChoice, Vehicle, rank_vehicles
+from detection.vehicle import Vehicle
 
 
 class Engine:
     """Does photos of a plan. `workers` is the number of reader and of cutter threads, each."""
 
     def __init__(
-        self, plan: Plan, finders: Sequence[Finder], workers: int, meter: Meter, saved: DetectionsWriter | None = None
+        self,
+        plan: Plan,
+        finders: Sequence[PhotoFinder],
+        workers: int,
+        meter: Meter,
+        saved: DetectionsWriter | None = None,
     ):
         self._plan, self._finders, self._workers = plan, finders, workers
         self._meter, self._saved = meter, saved
@@ -99,47 +105,36 @@ class Engine:
         with self._meter.part("read"):
             return read_photo(self._plan.source, source, self._finders[0].shrunk)
 
-    def _detect(self, finder: Finder) -> None:
+    def _detect(self, finder: PhotoFinder) -> None:
         while (batch := self._batches.get()) is not None and not self._room.closed:
             with self._meter.part("detect"):
-                results = finder.find(batch)
-            for photo, found in zip(batch, results, strict=True):
-                # Ranked here, so that only the chosen mask waits for a cutter.
-                with self._meter.part("detect"):
-                    choice = self._rank(photo, found)
+                results = finder.find(batch, self._plan.options.only, self._plan.options.all_vehicles)
+            for photo, finding in zip(batch, results, strict=True):
                 photo.small = None
-                saved = found if self._saved is not None and isinstance(found, list) else None
-                if saved is not None or self._plan.options.all_vehicles:
-                    self._charge(photo, found)
-                self._cutters.submit(self._finish, photo, choice, saved)
+                saved: Sequence[Vehicle] | None = None
+                if isinstance(finding, Finding):
+                    saved = finding.found if self._saved is not None else None
+                    if saved is not None or self._plan.options.all_vehicles:
+                        self._charge(photo, finding.found)
+                    else:  # only the chosen mask waits for a cutter
+                        finding = replace(finding, choice=replace(finding.choice, runners_up=()), found=())
+                self._cutters.submit(self._finish, photo, finding, saved)
 
-    def _charge(self, photo: Photo, found: Found) -> None:
+    def _charge(self, photo: Photo, found: Sequence[Vehicle]) -> None:
         """Masks that wait for a cutter take room, too: three bytes are a pixel."""
-        if isinstance(found, list):
-            extra = sum(vehicle.mask.size for vehicle in found) // 3
-            photo.cost += extra
-            self._room.charge(extra)
+        extra = sum(vehicle.mask.size for vehicle in found) // 3
+        photo.cost += extra
+        self._room.charge(extra)
 
-    def _rank(self, photo: Photo, found: Found) -> MainChoice | Exception:
-        if isinstance(found, Exception):
-            return found
-        try:
-            only = self._plan.options.only
-            wanted = [vehicle for vehicle in found if not only or vehicle.kind in only]
-            # What comes from a file is of the size that the detector saw then.
-            size = photo.view or (wanted[0].mask.shape if wanted else (1, 1))
-            choice = rank_vehicles(wanted, size)
-        except Exception as error:
-            return error
-        return choice if self._plan.options.all_vehicles else replace(choice, runners_up=())
-
-    def _finish(self, photo: Photo, choice: MainChoice | Exception | None, found: list[Vehicle] | None = None) -> None:
+    def _finish(
+        self, photo: Photo, finding: Finding | Exception | None, found: Sequence[Vehicle] | None = None
+    ) -> None:
         """Ends a photo, whatever happens; `found` is to be saved."""
         try:
-            if found is not None:  # before the row, so that every row has its detections
+            if found is not None and self._saved is not None:  # before the row, so that every row has its detections
                 with self._meter.part("write"):
-                    self._saved.append(photo.source, photo.stamp, photo.view, found)
-            self._done.put(finish_photo(self._plan, photo, choice, self._meter))
+                    self._saved.append(photo.source, photo.stamp, photo.view or found[0].mask.shape, found)
+            self._done.put(finish_photo(self._plan, photo, finding, self._meter))
         except BaseException as error:
             self._done.put(error)
         finally:

@@ -3,103 +3,139 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Protocol
+from functools import cached_property, partial
+from typing import Any, Protocol
 
 import numpy as np
 
 from detection.common.errors import UsageError
-from detection.common.stream import try_batch
+from detection.cutout.extract import detector_view
+from detection.detectors.contract import CarChecker, Detector, as_detector
+from detection.detectors.finder import Finding, VehicleFinder, apply_rule, check_of, with_rule
 from detection.folder.flow.reader import Photo
 from detection.folder.out.detections import Detections
-from detection.vehicle import Vehicle
+from detection.vehicle import Look, Vehicle
 
-Found = list[Vehicle] | Exception
+Loader = Callable[[], Detector]
 
 
-class VehicleDetector(Protocol):
-    """What a folder run needs of a detector.
+class PhotoFinder(Protocol):
+    """What a folder run asks for a photo's vehicles.
 
-    It may have `input_shape(height, width)`, equal for photos that it can see in one batch, and `kinds`, the names
-    of the vehicles that it knows.
+    shrunk: whether photos are to come with what a detector sees of them. kinds: the names of the vehicles that it
+    knows, () where it can't say. threshold: the score from which on a vehicle is one.
     """
 
     name: str
     fingerprint: str
+    kinds: tuple[str, ...]
+    threshold: float
+    shrunk: bool
+    plain_fingerprint: str
 
-    def detect(self, images: list[np.ndarray]) -> list[list[Vehicle]]: ...
+    def plain(self) -> PhotoFinder:
+        """The same without the car check, as folders were cleaned before version 0.5.0; its fingerprint is the plain
+        one."""
+        ...
+
+    def shape(self, small: np.ndarray) -> Hashable:
+        """Photos with an equal one are batched."""
+        ...
+
+    def find(self, photos: Sequence[Photo], only: Sequence[str], every: bool) -> list[Finding | Exception]:
+        """What counts in each photo, or the exception that it raised. only, every: see `VehicleFinder.decide`."""
+        ...
 
 
-class DetectorFinder:
+class DetectorFinder(PhotoFinder):
     """Shows photos to a detector."""
 
     shrunk = True
 
-    def __init__(self, detector: VehicleDetector):
-        self._detector = detector
-        self.name, self.fingerprint = detector.name, detector.fingerprint
-        self.kinds: tuple[str, ...] | None = getattr(detector, "kinds", None)
+    def __init__(self, finder: VehicleFinder):
+        self._finder = finder
+        self.name, self.fingerprint, self.kinds = finder.name, finder.fingerprint, finder.kinds
+        self.plain_fingerprint = finder.plain_fingerprint
+        self.threshold = finder.sure
+
+    def plain(self) -> DetectorFinder:
+        return DetectorFinder(self._finder.plain())
 
     def shape(self, small: np.ndarray) -> Hashable:
-        """Photos with an equal one are batched; those of a detector that does not say come in their order."""
-        ask = getattr(self._detector, "input_shape", None)
-        return None if ask is None else ask(*small.shape[:2])
+        return self._finder.detector.input_shape(*small.shape[:2])
 
-    def find(self, photos: Sequence[Photo]) -> list[Found]:
-        """The vehicles of each photo, or the exception that the detector raised for it."""
-        return try_batch(self._detector.detect, [photo.small for photo in photos])
+    def find(self, photos: Sequence[Photo], only: Sequence[str], every: bool) -> list[Finding | Exception]:
+        views = [_small(photo) for photo in photos]
+        found = self._finder.find(views)
+        return self._finder.decide([partial(_small, photo) for photo in photos], found, only, every)
 
 
-class FileFinder:
-    """Looks up what an earlier run has found: no photo has to be shown to a detector again."""
+class FileFinder(PhotoFinder):
+    """Looks up what an earlier run has found: no photo has to be shown to a detector again.
 
+    make_check: gives the check for vehicles that were not looked at then; None for none.
+    """
+
+    kinds = ()
     shrunk = False
-    kinds = None
 
-    def __init__(self, detections: Detections):
-        self._detections = detections
-        self.name, self.fingerprint = detections.detector, detections.fingerprint
+    def __init__(self, detections: Detections, make_check: Callable[[], CarChecker] | None):
+        self._detections, self._make_check = detections, make_check
+        self.name, self.threshold = detections.detector, detections.threshold
+        self.fingerprint = with_rule(detections.fingerprint, make_check is not None)
+        self.plain_fingerprint = with_rule(detections.fingerprint, False)
+
+    def plain(self) -> FileFinder:
+        return FileFinder(self._detections, None)
 
     def shape(self, small: np.ndarray) -> Hashable:
         return None
 
-    def find(self, photos: Sequence[Photo]) -> list[Found]:
-        return [self._look_up(photo) for photo in photos]
+    def find(self, photos: Sequence[Photo], only: Sequence[str], every: bool) -> list[Finding | Exception]:
+        found = [self._look_up(photo) for photo in photos]
+        views = [partial(_view, photo) for photo in photos]
+        return apply_rule(views, found, self.threshold, None if self._make_check is None else self._look, only, every)
 
-    def _look_up(self, photo: Photo) -> Found:
+    def _look_up(self, photo: Photo) -> list[Vehicle] | Exception:
         try:
-            found = self._detections.get(photo.source, photo.stamp)
+            return self._detections.find(photo.source, photo.stamp)
         except Exception as error:
             return error
-        if found is not None:
-            return found
-        why = "is of an earlier state of the photo" if photo.source in self._detections else "knows nothing of it"
-        return LookupError(f"'{self._detections.path.name}' {why}")
 
+    @cached_property
+    def _check(self) -> CarChecker:
+        assert self._make_check is not None
+        return self._make_check()
 
-Finder = DetectorFinder | FileFinder
+    def _look(self, views: Sequence[np.ndarray]) -> list[Look]:
+        return self._check.look(views)
 
 
 def make_finders(
-    detector: VehicleDetector | Callable[[], VehicleDetector] | Sequence, detections: Detections | None
-) -> list[Finder]:
+    detector: Detector | Loader | Sequence[Any] | None,
+    detections: Detections | None,
+    check: bool | None = None,
+) -> Sequence[PhotoFinder]:
     """One for each detector thread. Functions are called to load their detector.
 
     Raises `UsageError` when several detectors are not alike: the results would depend on chance.
     """
     if detections is not None:
-        return [FileFinder(detections)]
+        return [FileFinder(detections, check_of(detections.detector, check))]
     several = detector if isinstance(detector, (list, tuple)) else [detector]
-    finders = [DetectorFinder(one if hasattr(one, "detect") else one()) for one in several]
+    finders = [
+        DetectorFinder(VehicleFinder(as_detector(one if hasattr(one, "detect") else one()), check)) for one in several
+    ]
     if len({(finder.name, finder.fingerprint) for finder in finders}) != 1:
         raise UsageError("The detectors of one run must have the same model, weights and threshold.")
     return finders
 
 
-def check_kinds(only: Sequence[str], finder: Finder) -> None:
-    """Raises `UsageError` for a kind of vehicle that the detector does not know."""
-    known = finder.kinds
-    unknown = [] if known is None else [kind for kind in only if kind not in known]
-    if unknown:
-        raise UsageError(
-            f"The detector '{finder.name}' knows no '{unknown[0]}': its kinds are {', '.join(sorted(set(known)))}."
-        )
+def _small(photo: Photo) -> np.ndarray:
+    assert photo.small is not None  # photos that could not be read do not come here
+    return photo.small
+
+
+def _view(photo: Photo) -> np.ndarray:
+    assert photo.image is not None
+    return detector_view(photo.image)

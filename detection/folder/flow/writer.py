@@ -12,10 +12,12 @@ import numpy as np
 
 from detection.common.files import file_stamp, replace_file
 from detection.cutout.extract import extract, shrink_crop
+from detection.detectors.finder import Finding
 from detection.folder.flow.meter import Meter
 from detection.folder.flow.reader import Photo, one_line
 from detection.folder.out.manifest import Crop, Record, crop_cells, row_cells
 from detection.folder.plan import QUARANTINE, Plan
+from detection.images.exposure import expose
 from detection.images.write import save_image
 from detection.vehicle import MainChoice, Vehicle
 
@@ -27,21 +29,18 @@ class OutputError(Exception):
     """OUT can't be written any more; the cause is the OSError."""
 
 
-def finish_photo(plan: Plan, photo: Photo, choice: MainChoice | Exception | None, meter: Meter) -> Record:
+def finish_photo(plan: Plan, photo: Photo, finding: Finding | Exception | None, meter: Meter) -> Record:
     """Cuts out and writes one photo. Raises `OutputError` only when nothing more can be written at all."""
     if photo.image is None:
         return Record(row_cells(photo.source, photo.status, reason=photo.reason), photo.stamp, None)
     size = photo.image.shape[:2]
     try:
-        if isinstance(choice, Exception):
-            raise choice
-        if choice.main is None:
-            return _without_car(plan, photo, meter)
-        return (
-            _all_vehicles(plan, photo, choice, meter)
-            if plan.options.all_vehicles
-            else _main(plan, photo, choice, meter)
-        )
+        if isinstance(finding, Exception):
+            raise finding
+        if finding.choice.main is None:
+            return _without_car(plan, photo, finding.why_none, meter)
+        cut = _all_vehicles if plan.options.all_vehicles else _main
+        return cut(plan, photo, finding.choice, meter)
     except OutputError:
         raise
     except Exception as error:
@@ -69,7 +68,7 @@ def _all_vehicles(plan: Plan, photo: Photo, choice: MainChoice, meter: Meter) ->
 def _cut(plan: Plan, photo: Photo, found: Vehicle, output: str, meter: Meter) -> tuple[Vehicle, int, int]:
     """Cuts out one vehicle and writes it. Returns it as it was cut, the pixels of its mask, and the file's bytes."""
     with meter.part("cut"):
-        crop, vehicle = extract(photo.image, found, plan.style)
+        crop, vehicle = extract(photo.image, found, plan.style, expose(photo.image))
         area = int(np.count_nonzero(vehicle.mask))
     return vehicle, area, _save(plan, output, crop, meter)
 
@@ -92,7 +91,7 @@ def _ok_row(photo: Photo, choice: MainChoice, output: str, vehicle: Vehicle, are
     )
 
 
-def _without_car(plan: Plan, photo: Photo, meter: Meter) -> Record:
+def _without_car(plan: Plan, photo: Photo, reason: str, meter: Meter) -> Record:
     output, written = "", None
     if plan.style.no_car == "keep":
         output = plan.target(photo.source, 0 if plan.options.all_vehicles else None)
@@ -108,7 +107,7 @@ def _without_car(plan: Plan, photo: Photo, meter: Meter) -> Record:
                 replace_file(path, data)
         written = len(data)
     size = photo.image.shape[:2]
-    cells = row_cells(photo.source, "no_car", output=output, reason="no vehicle found", candidates=0, size=size)
+    cells = row_cells(photo.source, "no_car", output=output, reason=reason, candidates=0, size=size)
     return Record(cells, photo.stamp, written)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from detection.common.errors import UsageError
 from detection.common.rows import json_line, name_number, numbers_of, parse_row, sort_by_number
 from detection.folder.out.rle import decode_mask, encode_mask
-from detection.vehicle import Vehicle
+from detection.vehicle import Look, Vehicle
 
 FORMAT = "carclf-detections"
 VERSION = 1
@@ -43,10 +43,12 @@ class DetectionsWriter:
     written by another run: it is then left as it was.
     """
 
-    def __init__(self, path: str | Path, detector: str, fingerprint: str):
+    def __init__(self, path: str | Path, detector: str, fingerprint: str, threshold: float = 0.0):
+        """threshold: the score from which on a vehicle is one; of others it is noted that they were seen."""
         self.path = Path(path)
         self._lock = threading.Lock()
         header = {"format": FORMAT, "version": VERSION, "detector": detector, "fingerprint": fingerprint}
+        header |= {"threshold": threshold} if threshold else {}
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
@@ -82,6 +84,7 @@ class DetectionsWriter:
                     "box": [float(value) for value in vehicle.box],
                     "segmentation": {"size": [height, width], "counts": counts},
                 }
+                | ({} if vehicle.look is None else {"look": [vehicle.look.car, vehicle.look.other]})
             )
         stamp = None if stamp is None else [int(value) for value in stamp]
         self._write(json_line({"source": source, "stamp": stamp, "size": [height, width], "vehicles": found}))
@@ -144,8 +147,8 @@ class DetectionsWriter:
 class Detections:
     """A detections file, open for reading: masks are decoded when a photo is asked for, and not kept.
 
-    Memory is 24 bytes a photo, however large the file is. `detector` and `fingerprint` are those of the header;
-    `damaged` is the number of lines that were passed over so far (a mask's damage is seen when it is decoded).
+    Memory is 24 bytes per photo, however large the file is. `detector`, `fingerprint` and `threshold` are those of the
+    header; `damaged` is the number of lines that were passed over so far (a mask's damage is seen when it is decoded).
     `get` may be called by several threads.
     """
 
@@ -155,6 +158,7 @@ class Detections:
         header = _read_header(os.pread(file, _MAX_HEADER, 0), path)
         self.detector: str = header["detector"]
         self.fingerprint: str = header["fingerprint"]
+        self.threshold = float(header.get("threshold", 0.0))
         self._bad_lines: set[int] = set()
         columns = array("Q"), array("Q"), array("Q")
         for offset, length, line in _lines(file):
@@ -194,6 +198,14 @@ class Detections:
         except _DAMAGE:
             self._bad_lines.add(offset)
             return None
+
+    def find(self, source: str, stamp: tuple[int, int] | None) -> list[Vehicle]:
+        """As `get`, but raises LookupError, which says why, where that gives None."""
+        found = self.get(source, stamp)
+        if found is not None:
+            return found
+        why = "is of an earlier state of the photo" if source in self else "knows nothing of it"
+        raise LookupError(f"'{self.path.name}' {why}")
 
     def close(self) -> None:
         os.close(self._file)
@@ -254,11 +266,20 @@ def _vehicles(entry: dict[str, Any]) -> list[Vehicle]:
         if item["segmentation"]["size"] != [height, width]:
             raise ValueError("not a mask of this photo")
         mask = decode_mask(item["segmentation"]["counts"], (height, width))
-        vehicles.append(Vehicle(box=box, mask=mask, score=score, kind=kind))
+        vehicles.append(Vehicle(box=box, mask=mask, score=score, kind=kind, look=_look(item.get("look"))))
     return vehicles
 
 
-def _read_header(start: bytes, path: Path) -> dict[str, str]:
+def _look(value: Any) -> Look | None:
+    if value is None:
+        return None
+    car, other = value
+    if not (0 <= float(car) <= 1 and isinstance(other, str)):
+        raise ValueError("not a look")
+    return Look(float(car), other)
+
+
+def _read_header(start: bytes, path: Path) -> dict[str, Any]:
     line, newline, _ = start.partition(b"\n")
     header = parse_row(line) if newline else None
     if header is None or header.get("format") != FORMAT:
@@ -268,7 +289,10 @@ def _read_header(start: bytes, path: Path) -> dict[str, str]:
             f"'{path}' is a detections file of version {str(header.get('version'))[:20]!r}, and this carclf reads "
             f"version {VERSION}: make it again with --save-detections."
         )
-    if not all(isinstance(header.get(key), str) for key in ("detector", "fingerprint")):
+    threshold = header.get("threshold", 0.0)
+    if not all(isinstance(header.get(key), str) for key in ("detector", "fingerprint")) or not (
+        isinstance(threshold, float) and 0 <= threshold <= 1
+    ):
         raise UsageError(f"'{path}' does not say which detector made it: make it again with --save-detections.")
     return header
 

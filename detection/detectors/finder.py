@@ -1,0 +1,264 @@
+"""The one way in which a vehicle is found: what the detector sees, whether it looks like a car, and what then counts.
+
+Folder runs, training, prediction, evaluation and the service all ask a `VehicleFinder`, so that what a classifier is
+trained on and what it is shown later can't drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from detection.common.errors import UsageError
+from detection.common.stream import try_batch
+from detection.detectors.car_check import WEAK_SCORE, car_view, is_car
+from detection.detectors.contract import COMPACT, CarChecker, Detector
+from detection.vehicle import Look, MainChoice, Vehicle, rank_vehicles
+
+# Part of the fingerprint: results of another rule are not mixed with those of this one.
+RULE = "check1"
+View = Callable[[], np.ndarray]  # RGB uint8 HxWx3, the photo as `detector_view` gives it
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What counts in one photo. choice: the main vehicle and the others, none rejected by the check.
+
+    found: all that the detector saw, those that the check was asked about with their `look`. weak: the detector was
+    unsure of the main one. other: where nothing counts, what was found looks like this instead; empty when nothing was
+    found at all.
+    """
+
+    choice: MainChoice
+    found: tuple[Vehicle, ...] = ()
+    weak: bool = False
+    other: str = ""
+
+    @property
+    def why_none(self) -> str:
+        """Why there is no main vehicle, for a row; empty when there is one."""
+        if self.choice.main is not None:
+            return ""
+        if self.other:
+            return f"what was found looks like something else ({self.other}), not like a car"
+        return "no vehicle found"
+
+
+class VehicleFinder:
+    """A detector with its car check, and the rule that both serve.
+
+    A vehicle counts when its score reaches the detector's own threshold and the check takes it for a car. The heaviest
+    one that does is the main one. Only where none does, the best of those that the detector is unsure of counts, if the
+    check is sure of it. Without a check, what reaches the threshold counts.
+
+    check: None takes the one that the detector asks for (`Detector.car_check`), False none, True that of ImageNet's
+    classes. score_threshold: the least score of a vehicle in place of the detector's own; nothing below it is looked at
+    then. A detector that was loaded with a threshold other than its own keeps to that.
+    """
+
+    def __init__(
+        self, detector: Detector, check: CarChecker | bool | None = None, score_threshold: float | None = None
+    ):
+        self.check = _chosen_check(detector, check)
+        if score_threshold is None and detector.score_threshold != detector.own_threshold:
+            score_threshold = detector.score_threshold
+        self.sure = detector.own_threshold if score_threshold is None else score_threshold
+        least = min(WEAK_SCORE, self.sure) if self.check is not None and score_threshold is None else self.sure
+        self.detector = detector if detector.score_threshold == least else detector.with_threshold(least)
+
+    @property
+    def name(self) -> str:
+        return self.detector.name
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The names of the vehicles that it knows; () where the detector does not say."""
+        return self.detector.kinds
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the detector, its threshold and the rule."""
+        return with_rule(self.plain_fingerprint, self.check is not None)
+
+    @property
+    def plain_fingerprint(self) -> str:
+        """That of the detector at the threshold from which on it is sure, without a check."""
+        ending = f"-{self.detector.score_threshold:g}"
+        shown = self.detector.fingerprint
+        return f"{shown.removesuffix(ending)}-{self.sure:g}" if shown.endswith(ending) else shown
+
+    @property
+    def older_fingerprints(self) -> tuple[str, ...]:
+        """What version 0.4.0 noted in place of `fingerprint` in the journals of predictions."""
+        if self.check is None:
+            return ()
+        return (f"{self.plain_fingerprint.removesuffix(f'-{self.sure:g}')}-0.3",)
+
+    def plain(self) -> VehicleFinder:
+        """The same detector without the check, as folders were cleaned before version 0.5.0."""
+        return VehicleFinder(self.detector, check=False, score_threshold=self.sure)
+
+    def find(self, views: Sequence[np.ndarray]) -> list[list[Vehicle] | Exception]:
+        """All that the detector sees in each photo, or the exception that it raised for it.
+
+        views: what `detector_view` gives of the photos, RGB uint8 HxWx3.
+        """
+        results = try_batch(self.detector.detect, list(views))
+        return [_checked(found, view.shape[:2]) for found, view in zip(results, views, strict=True)]
+
+    def decide(
+        self,
+        views: Sequence[View],
+        found: Sequence[list[Vehicle] | Exception],
+        only: Sequence[str] = (),
+        every: bool = False,
+    ) -> list[Finding | Exception]:
+        """What counts in each photo; an exception stays one.
+
+        views: give what was handed to `find`, if the check asks for it. only: kinds of vehicle, others are passed
+        over. every: all vehicles are wanted, not only the main one, so all are checked.
+        """
+        look = None if self.check is None else self.check.look
+        return apply_rule(views, found, self.sure, look, only, every)
+
+
+def apply_rule(
+    views: Sequence[View],
+    found: Sequence[list[Vehicle] | Exception],
+    sure: float,
+    look: Callable[[Sequence[np.ndarray]], list[Look]] | None,
+    only: Sequence[str] = (),
+    every: bool = False,
+) -> list[Finding | Exception]:
+    """The rule of `VehicleFinder`, and its other arguments. sure: the least score of a vehicle that needs no second
+    chance. look: the check; vehicles that have a `look` already are not looked at again."""
+    results: list[_Case | Exception] = []
+    for view, vehicles in zip(views, found, strict=True):
+        try:
+            if isinstance(vehicles, Exception):
+                raise vehicles
+            results.append(_Case(view, vehicles, sure, look is not None, only, every))
+        except Exception as error:  # one odd photo costs one row, never the run
+            results.append(error)
+    cases = [case for case in results if isinstance(case, _Case)]
+    while look is not None and (asked := [(case, index) for case in cases if (index := case.next()) is not None]):
+        # The boxes of several photos go through the check together.
+        answers = try_batch(look, [case.view_of(index) for case, index in asked])
+        for (case, index), answer in zip(asked, answers, strict=True):
+            case.hear(index, answer)
+    return [case.finding() if isinstance(case, _Case) else case for case in results]
+
+
+class _Case:
+    """One photo while its vehicles are looked at, in the order in which they would be the main one."""
+
+    def __init__(
+        self, view: View, vehicles: Sequence[Vehicle], sure: float, checked: bool, only: Sequence[str], every: bool
+    ):
+        self._view, self._checked, self._every = view, checked, every
+        self._vehicles = list(vehicles)
+        self._size: tuple[int, int] = vehicles[0].mask.shape[:2] if len(vehicles) else (1, 1)  # type: ignore[assignment]
+        self._failed: Exception | None = None
+        wanted = [index for index, one in enumerate(vehicles) if not only or one.kind in only]
+        places = {id(vehicles[index]): index for index in wanted if vehicles[index].score >= sure}
+        ranked = rank_vehicles([vehicles[index] for index in places.values()], self._size)
+        self._sure = [places[id(one)] for one in (ranked.main, *ranked.runners_up) if one is not None]
+        # Of unsure ones the best, not the largest; they come in the order of their scores.
+        self._unsure = [index for index in wanted if vehicles[index].score < sure][:1] if checked else []
+
+    def next(self) -> int | None:
+        """The vehicle that the check is to look at next; None when all is known."""
+        if self._failed is not None:
+            return None
+        for index in self._sure:
+            if self._vehicles[index].look is None:
+                return index
+            if self._counts(index) and not self._every:
+                return None
+        if any(self._counts(index) for index in self._sure):
+            return None
+        return next((index for index in self._unsure if self._vehicles[index].look is None), None)
+
+    def view_of(self, index: int) -> np.ndarray:
+        """What the check is shown of a vehicle."""
+        view, vehicle = self._view(), self._vehicles[index]
+        across, down = view.shape[1] / vehicle.mask.shape[1], view.shape[0] / vehicle.mask.shape[0]
+        x1, y1, x2, y2 = vehicle.box
+        return car_view(view, (x1 * across, y1 * down, x2 * across, y2 * down))
+
+    def hear(self, index: int, answer: Look | Exception) -> None:
+        if isinstance(answer, Exception):
+            self._failed = CheckError(f"the check of the car failed: {type(answer).__name__}: {answer}")
+        else:
+            self._vehicles[index] = replace(self._vehicles[index], look=answer)
+
+    def finding(self) -> Finding | Exception:
+        if self._failed is not None:
+            return self._failed
+        kept = self._sure
+        if self._checked:
+            kept = [index for index in self._sure if self._vehicles[index].look is None or self._counts(index)]
+        unsure = [index for index in self._unsure if not kept and self._counts(index, weak=True)]
+        looks = (self._vehicles[index].look for index in (*self._sure, *self._unsure))
+        other = next((look.other for look in looks if look is not None), "")
+        choice = rank_vehicles([self._vehicles[index] for index in kept or unsure], self._size)
+        return Finding(choice, tuple(self._vehicles), bool(unsure), other if choice.main is None else "")
+
+    def _counts(self, index: int, weak: bool = False) -> bool:
+        vehicle = self._vehicles[index]
+        return vehicle.look is not None and is_car(vehicle.look, vehicle.score, weak)
+
+
+class CheckError(RuntimeError):
+    """The check could not look at a vehicle."""
+
+
+def _checked(found: list[Vehicle] | Exception, size: tuple[int, ...]) -> list[Vehicle] | Exception:
+    """What a detector gave for a photo of (height, width) `size`; an exception when a mask is of another size."""
+    if not isinstance(found, Exception):
+        wrong = next((vehicle for vehicle in found if vehicle.mask.shape != size), None)
+        if wrong is not None:
+            return ValueError(f"The mask is {wrong.mask.shape}, but the photo is {size} (height, width).")
+    return found
+
+
+def _chosen_check(detector: Detector, check: CarChecker | bool | None) -> CarChecker | None:
+    if check is None:
+        return detector.car_check()
+    if check is False:
+        return None
+    if check is not True:
+        return check
+    from detection.common.device import choose_device
+    from detection.detectors.car_check import CarCheck
+
+    return detector.car_check() or CarCheck(choose_device(detector.device))
+
+
+def check_of(detector: str, check: bool | None = None) -> Callable[[], CarChecker] | None:
+    """What loads the check of vehicles that a detector of this name has found before; None for none.
+
+    check: as for `VehicleFinder`.
+    """
+    if check is False or (check is None and detector != COMPACT):
+        return None
+    from detection.detectors.car_check import CarCheck
+
+    return CarCheck
+
+
+def with_rule(fingerprint: str, checked: bool) -> str:
+    """A detector's fingerprint as that of what counts, with or without a check."""
+    plain = fingerprint.removesuffix(f"+{RULE}")
+    return f"{plain}+{RULE}" if checked else plain
+
+
+def check_kinds(only: Sequence[str], name: str, known: Sequence[str]) -> None:
+    """Raises `UsageError` for a kind of vehicle that the detector `name` does not know. known: () if it can't say."""
+    unknown = [kind for kind in only if known and kind not in known]
+    if unknown:
+        raise UsageError(
+            f"The detector '{name}' knows no '{unknown[0]}': its kinds are {', '.join(sorted(set(known)))}."
+        )
