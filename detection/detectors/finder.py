@@ -51,7 +51,8 @@ class VehicleFinder:
 
     A vehicle counts when its score reaches the detector's own threshold and the check takes it for a car. The heaviest
     one that does is the main one. Only where none does, the best of those that the detector is unsure of counts, if the
-    check is sure of it. Without a check, what reaches the threshold counts.
+    check is sure of it; where every vehicle is wanted, all of those do. Without a check, what reaches the threshold
+    counts.
 
     check: None takes the one that the detector asks for (`Detector.car_check`), False none, True that of ImageNet's
     classes. score_threshold: the least score of a vehicle in place of the detector's own; nothing below it is looked at
@@ -166,7 +167,8 @@ class _Case:
         ranked = rank_vehicles([vehicles[index] for index in places.values()], self._size)
         self._sure = [places[id(one)] for one in (ranked.main, *ranked.runners_up) if one is not None]
         # Of unsure ones the best, not the largest; they come in the order of their scores.
-        self._unsure = [index for index in wanted if vehicles[index].score < sure][:1] if checked else []
+        unsure = [index for index in wanted if vehicles[index].score < sure] if checked else []
+        self._unsure = unsure if every else unsure[:1]
 
     def next(self) -> int | None:
         """The vehicle that the check is to look at next; None when all is known."""
@@ -177,7 +179,7 @@ class _Case:
                 return index
             if self._counts(index) and not self._every:
                 return None
-        if any(self._counts(index) for index in self._sure):
+        if not self._every and any(self._counts(index) for index in self._sure):
             return None
         return next((index for index in self._unsure if self._vehicles[index].look is None), None)
 
@@ -200,11 +202,18 @@ class _Case:
         kept = self._sure
         if self._checked:
             kept = [index for index in self._sure if self._vehicles[index].look is None or self._counts(index)]
-        unsure = [index for index in self._unsure if not kept and self._counts(index, weak=True)]
+        unsure = []
+        if self._every or not kept:
+            unsure = [index for index in self._unsure if self._counts(index, weak=True)]
         looks = (self._vehicles[index].look for index in (*self._sure, *self._unsure))
         other = next((look.other for look in looks if look is not None), "")
+        # The sure ones first, however large the others are: the first is the main one with or without the others.
         choice = rank_vehicles([self._vehicles[index] for index in kept or unsure], self._size)
-        return Finding(choice, tuple(self._vehicles), bool(unsure), other if choice.main is None else "")
+        if kept and unsure:
+            others = rank_vehicles([self._vehicles[index] for index in unsure], self._size)
+            more = tuple(one for one in (others.main, *others.runners_up) if one is not None)
+            choice = replace(choice, runners_up=(*choice.runners_up, *more), weights=(*choice.weights, *others.weights))
+        return Finding(choice, tuple(self._vehicles), bool(unsure) and not kept, other if choice.main is None else "")
 
     def _counts(self, index: int, weak: bool = False) -> bool:
         vehicle = self._vehicles[index]
