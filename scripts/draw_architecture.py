@@ -267,7 +267,7 @@ class Drawing:
         return curve([begin, (lane, top), (lane, bottom), end], ARROW, 1.3, "down")
 
     def lane(self, begin: float, end: float, high: int, low: int) -> float:
-        """The nearest upright way through the floors between, beside rooms and other arrows."""
+        """The nearest upright way through the floors between, beside rooms and other arrows as far as there is one."""
         passed = [self.x(room) for room in self.rooms.values() if low < room.floor < high]
         top, bottom = self.tops[high - 1], self.tops[low + 1] + HIGH
         ways = [begin, end, *(float(x) for x in range(26, WIDTH - 20, 4))]
@@ -277,7 +277,7 @@ class Drawing:
             if all(not left - 10 < x < left + WIDE + 10 for left in passed)
             and all(abs(x - taken) > 9 or up > bottom or down < top for taken, up, down in self.lanes)
         ]
-        return min(free, key=lambda x: (abs(x - begin) + abs(x - end), x))
+        return min(free or ways, key=lambda x: (abs(x - begin) + abs(x - end), x))
 
     def complaints(self) -> list[str]:
         if not self.wrong:

@@ -1,4 +1,4 @@
-"""The map of the rooms, docs/architecture.svg, and what docs/architecture.md and CONTRIBUTING.md name."""
+"""The map of the rooms, docs/architecture.svg, and whether what the pages name exists."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = Path("scripts") / "draw_architecture.py"
 PICTURE = Path("docs") / "architecture.svg"
+# The changelog names what there was at the time.
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("*.md", "docs/*.md", "[a-z]*/README.md", "[a-z]*/weights/*.md")
+    for path in ROOT.glob(pattern)
+    if path.name != "CHANGELOG.md"
+)
 
 
 def draw(root: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -45,15 +52,19 @@ def test_the_picture_is_fresh_and_all_imports_point_down():
     assert done.returncode == 0, done.stderr
 
 
-def test_every_room_is_in_the_picture():
-    rooms = {
+def rooms() -> set[str]:
+    """The names of the rooms of both packages."""
+    return {
         path.stem
         for package in ("detection", "carclf")
         for path in (ROOT / package).iterdir()
-        if not path.name.startswith("__") and (path.suffix == ".py" or (path / "__init__.py").is_file())
+        if not path.name.startswith("__") and (path.suffix == ".py" or list(path.glob("*.py")))
     }
-    assert len(rooms) > 15
-    assert rooms <= set(words(ROOT))
+
+
+def test_every_room_is_in_the_picture():
+    assert len(rooms()) > 15
+    assert rooms() <= set(words(ROOT))
 
 
 def test_drawn_twice_it_is_the_same(copied):
@@ -62,10 +73,8 @@ def test_drawn_twice_it_is_the_same(copied):
     assert (copied / PICTURE).read_bytes() == (ROOT / PICTURE).read_bytes()
 
 
-@pytest.mark.parametrize(
-    "line", ["from detection.folder.run import clean_folder", "from detection import clean_folder"]
-)
-def test_an_import_that_points_up_is_told_and_drawn(copied, line):
+def test_an_import_that_points_up_is_told_and_drawn(copied):
+    line = "from detection import clean_folder"  # which the package's face hands on from detection.folder
     module = copied / "detection" / "common" / "files.py"
     module.write_text(module.read_text(encoding="utf-8") + f"\n\ndef up():\n    {line}\n", encoding="utf-8")
     number = len(module.read_text(encoding="utf-8").splitlines())
@@ -112,20 +121,27 @@ def test_a_room_without_a_floor_is_told(copied):
     assert "carclf.tools is on a floor, but not in the code" in draw(copied, "--check").stderr
 
 
-@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_what_the_pages_name_exists(page):
-    """Each path in backquotes that has a slash in it and no capital word or star, and each link."""
+    """Each path in backquotes, and each link; not what stands for many, such as tests/carclf/<room>."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    paths = re.findall(r"`((?:carclf|detection|tests|configs|scripts|docs|docker|benchmarks)/[\w/.-]*)`", text)
-    assert paths
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    paths = re.findall(r"`((?:carclf|detection|tests|configs|scripts|docs|docker|benchmarks)/[\w/.-]*)[`:]", text)
     missing = [path for path in paths if not (ROOT / path).exists()]
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
     missing += [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
     assert not missing
 
 
 @pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
 def test_the_tests_that_the_pages_name_exist(page):
-    text = (ROOT / page).read_text(encoding="utf-8")
-    for file, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", text):
+    named = re.findall(r"(tests/[\w/]+\.py)::(\w+)", (ROOT / page).read_text(encoding="utf-8"))
+    assert named
+    for file, name in named:
         assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{name}"
+
+
+def test_the_map_tells_of_every_room():
+    """Each in backquotes, in the table of floors."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.partition("## The floors")[2].partition("## The way")[0]
+    assert {name for name in rooms() if f"`{name}`" not in table} == set()
