@@ -29,8 +29,7 @@ FLOORS: dict[str, list[dict[str, float]]] = {
     "detection": [
         {"common": 1},
         {"vehicle": 1},
-        {"images": 2},
-        {"detectors": 0},
+        {"detectors": 0, "images": 2},
         {"cutout": 1, "masks": 2},
         {"folder": 1, "evaluation": 2},
         {"training": 1.5},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -65,6 +66,22 @@ def rooms() -> set[str]:
 def test_every_room_is_in_the_picture():
     assert len(rooms()) > 15
     assert rooms() <= set(words(ROOT))
+
+
+def test_the_floors_are_those_of_the_contracts():
+    """Of import-linter, in pyproject.toml."""
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 can't read pyproject.toml")
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    if "importlinter" not in tool:
+        pytest.skip("pyproject.toml has no contracts")
+    layers = {
+        package: [set(re.split(r"\s*[|:]\s*", layer)) for layer in reversed(contract["layers"])]
+        for contract in tool["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+        for package in contract["containers"]
+    }
+    floors = runpy.run_path(str(ROOT / SCRIPT))["FLOORS"]
+    assert layers == {package: [set(floor) for floor in floors[package]] for package in floors}
 
 
 def test_drawn_twice_it_is_the_same(copied):
