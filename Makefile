@@ -32,9 +32,10 @@ test-all: $(STAMP) ## run all tests but those that need a GPU
 test-queue: $(STAMP) ## run the tests of the queue, with a RabbitMQ server that they start
 	$(RUN) -m pytest tests/carclf/service/test_broker.py
 
-lint: $(STAMP) ## check style and format
+lint: $(STAMP) ## check style, format, and that imports point down and the map of the rooms shows them
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) scripts/draw_architecture.py --check
 
 format: $(STAMP) ## mend style and format
 	$(RUN) -m ruff check --fix .

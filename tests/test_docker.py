@@ -332,11 +332,12 @@ def ignored(path: str) -> bool:
 def package():
     """What setup.py says."""
     import os
-    from distutils.core import run_setup
 
-    import setuptools  # noqa: F401 - brings distutils to the Pythons that have none
+    import setuptools  # noqa: F401 - first: it brings a distutils of its own, whose run_setup knows its setup()
 
     before = os.getcwd()
+    from distutils.core import run_setup
+
     os.chdir(ROOT)
     try:
         return run_setup("setup.py", stop_after="init")

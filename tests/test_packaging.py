@@ -73,9 +73,8 @@ def test_a_wheel_holds_every_module_weight_and_config(tmp_path):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
     for name in ("setup.py", "pyproject.toml"):
         shutil.copy(ROOT / name, source / name)
-    for weights in ("carclf/weights/some.safetensors", "detection/weights/some.safetensors"):
-        (source / weights).parent.mkdir(exist_ok=True)
-        (source / weights).write_bytes(b"x")
+    for weights in ROOT.glob("*/weights/*.safetensors"):
+        (source / weights.relative_to(ROOT)).write_bytes(b"x")
     wanted = {str(file.relative_to(source)) for top in ("carclf", "detection") for file in (source / top).rglob("*.*")}
     wanted |= {f"detection/{file.relative_to(source)}" for file in (source / "configs").rglob("*.yaml")}
 
@@ -83,7 +82,39 @@ def test_a_wheel_holds_every_module_weight_and_config(tmp_path):
     subprocess.run([*command, "-w", str(tmp_path), str(source)], check=True, capture_output=True)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         missing = wanted - set(wheel.namelist())
+        wheel.extractall(tmp_path / "installed")
     assert not missing
+    _finds_its_files(tmp_path / "installed")
+
+
+def _finds_its_files(installed: Path) -> None:
+    """What an installed copy reads beside its modules is there; nothing of the repository is in reach."""
+    code = """
+import carclf, detection
+from pathlib import Path
+from carclf.classifier.onnx.folder import DETECTOR_WEIGHTS
+from carclf.runs.report.pages import render_page
+from carclf.service.web.page import STATIC
+from carclf.weights import BUNDLED, WEIGHTS
+from detection.common.config import shipped_path
+from detection.detectors.compact.weights import compact_weights
+from jinja2 import UndefinedError
+
+here = Path.cwd() / "installed"
+configs = [shipped_path(Path("configs") / name) for name in ("train/quick.yaml", "detector/compact.yaml")]
+weights = [DETECTOR_WEIGHTS, compact_weights(), *(WEIGHTS / f"{name}.safetensors" for name in BUNDLED)]
+for file in [*configs, *weights, STATIC / "index.html"]:
+    assert file.is_file() and here in file.parents, file
+try:
+    render_page("report.html.j2")
+except UndefinedError:  # found, and in want of values
+    pass
+"""
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=installed.parent, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_opencv_is_asked_for_without_windows():
