@@ -31,7 +31,7 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     cls=Commands,
-    help="From a photo of a car to its make and model.",
+    help="Name the make and model of the car in a photo.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -15,52 +15,72 @@ from detection.common.errors import UsageError
 def clean(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="IN OUT", help="Folder of photos, whose tree is mirrored; folder for the cut-outs."),
+        typer.Argument(metavar="IN OUT", help="Folder of photos, and folder for the cut-outs, which mirrors its tree."),
     ],
     detector: Annotated[
-        str, typer.Option(help="compact, a Detectron2 model-zoo name, a config, or a training's folder.")
+        str, typer.Option(help="compact, a Detectron2 model-zoo name, a config file, or a folder of train-detector.")
     ] = "compact",
-    weights: Annotated[str | None, typer.Option(help="Weights file for the detector.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Weights file of the detector.")] = None,
     device: Device = "auto",
-    devices: Annotated[str | None, typer.Option(help="Several, each with a detector: cuda:0,cuda:1.")] = None,
-    precision: Annotated[str, typer.Option(help="auto: half precision where it is faster; or float32.")] = "auto",
-    score_threshold: Annotated[float | None, typer.Option(help="Least score of a vehicle.")] = None,
-    padding: Annotated[float, typer.Option(help="Margin round the car, as a part of its longer side.")] = 0.05,
+    devices: Annotated[
+        str | None, typer.Option(help="Several devices, each with its own detector: cuda:0,cuda:1.")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="auto (half precision where it is faster) or float32.")] = "auto",
+    score_threshold: Annotated[float | None, typer.Option(help="Lowest score that counts as a vehicle.")] = None,
+    padding: Annotated[float, typer.Option(help="Margin around the car, as a fraction of its longer side.")] = 0.05,
     background: Annotated[str, typer.Option(help="white, black, gray, mean, blur, keep or transparent.")] = "white",
     feather: Annotated[float, typer.Option(help="Softness of the edge, in pixels.")] = 1.0,
-    no_car: Annotated[str, typer.Option(help="A photo without a car: keep, skip or quarantine.")] = "keep",
-    only: Annotated[str, typer.Option(help="Kinds of vehicle, as car,truck; others are passed over.")] = "",
+    no_car: Annotated[
+        str, typer.Option(help="What to do with a photo without a car: keep, skip or quarantine.")
+    ] = "keep",
+    only: Annotated[str, typer.Option(help="Kinds of vehicle to cut out, such as car,truck; others are ignored.")] = "",
     all_vehicles: Annotated[
-        bool, typer.Option("--all-vehicles", help="A cut-out of each: name-1.jpg (the main one), name-2.jpg, ...")
+        bool, typer.Option("--all-vehicles", help="Cut out every vehicle: name-1.jpg (the main one), name-2.jpg, ...")
     ] = False,
-    format: Annotated[str | None, typer.Option(help="jpg, png or webp; by default what fits the background.")] = None,
-    quality: Annotated[int, typer.Option(help="Quality of jpg and webp, 1-100.")] = 95,
-    max_size: Annotated[int | None, typer.Option(help="Longest side of a cut-out, in pixels.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Photos a detector batch.")] = 8,
-    workers: Annotated[int, typer.Option(help="Reader and cutter threads, each; 0 chooses.")] = 2,
-    restart: Annotated[bool, typer.Option("--restart", help="Begin again instead of going on.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do unreadable and error rows again.")] = False,
+    format: Annotated[
+        str | None, typer.Option(help="jpg, png or webp. Default: png for a transparent background, otherwise jpg.")
+    ] = None,
+    quality: Annotated[int, typer.Option(help="Quality of jpg and webp files, 1-100.")] = 95,
+    max_size: Annotated[
+        int | None, typer.Option(help="Longest side of a cut-out, in pixels. Larger ones are scaled down.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Photos per detector batch.")] = 8,
+    workers: Annotated[
+        int, typer.Option(help="Number of reader threads, and of cutter threads. 0 chooses for you.")
+    ] = 2,
+    restart: Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Process photos with the status unreadable or error again.")
+    ] = False,
     shard: Annotated[
-        str | None, typer.Option(help="i/n: this machine's part of the photos, 1/4 to 4/4 for four.")
+        str | None, typer.Option(help="i/n: process part i of n, one part per machine (1/4 to 4/4 for four machines).")
     ] = None,
     merge: Annotated[
         bool,
-        typer.Option("--merge", help="Merge shards: give OUT, or the OUTs of all shards and a folder to merge into."),
+        typer.Option(
+            "--merge", help="Merge finished shards: give their OUT, or the OUT of each and a new folder for all."
+        ),
     ] = False,
     save_detections: Annotated[
-        bool, typer.Option("--save-detections", help="Keep boxes and masks in OUT/detections.jsonl.")
+        bool, typer.Option("--save-detections", help="Save boxes and masks in OUT/detections.jsonl.")
     ] = False,
     detections: Annotated[
-        Path | None, typer.Option(help="Take boxes and masks from this file, not from a detector.")
+        Path | None, typer.Option(help="Take boxes and masks from this file and run no detector.")
     ] = None,
     contact_sheet: Annotated[
-        bool, typer.Option("--contact-sheet", help="Before/after pages in OUT/contact-sheet at the end.")
+        bool, typer.Option("--contact-sheet", help="At the end, write before/after pages to OUT/contact-sheet.")
     ] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Go on with what comes into IN, until Ctrl-C.")] = False,
-    interval: Annotated[float, typer.Option(help="Seconds between two looks of --watch.")] = 5.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep running and process photos as they arrive in IN, until Ctrl-C.")
+    ] = False,
+    interval: Annotated[float, typer.Option(help="With --watch: seconds between two looks into IN.")] = 5.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and write nothing.")] = False,
 ) -> None:
-    """Remove the backgrounds of a folder of photos."""
+    """Cut the cars out of a folder of photos and replace their backgrounds.
+
+    Writes OUT/manifest.csv with one row per photo. The same command resumes a stopped run.
+    Exit code 0: every photo was read; 3: some could not be read; 2: wrong usage.
+    """
     if merge:
         from detection.folder.merge import merge_shards
 

@@ -13,12 +13,12 @@ Data = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        help="A folder per class (also below train/, val/, test/), a csv, a zip file, or the Stanford devkit.",
+        help="One folder per class (also below train/, val/, test/), a csv, a zip file, or the Stanford devkit.",
     ),
 ]
-Images = Annotated[Path | None, typer.Option(help="Folder that the csv's file names are in.")]
+Images = Annotated[Path | None, typer.Option(help="Folder that the file names in the csv are relative to.")]
 
-app = typer.Typer(help="Look at labelled photos.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Inspect labelled photos.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
@@ -30,12 +30,14 @@ def _group() -> None:
 def check(
     data: Data,
     images: Images = None,
-    json: Annotated[Path | None, typer.Option(help="Write everything, with a row a photo, to this file.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write a row a photo to this file.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Write everything to this JSON file, with one row per photo.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write one row per photo to this csv file.")] = None,
 ) -> None:
-    """Count the classes, and find what is unreadable, doubled, mislabelled or outside its photo.
+    """Count the classes, and report unreadable, duplicated and mislabelled photos and boxes outside their photo.
 
-    Exit code 0: clean; 3: something needs attention; 2: DATA can't be read at all.
+    Exit code 0: nothing to report; 3: something needs attention; 2: DATA can't be read at all.
     """
     from detection.common.files import check_output
 
@@ -56,24 +58,27 @@ def check(
 
 def prepare(
     data: Data,
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="New folder: train/<class>/, test/<class>/, ...")],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder to create, with train/<class>/, test/<class>/, ...")
+    ],
     images: Images = None,
     test: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Share of each class for test/, where DATA has no split; 0: none.")
+        float,
+        typer.Option(min=0, max=0.9, help="Share of each class that goes to test/ if DATA has no split. 0: none."),
     ] = 0.1,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed draws another test share.")] = 1,
-    crop_to_boxes: Annotated[
-        bool, typer.Option("--crop-to-boxes", help="Write the part of each photo that its box shows.")
-    ] = False,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the test split: another seed puts other photos in test/.")
+    ] = 1,
+    crop_to_boxes: Annotated[bool, typer.Option("--crop-to-boxes", help="Crop each photo to its box.")] = False,
     padding: Annotated[
-        float, typer.Option(min=0, max=10, help="Margin round the box, as a part of its longer side.")
+        float, typer.Option(min=0, max=10, help="Margin around the box, as a fraction of its longer side.")
     ] = 0.0,
-    copy: Annotated[bool, typer.Option("--copy", help="Copy instead of linking.")] = False,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the photos instead of linking them.")] = False,
 ) -> None:
-    """Arrange labelled photos as a folder per class below train/, test/ and perhaps val/, by hard links.
+    """Arrange labelled photos in one folder per class below train/, test/ and, if DATA has one, val/, by hard links.
 
-    OUT/prepared.csv has one row a photo. The same command again goes on where it was stopped.
-    Exit code 0: every photo has its place; 3: some could not be read; 2: wrong usage.
+    OUT/prepared.csv has one row per photo. The same command resumes where it stopped.
+    Exit code 0: every photo has its place; 3: some could not be read or cropped; 2: wrong usage.
     """
     from carclf.datasets.prepare.prepare import PrepareOptions, prepare_data
 

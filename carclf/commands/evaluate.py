@@ -13,21 +13,41 @@ from detection.common.errors import UsageError
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="bundled, a run folder, or a .safetensors file.")],
-    data: Annotated[Path, typer.Option(help="A folder per class, or a csv (file,class or Id,Category).")],
-    output: Annotated[Path, typer.Option(help="Folder for report.html, metrics.json, report.csv, errors.csv, ...")],
-    images: Annotated[Path | None, typer.Option(help="Folder that the csv's file names are in.")] = None,
-    crops: Annotated[bool, typer.Option("--crops", help="The photos are cut out already: no detector.")] = False,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A bundled model (listed by `carclf models`), a run folder, a .safetensors file or an export.",
+        ),
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="One folder per class, a csv (file,class or Id,Category), or another layout of docs/data.md."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option(help="Folder for the results: report.html, metrics.json, report.csv, errors.csv, ...")
+    ],
+    images: Annotated[Path | None, typer.Option(help="Folder that the file names in the csv are relative to.")] = None,
+    crops: Annotated[bool, typer.Option("--crops", help="The photos are already cut out: run no detector.")] = False,
     detector: Detector = None,
     device: Device = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs a classifier batch.")] = 32,
-    split: Annotated[str, typer.Option(help="auto (test, where the data have one), train, val, test or all.")] = "auto",
-    tta: Annotated[int, typer.Option(min=1, max=100, help="Views of each cut-out that are averaged.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs per classifier batch.")] = 32,
+    split: Annotated[
+        str, typer.Option(help="Photos to use: train, val, test, all, or auto (test if there is one, otherwise all).")
+    ] = "auto",
+    tta: Annotated[
+        int, typer.Option(min=1, max=100, help="Number of views per cut-out, whose answers are averaged.")
+    ] = 1,
     darken: Annotated[
-        float, typer.Option(min=0.01, max=1, help="Multiply the photos' values by this, to see what less light costs.")
+        float, typer.Option(min=0.01, max=1, help="Multiply pixel values by this factor, to see what less light costs.")
     ] = 1.0,
 ) -> None:
-    """Measure a model on labelled photos, by the chain that prediction uses."""
+    """Measure a model on labelled photos, with the same steps as `carclf predict`.
+
+    A photo without an answer counts as wrong.
+    """
     from carclf.classifier.catalogue import find_model
     from carclf.datasets import choose_split, read_table
     from carclf.runs.folder import check_no_run
@@ -58,24 +78,35 @@ def evaluate(
 
 
 def calibrate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder or a .safetensors file.")],
-    data: Annotated[Path, typer.Option(help="Labelled photos that it was not trained on: folder per class, or a csv.")],
-    images: Annotated[Path | None, typer.Option(help="Folder that the csv's file names are in.")] = None,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A run folder or a .safetensors file. With --dry-run also a bundled model."
+        ),
+    ],
+    data: Annotated[
+        Path, typer.Option(help="Labelled photos that the model was not trained on: one folder per class, or a csv.")
+    ],
+    images: Annotated[Path | None, typer.Option(help="Folder that the file names in the csv are relative to.")] = None,
     others: Annotated[
-        list[Path] | None, typer.Option(help="Folder of photos that show none of the classes; several times.")
+        list[Path] | None, typer.Option(help="Folder of photos that show none of the classes. May be repeated.")
     ] = None,
     lost: Annotated[
-        float, typer.Option(min=0, max=0.5, help="The share of known cars that may become unknown.")
+        float, typer.Option(min=0, max=0.5, help="Largest share of known cars that may become unknown.")
     ] = 0.03,
-    split: Annotated[str, typer.Option(help="auto (test, where the data have one), train, val, test or all.")] = "auto",
-    detector: Annotated[str | None, typer.Option(help="By default the one that the model was trained with.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure only; the file stays as it is.")] = False,
+    split: Annotated[
+        str, typer.Option(help="Photos to use: train, val, test, all, or auto (test if there is one, otherwise all).")
+    ] = "auto",
+    detector: Annotated[
+        str | None, typer.Option(help="Detector to use. Default: the one that the model was trained with.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Device that runs the models: auto, cpu, cuda or cuda:N.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only measure; leave the model's file unchanged.")] = False,
 ) -> None:
-    """Fit temperature and threshold to photos that the model has not seen, and write them into its file.
+    """Fit a model's temperature and threshold to photos it was not trained on, and write them into its file.
 
-    Training does so by itself with its validation crops; this does it through the whole chain, and tells what becomes
-    of photos that show something else.
+    The temperature makes its confidence true; below the threshold it answers unknown. Training fits both to its
+    validation crops. This command runs the detector too, and also reports how photos of other things are answered.
     """
     from carclf.classifier.catalogue import find_model
     from carclf.datasets import choose_split, read_table
@@ -109,22 +140,22 @@ def calibrate(
 
 
 def compare_backgrounds(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Raw photos: a folder per class, a csv, a zip.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Raw photos: a folder per class, a csv or a zip file.")],
     settings: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that win over the recipe.")
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that override the recipe.")
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder that the csv's file names are in.")] = None,
-    config: Annotated[Path, typer.Option(help="The recipe that is trained for each style and seed.")] = Path(
+    images: Annotated[Path | None, typer.Option(help="Folder that the file names in the csv are relative to.")] = None,
+    config: Annotated[Path, typer.Option(help="Recipe to train for each style and seed.")] = Path(
         "configs/train/short.yaml"
     ),
-    styles: Annotated[str, typer.Option(help="Of raw, box, white, gray, mean, blur, black; the first is what the "
-                                             "others are compared with.")] = "raw,box,white,gray,mean,blur",
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each style.")] = 3,
-    output: Annotated[Path, typer.Option(help="Folder for the results; the same again goes on.")] = Path(
+    styles: Annotated[str, typer.Option(help="Some of raw, box, white, gray, mean, blur, black. The others are "
+                                             "compared with the first.")] = "raw,box,white,gray,mean,blur",
+    seeds: Annotated[int, typer.Option(min=1, help="Number of trainings per style, each with another seed.")] = 3,
+    output: Annotated[Path, typer.Option(help="Folder for the results; the same command resumes.")] = Path(
         "runs/backgrounds"
     ),
 ) -> None:  # fmt: skip
-    """Train the same recipe on raw photos, box crops and cut-outs; prints which background is best, and how surely."""
+    """Train one recipe on raw photos, box crops and cut-outs, and print which background is best and how surely."""
     from carclf.runs.recipe import TrainConfig
     from detection.common.config import read_config
 
@@ -143,27 +174,38 @@ def compare_backgrounds(
 
 
 def submit(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, or a .safetensors file.")],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A run folder, a .safetensors file, a bundled model or an export."),
+    ],
     data: Annotated[
         Path,
-        typer.Argument(metavar="DATA", help="The competition's folder or zip: sample-submission.csv, test_upload/."),
+        typer.Argument(
+            metavar="DATA", help="The competition's folder or zip: sample-submission.csv, test_upload/, ..."
+        ),
     ],
-    output: Annotated[Path, typer.Option(help="The file to write.")] = Path("submission.csv"),
-    tta: Annotated[int, typer.Option(min=1, max=100, help="Views of each cut-out that are averaged.")] = 1,
-    sample: Annotated[Path | None, typer.Option(help="The sample, if it is elsewhere.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the photos, if it is elsewhere.")] = None,
+    output: Annotated[Path, typer.Option(help="Submission file to write.")] = Path("submission.csv"),
+    tta: Annotated[
+        int, typer.Option(min=1, max=100, help="Number of views per cut-out, whose answers are averaged.")
+    ] = 1,
+    sample: Annotated[Path | None, typer.Option(help="The sample submission, if it is not in DATA.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the photos, if they are not in DATA.")] = None,
     classes: Annotated[
-        Path | None, typer.Option(help="A csv of Category,class that names the numbers, for a model that knows names.")
+        Path | None,
+        typer.Option(help="Csv (Category,class) that maps numbers to names, for a model that answers with names."),
     ] = None,
-    crops: Annotated[bool, typer.Option("--crops", help="The photos are cut out already: no detector.")] = False,
-    detector: Annotated[str | None, typer.Option(help="By default the one that the model was trained with.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs a classifier batch.")] = 32,
-    restart: Annotated[bool, typer.Option("--restart", help="Begin again instead of going on.")] = False,
+    crops: Annotated[bool, typer.Option("--crops", help="The photos are already cut out: run no detector.")] = False,
+    detector: Annotated[
+        str | None, typer.Option(help="Detector to use. Default: the one that the model was trained with.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Device that runs the models: auto, cpu, cuda or cuda:N.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs per classifier batch.")] = 32,
+    restart: Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")] = False,
 ) -> None:
-    """Answer every id of a competition's sample; a run that was stopped goes on where it was.
+    """Write a competition's submission: one answer per id of its sample. The same command resumes a stopped run.
 
-    Exit code 0, or 3 when photos were missing or unreadable: these get the most frequent class.
+    Exit code 0: every photo was answered; 3: photos that are missing, unreadable or failed got the most frequent class;
+    2: wrong usage.
     """
     from carclf.classifier.catalogue import find_model, load_classifier
     from carclf.tools.competition.layout import read_competition

@@ -10,8 +10,10 @@ import typer
 
 
 def models(
-    format: Annotated[str, typer.Option(help="table or json.")] = "table",
-    classes: Annotated[str | None, typer.Option(metavar="MODEL", help="List this model's classes instead.")] = None,
+    format: Annotated[str, typer.Option(help="Output format: table or json.")] = "table",
+    classes: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="List the classes of this model instead.")
+    ] = None,
 ) -> None:
     """List the bundled classifiers, or the classes of any model."""
     from carclf.classifier.catalogue import find_model, list_models
@@ -38,9 +40,12 @@ def models(
 
 def combine(
     models: Annotated[list[str], typer.Argument(metavar="MODELS...", help="Run folders or .safetensors files.")],
-    output: Annotated[Path, typer.Option(help="Folder for best.safetensors and, with runs, its figures.")],
+    output: Annotated[Path, typer.Option(help="Folder for best.safetensors and, if all models are runs, its figures.")],
 ) -> None:
-    """Average the answers of classifiers of one kind; prints how they do on photos that all of them held out."""
+    """Combine classifiers of the same classes, image size and cut-out style into one file.
+
+    It answers with the geometric mean of their probabilities. Prints its accuracy on the photos that all of them held
+    out."""
     from carclf.tools.combine import combine as combine_models
     from detection.common.console import quiet_stdout
 
@@ -59,24 +64,27 @@ def combine(
 
 def export(
     model: Annotated[
-        str, typer.Argument(metavar="[MODEL]", help="bundled, a bundled name, a run folder, or a .safetensors file.")
+        str,
+        typer.Argument(
+            metavar="[MODEL]", help="A bundled model (listed by `carclf models`), a run folder or a .safetensors file."
+        ),
     ] = "bundled",
     output: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for the export, in place of an older one there. By default one that `carclf serve` finds.",
+            help="Folder for the export; an older one is replaced. Default: where `carclf serve` finds it.",
             show_default=False,
         ),
     ] = None,
     photos: Annotated[
-        Path | None, typer.Option(help="Folder of photos to compare the answers on; by default drawn scenes.")
+        Path | None, typer.Option(help="Folder of photos on which the answers are compared. Default: drawn scenes.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Compare on so many photos, not on all.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Compare on N of the photos instead of all.")] = None,
 ) -> None:
     """Write a model and its detector as ONNX files, and compare their answers with the model's.
 
-    The folder stands wherever a model does: carclf predict --model OUTPUT. It needs a fraction of the memory and starts
-    in a fraction of the time. Exit code 1, and nothing is written, when the answers are not the same.
+    An export can be used wherever a model predicts: carclf predict --model OUTPUT. It needs no torch, a fraction of the
+    memory, and a fraction of the time to start. Exit code 1: the answers differ, and nothing is written.
     """
     from detection.common.console import quiet_stdout, say
     from detection.common.errors import UsageError

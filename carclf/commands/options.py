@@ -6,16 +6,21 @@ from typing import Annotated, Any
 
 import typer
 
-Model = Annotated[str, typer.Option(help="bundled, a run folder, or a .safetensors file.")]
-Detector = Annotated[str | None, typer.Option(help="By default the one that the model was trained with.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Threads = Annotated[int | None, typer.Option(help="Of the models; by default one a core.")]
-Tta = Annotated[int, typer.Option(help="Views of each cut-out that are averaged.")]
-Threshold = Annotated[
-    float | None, typer.Option(help="Least confidence of a label, 0 to 1; less is unknown. Default: the model's.")
+Model = Annotated[
+    str,
+    typer.Option(help="A bundled model (listed by `carclf models`), a run folder, a .safetensors file or an export."),
 ]
-MaxMegapixels = Annotated[float, typer.Option(help="Largest picture, in megapixels.")]
-BatchSize = Annotated[int, typer.Option(help="Most photos that the models look at together.")]
+Detector = Annotated[
+    str | None, typer.Option(help="Detector to use. Default: the one that the model was trained with.")
+]
+Device = Annotated[str, typer.Option(help="Device that runs the models: auto, cpu, cuda or cuda:N.")]
+Threads = Annotated[int | None, typer.Option(help="Threads that the models use. Default: one per core.")]
+Tta = Annotated[int, typer.Option(help="Number of views per cut-out, whose answers are averaged.")]
+Threshold = Annotated[
+    float | None, typer.Option(help="Lowest confidence for a label, 0 to 1; below it: unknown. Default: the model's.")
+]
+MaxMegapixels = Annotated[float, typer.Option(help="Largest photo accepted, in megapixels.")]
+BatchSize = Annotated[int, typer.Option(help="Largest number of photos that the models process together.")]
 
 
 def broker_option(help: str) -> Any:
@@ -24,5 +29,5 @@ def broker_option(help: str) -> Any:
 
 
 Settings = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that win over the file.")
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that override the config file.")
 ]

@@ -18,46 +18,58 @@ def predict(
     photos: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="PHOTOS", help="Photos, folders, patterns ('**' too), .csv lists; - for paths from stdin."
+            metavar="PHOTOS", help="Photos, folders, patterns (also with '**'), .csv lists; - reads paths from stdin."
         ),
     ] = None,
-    model: Annotated[str, typer.Option(help="bundled, a run folder, or a .safetensors file.")] = "bundled",
-    top: Annotated[int, typer.Option(min=1, help="How many of the best labels.")] = 5,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="A bundled model (listed by `carclf models`), a run folder, a .safetensors file or an export."
+        ),
+    ] = "bundled",
+    top: Annotated[int, typer.Option(min=1, help="Number of best labels to list.")] = 5,
     threshold: Annotated[
-        float | None, typer.Option(help="Least confidence of an answer, 0 to 1; less is unknown. [the model's own]")
+        float | None,
+        typer.Option(help="Lowest confidence for a label, 0 to 1; below it: unknown. Default: the model's."),
     ] = None,
-    tta: Annotated[str, typer.Option(help="Views of each cut-out that are averaged: a number, mirror or ten.")] = "1",
+    tta: Annotated[
+        str, typer.Option(help="Views per cut-out, whose answers are averaged: a number, mirror (2) or ten (10).")
+    ] = "1",
     every_vehicle: Annotated[
-        bool, typer.Option("--every-vehicle", help="A row for each vehicle of a photo, the main one first.")
+        bool, typer.Option("--every-vehicle", help="Write one row per vehicle, the main one of the photo first.")
     ] = False,
     format: Annotated[
-        str | None, typer.Option(help="table, csv, json, jsonl or parquet; by default what OUTPUT ends in.")
+        str | None, typer.Option(help="table, csv, json, jsonl or parquet. Default: chosen by the ending of --output.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Write to this file; a run that was stopped goes on.")] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Begin again instead of going on.")] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do unreadable and error rows again.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="File for the rows. The same command resumes a stopped run.")
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Process photos with the status unreadable or error again.")
+    ] = False,
     save_cutouts: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep what the classifier saw; the photos' tree is mirrored.")
+        Path | None, typer.Option(metavar="DIR", help="Save what the classifier saw, in the same tree as the photos.")
     ] = None,
     overlay: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Photos with mask, box and names; their tree is mirrored.")
+        Path | None, typer.Option(metavar="DIR", help="Save the photos with mask, box and names, in the same tree.")
     ] = None,
     detections: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Boxes and masks from `carclf clean --save-detections`, not from a detector."
-        ),
+        typer.Option(metavar="FILE", help="Use boxes and masks of `carclf clean --save-detections`; run no detector."),
     ] = None,
     interactive: Annotated[
-        bool, typer.Option("--interactive", help="Ask for one photo after the other; the default without PHOTOS.")
+        bool, typer.Option("--interactive", help="Ask for one photo after another. Default without PHOTOS.")
     ] = False,
-    detector: Annotated[str | None, typer.Option(help="By default the one that the model was trained with.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs a classifier batch.")] = 32,
+    detector: Annotated[
+        str | None, typer.Option(help="Detector to use. Default: the one that the model was trained with.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Device that runs the models: auto, cpu, cuda or cuda:N.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs per classifier batch.")] = 32,
 ) -> None:
-    """Name the make and model of the main car of every photo: one row a photo.
+    """Name the make and model of the main car in every photo: one row per photo.
 
-    Exit code 0: every photo was read; 3: some could not be; 2: wrong usage.
+    Exit code 0: every photo was read; 3: some could not be read; 2: wrong usage.
     """
     ask = interactive or (not photos and sys.stdin.isatty() and sys.stdout.isatty())
     if not ask and not photos:

@@ -11,15 +11,18 @@ from detection.common.console import say
 from detection.common.errors import UsageError
 
 app = typer.Typer(
-    help="List, filter, sort and compare all trainings.",
+    help="List, filter, sort and compare training runs.",
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Folders = Annotated[
-    list[Path] | None, typer.Option("--folder", help="Folder with runs in it, at any depth to 4; may be given again.")
+    list[Path] | None,
+    typer.Option("--folder", help="Folder with runs, up to 4 levels deep; may be repeated. Default: runs."),
 ]
-Names = Annotated[list[str], typer.Argument(metavar="RUN...", help="A run's folder, its name, or the end of its path.")]
+Names = Annotated[
+    list[str], typer.Argument(metavar="RUN...", help="The folder of a run, its name, or the end of its path.")
+]
 DEFAULT = ("run", "state", "accuracy", "top5", "val_accuracy", "epochs", "seconds", "started")
 DEFAULT += ("reason", "config.model.architecture", "parent")
 
@@ -28,23 +31,29 @@ DEFAULT += ("reason", "config.model.architecture", "parent")
 def runs(
     context: typer.Context,
     folder: Folders = None,
-    sort: Annotated[str, typer.Option(help="Any column: accuracy, started, run, stages.head.epochs, ...")] = "started",
+    sort: Annotated[
+        str, typer.Option(help="Column to sort by: accuracy, started, run, stages.head.epochs, ...")
+    ] = "started",
     descending: Annotated[
         bool | None,
-        typer.Option("--descending/--ascending", help="By default best, newest, or first of the alphabet on top."),
+        typer.Option(
+            "--descending/--ascending", help="Sort order. Default: best figure, newest time or first name on top."
+        ),
     ] = None,
     filter: Annotated[
         list[str] | None,
-        typer.Option(help='"accuracy>0.8", "state=finished", "run=best*", "config.init=none"; several must all hold.'),
+        typer.Option(
+            help='Such as "accuracy>0.8", "state=finished", "run=best*", "config.init=none"; repeated, all must hold.'
+        ),
     ] = None,
     columns: Annotated[
-        str | None, typer.Option(help="Which, with commas: run,accuracy,stages.head.learning_rate.")
+        str | None, typer.Option(help="Columns to show, separated by commas: run,accuracy,stages.head.learning_rate.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Write all columns (or --columns) to a .csv, .parquet or .json file.")
+        Path | None, typer.Option(help="Write all columns (or those of --columns) to a .csv, .parquet or .json file.")
     ] = None,
 ) -> None:
-    """List all runs: their states, results and settings."""
+    """List training runs with their states, results and settings."""
     if context.invoked_subcommand is not None:
         return
     from carclf.runs.registry.listing import Registry
@@ -82,10 +91,10 @@ def show(
     context: typer.Context,
     names: Names,
     folder: Folders = None,
-    everything: Annotated[bool, typer.Option("--all", help="What is equal, too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also show what is the same in all runs.")] = False,
     output: Annotated[Path | None, typer.Option(help="Write the rows to a .csv, .parquet or .json file.")] = None,
 ) -> None:
-    """One run fully; or what differs between several, and which run each continued."""
+    """Show one run in full, or the differences between several, and which run each one continued."""
     from carclf.runs.registry.comparison import compare
     from carclf.runs.registry.output import check_suffix, export, show_table
 
@@ -109,9 +118,9 @@ def show(
 def compare(
     context: typer.Context,
     names: Names,
-    output: Annotated[Path, typer.Option(help="The picture: .png, .svg or .pdf.")],
+    output: Annotated[Path, typer.Option(help="Picture to write: .png, .svg or .pdf.")],
     folder: Folders = None,
-    by: Annotated[str, typer.Option(help="epoch, or time.")] = "epoch",
+    by: Annotated[str, typer.Option(help="Draw the curves over epoch or time.")] = "epoch",
 ) -> None:
     """Draw the learning curves of several runs in one picture."""
     if by not in ("epoch", "time"):
@@ -165,11 +174,11 @@ def _story(registry, run) -> str:
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or one that `carclf evaluate` wrote.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a folder that `carclf evaluate` wrote.")],
 ) -> None:
-    """Write RUN/report.html, one self-contained page of what the run's files say; prints its path.
+    """Write RUN/report.html, one self-contained page with the results of a run, and print its path.
 
-    A run that is under way, or was broken off, has one too.
+    It also works for a run that is still training or was stopped.
     """
     from carclf.runs.report.page import write_run_report
 

@@ -15,36 +15,40 @@ from detection.common.errors import UsageError
 def serve(
     model: options.Model = "bundled",
     detector: options.Detector = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is every network of this machine.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. 0.0.0.0 listens on every network of this machine.")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(help="Port to listen on. 0 takes a free one.")] = 8000,
     device: options.Device = "auto",
     threads: options.Threads = None,
     tta: options.Tta = 1,
     threshold: options.Threshold = None,
     api_key_file: Annotated[
-        Path | None, typer.Option(help="File with the key that clients must send; or set CARCLF_API_KEY.")
+        Path | None, typer.Option(help="File with the key that clients must send. Or set CARCLF_API_KEY.")
     ] = None,
-    max_photo_mb: Annotated[float, typer.Option(help="Largest photo, in megabytes.")] = 20,
-    max_request_mb: Annotated[float, typer.Option(help="Largest request, in megabytes.")] = 64,
+    max_photo_mb: Annotated[float, typer.Option(help="Largest photo accepted, in megabytes.")] = 20,
+    max_request_mb: Annotated[float, typer.Option(help="Largest request accepted, in megabytes.")] = 64,
     max_megapixels: options.MaxMegapixels = 50,
-    max_files: Annotated[int, typer.Option(help="Most photos a request.")] = 16,
-    queue: Annotated[int, typer.Option(help="Most photos that wait; beyond it the answer is 503.")] = 64,
+    max_files: Annotated[int, typer.Option(help="Largest number of photos per request.")] = 16,
+    queue: Annotated[
+        int, typer.Option(help="Largest number of waiting photos. Beyond it the service answers 503.")
+    ] = 64,
     batch_size: options.BatchSize = 4,
-    timeout: Annotated[float, typer.Option(help="Seconds for an answer; beyond it the answer is 503.")] = 60,
+    timeout: Annotated[
+        float, typer.Option(help="Largest time for an answer, in seconds. After it the service answers 503.")
+    ] = 60,
     broker: Annotated[
         str | None,
         options.broker_option(
-            "amqp://user:password@host:5672/ of a RabbitMQ, where `carclf worker` processes answer in place of "
-            "this one. See docs/queue.md.",
+            "Address of a RabbitMQ server, amqp://user:password@host:5672/. `carclf worker` processes then "
+            "answer in place of this one. See docs/queue.md.",
         ),
     ] = None,
     save_uploads: Annotated[
-        Path | None, typer.Option(help="Keep uploaded photos in this folder; otherwise none touches the disk.")
+        Path | None, typer.Option(help="Folder to keep uploaded photos in. Without it no photo touches the disk.")
     ] = None,
 ) -> None:
-    """Serve a page and an API that name the cars in photos. See docs/service.md."""
+    """Serve a web page and an API that name the cars in photos. See docs/service.md."""
     from carclf.service.choose import with_export
     from carclf.service.server import check_installed, run
     from carclf.service.settings import MEGABYTE, ServiceSettings, find_api_key
@@ -88,10 +92,10 @@ def dead_letters(
             "amqp://user:password@host:5672/ or amqps://...",
         ),
     ] = None,
-    save: Annotated[Path | None, typer.Option(help="Folder to save the photos in.")] = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Take them out of the queue, saved or not.")] = False,
+    save: Annotated[Path | None, typer.Option(help="Save the photos in this folder.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the photos from the queue, saved or not.")] = False,
 ) -> None:
-    """List the photos at which workers died or failed. See docs/queue.md."""
+    """List the photos on which workers died or failed. See docs/queue.md."""
     from carclf.service.queue.dead_letters import read_dead_letters
 
     if save is not None and save.exists() and not save.is_dir():
@@ -111,7 +115,8 @@ def worker(
     broker: Annotated[
         str | None,
         options.broker_option(
-            "amqp://user:password@host:5672/ or amqps://...; others can see commands, but not the environment.",
+            "Address of the RabbitMQ server: amqp://user:password@host:5672/ or amqps://... Other users can see "
+            "commands but not the environment, so better set CARCLF_BROKER.",
         ),
     ] = None,
     model: options.Model = "bundled",
@@ -123,13 +128,13 @@ def worker(
     max_megapixels: options.MaxMegapixels = 50,
     batch_size: options.BatchSize = 8,
     alive: Annotated[
-        Path | None, typer.Option(help="File to touch every few seconds while connected, for health checks.")
+        Path | None, typer.Option(help="File to touch every five seconds while connected, for health checks.")
     ] = None,
 ) -> None:
-    """Take photos from a RabbitMQ queue and send back what is in them. See docs/queue.md.
+    """Take photos from a RabbitMQ queue and send back the answers. See docs/queue.md.
 
-    Start as many as you like, on any machine. Told to stop, a worker finishes what it has taken; what a killed one had
-    goes to the others.
+    Start any number of workers, on any machine. A worker that is told to stop finishes the photos it has taken. The
+    photos of a killed worker go to the others.
     """
     from carclf.service.queue.queues import check_url
     from carclf.service.settings import ServiceSettings

@@ -9,17 +9,17 @@ import typer
 
 
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("demo-output"),
-    seed: Annotated[int, typer.Option(help="Another seed draws other scenes.")] = 0,
+    output: Annotated[Path, typer.Option(help="Folder for everything that the demo writes.")] = Path("demo-output"),
+    seed: Annotated[int, typer.Option(help="Seed of the scenes: another seed draws others.")] = 0,
 ) -> None:
-    """The whole chain on drawn street scenes, without data or network; ends with one HTML page."""
+    """Run every step on drawn street scenes, without data or network, and write an HTML page that shows each one."""
     from carclf.tools.demo.run import run_demo
 
     run_demo(output, seed=seed)
 
 
 def doctor() -> None:
-    """Check the set-up; prints what is missing and the command that mends it."""
+    """Check the installation, and print what is missing and the command that fixes it."""
     from carclf.tools.doctor import doctor as check
 
     raise typer.Exit(check())
