@@ -20,8 +20,10 @@ Folders = Annotated[
     list[Path] | None, typer.Option("--folder", help="Folder with runs in it, at any depth to 4; may be given again.")
 ]
 Names = Annotated[list[str], typer.Argument(metavar="RUN...", help="A run's folder, its name, or the end of its path.")]
-DEFAULT = ("run", "state", "accuracy", "top5", "val_accuracy", "epochs", "seconds", "started")
-DEFAULT += ("reason", "config.model.architecture", "parent")
+DEFAULT = (
+    *("run", "state", "accuracy", "top5", "val_accuracy", "epochs", "seconds", "started"),
+    *("reason", "config.model.architecture", "parent"),
+)
 
 
 @app.callback(invoke_without_command=True)
