@@ -128,6 +128,14 @@ def mask_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
+def filled_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """`mask_box` of a mask that has a true pixel. Raises ValueError when it has none."""
+    box = mask_box(mask)
+    if box is None:
+        raise ValueError("The mask is empty.")
+    return box
+
+
 def soft_box(soft: np.ndarray, level: float) -> tuple[float, float, float, float] | None:
     """The box round what reaches `level` in a soft mask (HxW numbers), to a part of a pixel; None when nothing does.
 
@@ -138,11 +146,12 @@ def soft_box(soft: np.ndarray, level: float) -> tuple[float, float, float, float
     >>> soft_box(np.array([[0.0, 0.25, 1.0, 1.0, 0.0]]), 0.5)
     (1.8333333333333335, 0.0, 4.0, 1.0)
     """
-    sides = [_crossings(soft.max(axis=axis), level) for axis in (0, 1)] if soft.size else [None]
-    if None in sides:
+    if not soft.size:
         return None
-    (x1, x2), (y1, y2) = sides
-    return x1, y1, x2, y2
+    across, down = (_crossings(soft.max(axis=axis), level) for axis in (0, 1))
+    if across is None or down is None:
+        return None
+    return across[0], down[0], across[1], down[1]
 
 
 def _crossings(profile: np.ndarray, level: float) -> tuple[float, float] | None:

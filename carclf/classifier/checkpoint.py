@@ -36,12 +36,12 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[CarNet |
     """The network in eval and float32, and its description. Raises `UsageError` for anything else than such a file."""
     tensors, info = _read(Path(path))
     nets = [CarNet(architecture, info.head, len(info.classes)) for architecture in info.member_architectures]
-    net = nets[0] if info.members == 1 else Ensemble(nets)
+    net: CarNet | Ensemble = nets[0] if info.members == 1 else Ensemble(nets)
     wanted = {name: value for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")}
     if set(wanted) != set(tensors) or any(wanted[name].shape != tensors[name].shape for name in wanted):
         raise UsageError(f"The weights in '{path}' do not fit the '{info.architecture}' that it describes.")
     net.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False)
-    return net.to(device, memory_format=torch.channels_last).eval(), info
+    return net.to(device).to(memory_format=torch.channels_last).eval(), info
 
 
 def read_info(path: Path) -> ModelInfo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import timm
 import torch
@@ -27,8 +28,9 @@ class CarNet(nn.Module):
         super().__init__()
         if not timm.is_model(architecture):
             raise UsageError(f"timm has no model '{architecture}': see timm.list_models() for the names it has.")
+        self.backbone: Any  # timm's networks have members that `nn.Module` has not
         try:
-            more = {"drop_path_rate": drop_path} if drop_path else {}  # not every architecture knows it
+            more: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}  # not every architecture knows it
             self.backbone = timm.create_model(
                 architecture, pretrained=False, num_classes=0, global_pool=head.pool, **more
             )
@@ -106,11 +108,11 @@ def make_head(features: int, head: HeadConfig, classes: int) -> nn.Sequential:
         if head.batch_norm:
             layers.append(nn.BatchNorm1d(head.dense))
         layers += [nn.ReLU(inplace=True), nn.Dropout(head.dropout)]
-    layers.append(nn.Linear(head.dense or features, classes))
+    last = nn.Linear(head.dense or features, classes)
     # Small first logits: the first steps then neither saturate the loss nor shake the backbone.
-    nn.init.normal_(layers[-1].weight, std=0.01)
-    nn.init.zeros_(layers[-1].bias)
-    return nn.Sequential(*layers)
+    nn.init.normal_(last.weight, std=0.01)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(*layers, last)
 
 
 class Ensemble(nn.Module):
@@ -124,6 +126,13 @@ class Ensemble(nn.Module):
     def __init__(self, members: Iterable[nn.Module]):
         super().__init__()
         self.members = nn.ModuleList(members)
+
+    def member(self, number: int) -> CarNet:
+        """Raises TypeError where that member is another kind of network."""
+        member = self.members[number]
+        if not isinstance(member, CarNet):
+            raise TypeError(f"member {number} is a {type(member).__name__}")
+        return member
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.stack([member(images).float().log_softmax(dim=1) for member in self.members]).mean(dim=0)

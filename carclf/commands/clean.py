@@ -87,6 +87,7 @@ def clean(
         _end(merge_shards(folders))
     if len(folders) != 2:
         raise UsageError(f"Give two folders, IN and OUT, not {len(folders)}: carclf clean IN OUT.")
+    source, target = folders
     from detection.common.config import read_config
     from detection.cutout.cut import CutoutStyle
     from detection.folder.options import CleanOptions
@@ -114,7 +115,7 @@ def clean(
     if dry_run:
         from detection.folder.dry_run import dry_run as describe
 
-        typer.echo(str(describe(*folders, style, options)))
+        typer.echo(str(describe(source, target, style, options)))
         raise typer.Exit()
     from functools import partial
 
@@ -128,7 +129,7 @@ def clean(
         )
 
     places = [place.strip() for place in devices.split(",")] if devices else [device]
-    _end(clean_folder(*folders, [partial(load, place) for place in places], style, options=options))
+    _end(clean_folder(source, target, [partial(load, place) for place in places], style, options=options))
 
 
 def _end(summary) -> None:

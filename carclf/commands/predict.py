@@ -6,12 +6,15 @@ import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from detection.common.console import photo_bar, quiet_stdout, say
 from detection.common.errors import UsageError
+
+if TYPE_CHECKING:
+    from io import BufferedIOBase
 
 
 def predict(
@@ -71,6 +74,7 @@ def predict(
 
     Exit code 0: every photo was read; 3: some could not be read; 2: wrong usage.
     """
+    photos = photos or []
     ask = interactive or (not photos and sys.stdin.isatty() and sys.stdout.isatty())
     if not ask and not photos:
         raise UsageError("Name photos, folders, patterns or lists, - for paths from standard input, or --interactive.")
@@ -95,7 +99,8 @@ def predict(
 
     kind = choose_format(format, output)
     check_target(output, photos)
-    sources = find_sources(photos, sys.stdin.buffer)
+    # Typed as any binary file, it is one that gives what has come so far.
+    sources = find_sources(photos, cast("BufferedIOBase", sys.stdin.buffer))
     pictures = None
     if save_cutouts or overlay:
         from carclf.recognition.pictures.folders import Pictures

@@ -23,8 +23,10 @@ Folders = Annotated[
 Names = Annotated[
     list[str], typer.Argument(metavar="RUN...", help="The folder of a run, its name, or the end of its path.")
 ]
-DEFAULT = ("run", "state", "accuracy", "top5", "val_accuracy", "epochs", "seconds", "started")
-DEFAULT += ("reason", "config.model.architecture", "parent")
+DEFAULT = (
+    *("run", "state", "accuracy", "top5", "val_accuracy", "epochs", "seconds", "started"),
+    *("reason", "config.model.architecture", "parent"),
+)
 
 
 @app.callback(invoke_without_command=True)

@@ -69,7 +69,10 @@ def crop_to_box(image: np.ndarray, box: Any, padding: float = 0.0) -> np.ndarray
     (14, 24, 3)
     """
     height, width = image.shape[:2]
-    x1, y1, x2, y2 = parse_box(box)
+    numbers = parse_box(box)
+    if numbers is None:
+        raise ValueError("The box is empty.")
+    x1, y1, x2, y2 = numbers
     if x1 >= x2 or y1 >= y2 or x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
         raise ValueError(box_problem((x1, y1, x2, y2), width, height))
     margin = round(padding * max(x2 - x1, y2 - y1))

@@ -89,7 +89,7 @@ def _own_split(table: pd.DataFrame, picture: pd.Series, validation: float, seed:
 
 def _assign(groups: pd.Series, wanted: int, side: dict[int, str], random: np.random.Generator) -> None:
     """Puts groups of copies (index: picture, value: photos of this class) on a side until validation has enough."""
-    taken = sum(count for group, count in groups.items() if side.get(group) == "val")
+    taken = sum(count for group, count in zip(groups.index, groups, strict=True) if side.get(group) == "val")
     free = [group for group in groups.index if group not in side]
     has_train = any(side.get(group) == "train" for group in groups.index)
     for number, position in enumerate(random.permutation(len(free))):

@@ -30,8 +30,8 @@ def calibrate_file(path: Path, crops: pd.DataFrame, device: str) -> tuple[TorchC
     device = choose_device(device)
     net, info = load_model(path, device)
     info = info.model_copy(update={"temperature": 1.0, "threshold": 0.0})
-    raw = TorchClassifier(net, info, device).predict_files(crops["file"])
-    probabilities, temperature, threshold = fit_confidence(raw, class_numbers(crops["label"], info.classes))
+    raw = TorchClassifier(net, info, device).predict_files(crops["file"].tolist())
+    probabilities, temperature, threshold = fit_confidence(raw, class_numbers(crops["label"].tolist(), info.classes))
     set_confidence(path, temperature, threshold)
     return TorchClassifier.load(path, device), probabilities
 
@@ -136,7 +136,7 @@ def calibrate_chain(
     seen = recognizer.recognize_fully(photos)
     rows = all_probabilities(track(seen, len(photos)) if track else seen, len(info.classes))
     parts = np.split(rows, np.cumsum([len(table), *map(len, folders.values())])[:-1])
-    truth = class_numbers(table["label"], info.classes)
+    truth = class_numbers(table["label"].tolist(), info.classes)
     trust = judge(parts[0], truth, dict(zip(folders, parts[1:], strict=True)), lost)
     if write:
         set_confidence(path, trust.temperature, trust.threshold)

@@ -46,7 +46,7 @@ def evaluate_chain(
     )
     about = {
         "model": _about(recognizer),
-        **_named(rows, table["label"]),
+        **_named(rows, table["label"].tolist()),
         "seconds": round(seconds, 2),
         "photos_per_second": round(len(rows) / seconds, 2),
     }

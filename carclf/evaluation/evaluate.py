@@ -44,7 +44,7 @@ def evaluate(
     """
     classes = list(classes)
     table = table.reset_index(drop=True)
-    truth = class_numbers(table["label"], classes)
+    truth = class_numbers(table["label"].tolist(), classes)
     probabilities = np.asarray(probabilities, dtype=np.float64)
     if probabilities.shape != (len(table), len(classes)):
         raise ValueError(f"probabilities have shape {probabilities.shape}, not {(len(table), len(classes))}")

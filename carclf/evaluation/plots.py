@@ -36,7 +36,7 @@ def save_confusion(counts: np.ndarray, rows: Sequence[str], columns: Sequence[st
     figure = Figure(figsize=(whole, whole))
     axis = figure.add_axes((labels / whole, labels / whole, side / whole, side / whole))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    right = np.eye(*counts.shape, dtype=bool)
+    right = np.eye(*counts.shape) > 0
     colours = np.where(right[..., None], colormaps["Blues"](shares), _WRONG(np.maximum(shares, 0.15)))
     colours[(counts == 0) & ~right] = 1
     axis.imshow(colours, interpolation="nearest", aspect="auto")

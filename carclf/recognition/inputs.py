@@ -7,9 +7,9 @@ import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BufferedIOBase
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
 
 from carclf.datasets.names import names as named
 from detection.common.errors import UsageError
@@ -60,14 +60,13 @@ class Sources:
 
     @property
     def total(self) -> int | None:
-        if any(isinstance(part.names, Iterator) for part in self._parts):
-            return None
-        return sum(len(part.names) for part in self._parts)
+        known = [len(part.names) for part in self._parts if isinstance(part.names, Sequence)]
+        return sum(known) if len(known) == len(self._parts) else None
 
     @property
     def folders(self) -> list[str]:
         """The folders whose photos are all meant."""
-        return [part.folder for part in self._parts if part.searched]
+        return [part.folder for part in self._parts if part.searched and part.folder is not None]
 
     @property
     def root(self) -> str:
@@ -88,7 +87,7 @@ class Sources:
         return Sources(parts)
 
 
-def find_sources(arguments: Sequence[str], stdin: BinaryIO | None = None) -> Sources:
+def find_sources(arguments: Sequence[str], stdin: BufferedIOBase | None = None) -> Sources:
     """Photos by file, folder (searched, sorted), pattern (`**` too), .csv list, or `-` for paths from `stdin`.
 
     A photo that is named twice comes twice. A missing file among others stays, and becomes a row; of a pattern each
@@ -189,7 +188,7 @@ def _place(folder: str, name: str, beside: Sequence[str]) -> str:
     return next((place for place in places if os.path.exists(os.path.join(folder, place))), name)
 
 
-def _paths(stdin: BinaryIO | None) -> Iterator[str]:
+def _paths(stdin: BufferedIOBase | None) -> Iterator[str]:
     """Paths as they come, one a line; or ended by NUL each, where the first of them is."""
     rest, end = b"", b""
     anything = False

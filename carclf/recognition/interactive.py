@@ -90,13 +90,14 @@ def _ask(console: Console) -> str | None:
 
 
 def _answer(console: Console, recognizer: CarRecognizer, line: str, drawn: Iterator[tuple[str, np.ndarray]]) -> None:
+    photo: str | np.ndarray
     if line.lower() == "demo":
         name, photo = next(drawn)
         console.print(name)
     else:
-        photo = typed_path(line)
-        if os.path.isdir(photo):
-            raise UsageError(f"'{photo}' is a folder: name a photo, or leave and call carclf predict with the folder.")
+        photo = path = typed_path(line)
+        if os.path.isdir(path):
+            raise UsageError(f"'{path}' is a folder: name a photo, or leave and call carclf predict with the folder.")
     with quiet_stdout():
         answers = list(recognizer.recognize([photo]))
     for answer in answers:
@@ -105,7 +106,7 @@ def _answer(console: Console, recognizer: CarRecognizer, line: str, drawn: Itera
 
 def _show(console: Console, answer: Prediction) -> None:
     rank = "" if answer.vehicle is None else f"vehicle {answer.vehicle}: "
-    said = answer.label if answer.status == OK else answer.status
+    said = answer.label if answer.status == OK and answer.label is not None else answer.status
     reason = f" ({escape(answer.reason)})" if answer.reason else ""
     console.print(f"{rank}[bold {_COLOURS[answer.status]}]{escape(said)}[/]{reason}")
     if answer.top:

@@ -22,27 +22,28 @@ class Metrics:
 
     def __init__(self):
         self.registry = CollectorRegistry()
-        common = {"registry": self.registry}
-        ProcessCollector(**common)
-        PlatformCollector(**common)
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
         self.requests = Counter(
-            "carclf_requests_total", "HTTP requests answered", ["method", "route", "status"], **common
+            "carclf_requests_total", "HTTP requests answered", ["method", "route", "status"], registry=self.registry
         )
         self.request_seconds = Histogram(
             "carclf_request_seconds", "From the head of a request to the end of its answer", ["route"],
-            buckets=_SECONDS, **common,
+            buckets=_SECONDS, registry=self.registry,
         )  # fmt: skip
-        self.answers = Counter("carclf_answers_total", "Photos answered, by status", ["status"], **common)
+        self.answers = Counter("carclf_answers_total", "Photos answered, by status", ["status"], registry=self.registry)
         self.stage_seconds = Histogram(
             "carclf_stage_seconds",
             "Time of a request in receive, of a photo in decode, queue and render, of a batch in models",
-            ["stage"], buckets=_SECONDS, **common,
+            ["stage"], buckets=_SECONDS, registry=self.registry,
         )  # fmt: skip
         self.batch_photos = Histogram(
-            "carclf_batch_photos", "Photos in a batch for the models", buckets=_PHOTOS, **common
+            "carclf_batch_photos", "Photos in a batch for the models", buckets=_PHOTOS, registry=self.registry
         )
-        self.waiting = Gauge("carclf_waiting_photos", "Photos that were taken and are not answered yet", **common)
-        self.ready = Gauge("carclf_ready", "1 when photos can be answered", **common)
+        self.waiting = Gauge(
+            "carclf_waiting_photos", "Photos that were taken and are not answered yet", registry=self.registry
+        )
+        self.ready = Gauge("carclf_ready", "1 when photos can be answered", registry=self.registry)
         for stage in STAGES:
             self.stage_seconds.labels(stage)
 

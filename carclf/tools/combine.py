@@ -54,13 +54,13 @@ def combine(names: Sequence[str], output: Path) -> dict:
     metrics: dict = {}
     if len(photos):
         rows = photos.assign(status="ok")
-        measured = []
+        measured: list[dict] = []
         for name, member in zip(names, members, strict=True):
-            probabilities = member.predict_files(photos["file"])
+            probabilities = member.predict_files(photos["file"].tolist())
             seen = evaluate(rows, probabilities, info.classes, output / "members" / str(len(measured) + 1))
             measured.append({"model": name} | {key: seen[key] for key in _KEPT})
-        raw = whole.predict_files(photos["file"])
-        together, temperature, threshold = fit_confidence(raw, class_numbers(photos["label"], info.classes))
+        raw = whole.predict_files(photos["file"].tolist())
+        together, temperature, threshold = fit_confidence(raw, class_numbers(photos["label"].tolist(), info.classes))
         info = info.model_copy(update={"temperature": temperature, "threshold": threshold})
         metrics = evaluate(rows, together, info.classes, output / "validation")
         metrics |= {"members": measured, "git": git_state()}
@@ -93,12 +93,14 @@ def _common(names: Sequence[str], infos: Sequence[ModelInfo]) -> ModelInfo:
 
 def _held_out(names: Sequence[str]) -> pd.DataFrame:
     """Columns file and label: photos that each of the runs has kept out of its training."""
-    common: pd.DataFrame | None = None
+    tables: list[pd.DataFrame] = []
     for name in names:
         path = Path(name) / "split.csv"
         if not path.is_file():
             return pd.DataFrame(columns=["file", "label"])
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        table = table.loc[table["split"] == "val", ["file", "label"]]
-        common = table if common is None else common[common["file"].isin(set(table["file"]))]
+        tables.append(table.loc[table["split"] == "val", ["file", "label"]])
+    common, *others = tables
+    for table in others:
+        common = common[common["file"].isin(set(table["file"]))]
     return common.reset_index(drop=True)

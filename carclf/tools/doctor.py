@@ -8,11 +8,12 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -182,7 +183,7 @@ def check_device() -> Check:
         return Check("device", True, "mps")
     abilities = [str(_ask(lambda: torch.backends.cpu.get_cpu_capability()) or "capability unknown")]
     # Not in every release of torch, and the private names before it may be gone in another: then it says nothing.
-    known = _ask(lambda: torch.cpu.get_capabilities()) or {
+    known: Mapping[str, Any] = _ask(lambda: torch.cpu.get_capabilities()) or {
         "avx512_bf16": _ask(lambda: torch.cpu._is_avx512_bf16_supported()),
         "amx_tile": _ask(lambda: torch.cpu._is_amx_tile_supported()),
     }
@@ -310,7 +311,7 @@ def near(path: Path) -> Path:
         return path
 
 
-def _ask(question: Callable[[], object]) -> object:
+def _ask(question: Callable[[], Any]) -> Any:
     """The answer, or None where this release of the library does not know the question."""
     try:
         return question()

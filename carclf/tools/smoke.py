@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -55,7 +56,7 @@ def smoke_config(config: TrainConfig, folder: Path) -> TrainConfig:
     model = config.model.model_copy(
         update={"pretrained": "none", "image_size": sizes[pair(config.model.image_size)]},
     )
-    changes = {
+    changes: dict[str, Any] = {
         "data": folder / "photos",
         "images": None,
         "crops": True,
@@ -102,9 +103,14 @@ def _small_sizes(config: TrainConfig) -> dict[Size, Size]:
     wanted = [pair(size) for size in (config.model.image_size, *(stage.image_size for stage in config.stages))]
     known = timm.get_pretrained_cfg(config.model.architecture, allow_unregistered=True)
     if known is not None and known.fixed_input_size:
-        return dict.fromkeys(wanted, tuple(known.input_size[1:]))
+        _, height, width = known.input_size
+        return dict.fromkeys(wanted, (height, width))
     scale = min(1.0, SMALLEST / min(min(size) for size in wanted))
-    return {size: tuple(max(LEAST, round(side * scale / LEAST) * LEAST) for side in size) for size in wanted}
+
+    def small(side: int) -> int:
+        return max(LEAST, round(side * scale / LEAST) * LEAST)
+
+    return {size: (small(size[0]), small(size[1])) for size in wanted}
 
 
 def _has_module(config: TrainConfig, name: str) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from pytorch_lightning.plugins.environments import TorchElasticEnvironment
@@ -95,7 +95,8 @@ def joined(config: TrainConfig, device: str) -> Iterator[None]:
     elif config.threads is None and on_machine > 1 and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // on_machine))
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    _waiting.append(distributed.new_group(backend="gloo", timeout=_PATIENCE))
+    # Every process is in this group, so none gets the number that stands for no group.
+    _waiting.append(cast("distributed.ProcessGroup", distributed.new_group(backend="gloo", timeout=_PATIENCE)))
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ import torch
 from timm.data import Mixup
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -116,7 +117,9 @@ class StageModule(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         if self.stage.schedule == "plateau":
             seen = float(self.trainer.callback_metrics[self.stage.monitor])
-            self.lr_schedulers().step(seen)
+            scheduler = self.lr_schedulers()
+            assert isinstance(scheduler, ReduceLROnPlateau)  # as `make_scheduler` made it
+            scheduler.step(seen)
 
     def on_validation_epoch_start(self) -> None:
         # Each process has moved the statistics of its norms by its own photos. The first one's count, since they are

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from timm.optim import create_optimizer_v2
 from torch.optim import Optimizer
@@ -72,11 +73,11 @@ def rate_factor(stage: Stage, step: int, steps: int, epoch_steps: int) -> float:
 def make_scheduler(optimizer: Optimizer, stage: Stage, steps: int) -> dict:
     """What Lightning wants to know of a stage's schedule. steps: optimizer steps of the whole stage."""
     if stage.schedule == "plateau":
-        mode = "max" if stage.monitor == "val_accuracy" else "min"
+        mode: Literal["max", "min"] = "max" if stage.monitor == "val_accuracy" else "min"
         least = [stage.final_factor * group["lr"] for group in optimizer.param_groups]
         waits = stage.patience - 1  # PyTorch lets one bad epoch more go by than it is told, Keras does not
-        scheduler = ReduceLROnPlateau(optimizer, mode, factor=stage.factor, patience=waits, min_lr=least)
-        return {"scheduler": scheduler, "monitor": stage.monitor}
+        plateau = ReduceLROnPlateau(optimizer, mode, factor=stage.factor, patience=waits, min_lr=least)
+        return {"scheduler": plateau, "monitor": stage.monitor}
     epoch_steps = max(1, round(steps / stage.epochs))
     scheduler = LambdaLR(optimizer, lambda step: rate_factor(stage, step, steps, epoch_steps))
     return {"scheduler": scheduler, "interval": "step"}

@@ -134,7 +134,7 @@ def _fit(net: CarNet, number: int, at_once: int, job: Job) -> dict[str, Any]:
     labels = sets[0].labels
     balance = balancing_weights(labels, len(info.classes))
     # Where the photos do not vary, the head alone, on features that the backbone has computed once.
-    trained, sets, workers = cache_features(net, stage, config, info, sets, job.device)
+    trained, data, workers = cache_features(net, stage, config, info, sets, job.device)
     module = StageModule(
         trained,
         stage,
@@ -186,16 +186,16 @@ def _fit(net: CarNet, number: int, at_once: int, job: Job) -> dict[str, Any]:
     _fit_or_stop(
         trainer,
         module,
-        make_loader(sets[0], at_once, workers, order),
+        make_loader(data[0], at_once, workers, order),
         # Fewer at once after training ran out of memory.
-        make_loader(sets[1], max(2, _AT_ONCE * at_once // portion(stage, stage.at_once)), workers),
+        make_loader(data[1], max(2, _AT_ONCE * at_once // portion(stage, stage.at_once)), workers),
         ckpt_path=before if before.is_file() else None,
         weights_only=True,
     )
     accuracy = best.best_model_score
     if accuracy is None or not math.isfinite(float(accuracy)):
         raise UsageError(f"Stage '{stage.name}' gave no finite result: lower its learning_rate.")
-    path = best.best_model_path
+    path: str | Path = best.best_model_path
     if stage.keep == "last":
         path = folder / LAST
         accuracy = next(row["val_accuracy"] for row in reversed(read_epochs(job.run)) if row["stage"] == stage.name)

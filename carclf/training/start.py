@@ -52,7 +52,7 @@ def first_network(config: TrainConfig, classes: tuple[str, ...]) -> FirstNetwork
             f"{architecture}: set model.architecture={info.architecture}, or leave init out."
         )
     if isinstance(parent, Ensemble):
-        parent = parent.members[info.member_architectures.index(architecture)]
+        parent = parent.member(info.member_architectures.index(architecture))
     net = build_model(config.model.model_copy(update={"pretrained": "none"}), len(classes))
     net.backbone.load_state_dict(parent.backbone.state_dict())
     taken = _take_head(net, parent, info, classes)

@@ -42,7 +42,7 @@ class Teacher:
 
         Each teacher sees them at its own size: far more of its answers are right there, even on enlarged pictures.
         """
-        sums = 0
+        sums = torch.zeros((), device=images.device)
         for net, index, size in self.nets:
             net.to(images.device)
             seen = nn.functional.interpolate(images, size=pair(size), mode="bilinear", align_corners=False)

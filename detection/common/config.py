@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -35,8 +35,8 @@ def read_config(schema: type[Config], path: str | Path | None = None, overrides:
         for override in overrides:
             if "=" not in override:
                 raise UsageError(f"'{override}' is not a setting: write key=value, for example seed=1.")
-        merged = OmegaConf.merge(merged, OmegaConf.from_dotlist(list(overrides)))
-        values = OmegaConf.to_container(merged, resolve=True)
+        settings = OmegaConf.merge(merged, OmegaConf.from_dotlist(list(overrides)))
+        values = OmegaConf.to_container(settings, resolve=True)
     except OmegaConfBaseException as error:
         raise UsageError(f"The settings can't be merged: {str(error).splitlines()[0]}.") from error
     return check_config(schema, values, path)
@@ -65,7 +65,7 @@ def shipped_path(path: Path) -> Path:
     return next((file for home in homes if (file := home.joinpath(*path.parts[1:])).is_file()), path)
 
 
-def _read_yaml(path: Path):
+def _read_yaml(path: Path) -> DictConfig:
     if not path.is_file():
         raise UsageError(f"There is no config file '{path}': check the path; the shipped ones are under configs/.")
     try:

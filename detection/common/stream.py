@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
-
-import numpy as np
+from itertools import islice
+from typing import Protocol, TypeVar
 
 # Pixels of photos that are held at a time by whatever reads ahead, at least one photo per reader: 200 MB.
 PIXELS_AHEAD = 64_000_000
@@ -22,10 +21,10 @@ class Costly(Protocol):
 
 Given = TypeVar("Given")
 Read = TypeVar("Read", bound=Costly)
-_END = object()
+Result = TypeVar("Result")
 
 
-def try_batch(function: Callable[[list[np.ndarray]], Sequence[Any]], images: list[np.ndarray]) -> list[Any]:
+def try_batch(function: Callable[[list[Given]], Iterable[Result]], images: list[Given]) -> list[Result | Exception]:
     """One result an image: of the whole batch, or one by one when that fails; an image's result may be its exception.
 
     >>> try_batch(lambda batch: [10 // int(image) for image in batch], [np.int64(5), np.int64(2)])
@@ -34,7 +33,7 @@ def try_batch(function: Callable[[list[np.ndarray]], Sequence[Any]], images: lis
     if not images:
         return []
     try:
-        results = list(function(images))
+        results: list[Result | Exception] = list(function(images))
         if len(results) != len(images):
             raise RuntimeError(f"{len(results)} results for {len(images)} photos")
         return results
@@ -55,7 +54,7 @@ def read_ahead(
     remaining, largest = iter(sources), 1
     limit = workers
     while True:
-        while len(waiting) < limit and (source := next(remaining, _END)) is not _END:
+        for source in islice(remaining, max(0, limit - len(waiting))):
             waiting.append(readers.submit(read, source))
         if not waiting:
             return

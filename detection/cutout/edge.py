@@ -44,10 +44,10 @@ def finish_vehicle(image: np.ndarray, vehicle: Vehicle) -> Vehicle:
     fitted = without_strays(alpha >= 128)
     alpha[(alpha >= 128) & ~fitted] = 0
     # A filter that leaves nothing has found no edge to follow.
-    box = soft_box(alpha, 127.5)
-    if box is None:
+    edge = soft_box(alpha, 127.5)
+    if edge is None:
         return Vehicle(vehicle.box, vehicle.mask, vehicle.score, vehicle.kind, vehicle.mask.astype(np.uint8) * 255)
-    return Vehicle(box, fitted, vehicle.score, vehicle.kind, alpha)
+    return Vehicle(edge, fitted, vehicle.score, vehicle.kind, alpha)
 
 
 def without_strays(mask: np.ndarray) -> np.ndarray:
@@ -74,7 +74,8 @@ def _fitted(image: np.ndarray, mask: np.ndarray, scale: float, radius: int) -> n
     """Alpha (uint8 HxW) of a bool mask: the filter's in a band along its edge, 0 or 255 elsewhere."""
     size = (mask.shape[1], mask.shape[0])
     solid = mask.astype(np.uint8) * 255
-    guide, hard = image, solid
+    guide: np.ndarray = image
+    hard: np.ndarray = solid
     if scale < 1:
         small = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
         guide = cv2.resize(image, small, interpolation=cv2.INTER_AREA)

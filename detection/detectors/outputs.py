@@ -32,7 +32,8 @@ def resize_photo(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def padded_shape(size: tuple[int, int], divisor: int) -> tuple[int, int]:
     """The smallest (height, width) of multiples of `divisor` that holds `size`."""
-    return tuple(-(-side // divisor) * divisor for side in size)
+    height, width = size
+    return -(-height // divisor) * divisor, -(-width // divisor) * divisor
 
 
 def make_vehicles(

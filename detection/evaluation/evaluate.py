@@ -32,7 +32,11 @@ def evaluate_detector(
     Photos without: the share that gets a vehicle. `ms` is the median time of one photo, of up to `TIMED_PHOTOS`.
     finish: what is done to the main vehicle before it is measured, such as `finish_vehicle`.
     """
-    main, best, edges, false, times = [], [], [], [], []
+    main: list[float] = []
+    best: list[float] = []
+    edges: list[float] = []
+    false: list[bool] = []
+    times: list[float] = []
     precision = AveragePrecision()
     detector = as_detector(detector)
     threshold = detector.score_threshold

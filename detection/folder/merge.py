@@ -163,8 +163,7 @@ def _write(parts: list[_Part], target: Path, sources: list[str], settings: dict)
     def records() -> Iterator[Record]:
         counts.clear()
         for source in sources:
-            part = next(part for part in parts if source in part.journal)
-            record = part.journal.get(source)
+            record = next(record for part in parts if (record := part.journal.get(source)) is not None)
             counts[record.status] += 1
             yield record
 

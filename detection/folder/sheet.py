@@ -133,7 +133,8 @@ def _open(manifest: Path) -> BinaryIO:
 
 def _survey(file: BinaryIO, manifest: Path) -> tuple[array, array, Counter[str]]:
     """Offset of each row, its place when the worst come first, and how many there are by status."""
-    offsets, ranks, counts = array("Q"), array("d"), Counter()
+    offsets, ranks = array("Q"), array("d")
+    counts: Counter[str] = Counter()
     try:
         lines = _CountedLines(file, 0)
         reader = csv.reader(lines)

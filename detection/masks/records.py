@@ -149,7 +149,8 @@ def split_records(
         return list(records), []
     groups = near_duplicate_groups([_hash(record.path) for record in records], distance)
     order = np.random.default_rng(seed).permutation(len(groups))
-    wanted, held = share * len(records), set()
+    wanted = share * len(records)
+    held: set[int] = set()
     for index in order:
         if len(held) >= wanted:
             break

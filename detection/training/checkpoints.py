@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -31,7 +32,7 @@ class SafeCheckpoints(Checkpoint):
         self.folder, self.seconds = folder, minutes * 60
         self.stopped = False
         self._saved_at, self._saved_step = time.monotonic(), -1
-        self._before: dict[int, object] = {}
+        self._before: dict[signal.Signals, Any] = {}  # handlers, as signal.signal returned them
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +112,7 @@ def _read_rows(path: Path, first_step: int) -> list[dict]:
             rows = [{key: _number(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
     except OSError:
         return []
-    return [row for row in rows if isinstance(row.get("step"), float) and row["step"] < first_step]
+    return [row for row in rows if isinstance(step := row.get("step"), float) and step < first_step]
 
 
 def _number(text: str) -> float | str:

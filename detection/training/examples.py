@@ -12,7 +12,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
 
 from detection.common.errors import UsageError
 from detection.masks.records import Record, read_source, split_records
@@ -105,6 +105,7 @@ class DetectorData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """What is left of this epoch: Lightning counts on from the checkpoint's step, and so do the examples."""
         config = self.config
+        assert self.trainer is not None  # it is what asks for the loader
         epoch, done = divmod(self.trainer.global_step, config.steps_per_epoch)
         batches = min(config.steps_per_epoch, config.steps - epoch * config.steps_per_epoch)
         return DataLoader(
@@ -118,7 +119,7 @@ class DetectorData(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         # Lightning wants one; the photos of all sizes are read by evaluate_detector itself.
-        return DataLoader([0])
+        return DataLoader(TensorDataset(torch.zeros(1)))
 
 
 class _RemainingBatches(Sampler):
@@ -149,7 +150,7 @@ class _Examples(Dataset):
         batch_rng = np.random.default_rng((self.config.seed, self.epoch, index // self.config.batch_size))
         size = self.config.scenes.sizes[int(batch_rng.integers(len(self.config.scenes.sizes)))]
         rng = np.random.default_rng((self.config.seed, self.epoch, index, 1))
-        scene = self.maker.make(tuple(size), rng)
+        scene = self.maker.make(size, rng)
         classes = [self.kinds.index(kind) for kind in scene.categories]
         return {
             "image": torch.from_numpy(np.ascontiguousarray(scene.image.transpose(2, 0, 1))),

@@ -105,7 +105,8 @@ class DetectorModule(pl.LightningModule):
 
     def __init__(self, blueprint: Blueprint, model: torch.nn.Module):
         super().__init__()
-        self.blueprint, self.config, self.model = blueprint, blueprint.settings, model
+        self.blueprint, self.config = blueprint, blueprint.settings
+        self.model: Any = model  # a GeneralizedRCNN, which has no types
 
     def training_step(self, batch: list[dict], _index: int):
         # What Detectron2 draws (proposals to learn from) is a function of the step too, so a resumed run repeats it.
@@ -132,7 +133,8 @@ class DetectorModule(pl.LightningModule):
 
     def validation_step(self, _batch, _index: int) -> None:
         detector = self.detector()
-        for name, records in self.trainer.datamodule.held_out.items():
+        data = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it, outside the class
+        for name, records in data.held_out.items():
             for figure, value in evaluate_detector(detector, records).items():
                 self.log(f"{name}/{figure}", float(value), batch_size=1)
 
@@ -140,12 +142,14 @@ class DetectorModule(pl.LightningModule):
         """The model as it stands, as a detector."""
         config = self.config
         self.model.roi_heads.box_predictor.test_score_thresh = config.score_threshold
+        short, long, threshold = config.short_side, config.long_side, config.score_threshold
+        assert short is not None and long is not None and threshold is not None  # `resolve_sizes` filled them in
         settings = DetectorSettings(
             name=config.model,
             kinds=dict(enumerate(self.blueprint.kinds)),
-            short_side=config.short_side,
-            long_side=config.long_side,
-            score_threshold=config.score_threshold,
+            short_side=short,
+            long_side=long,
+            score_threshold=threshold,
             rgb=self.blueprint.rgb,
             fingerprint="training",
             mask_scores=config.compact,

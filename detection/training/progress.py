@@ -43,7 +43,8 @@ class TrainingBar(pl.Callback):
         step, now = trainer.global_step, time.monotonic()
         speed = (now - self._start) / max(1, step - self._first)
         note = f"loss {self._loss:.3f}, {speed:.2f} s a step"
-        self._progress.update(self._task, completed=step, note=note)
+        if self._progress is not None:
+            self._progress.update(self._task, completed=step, note=note)
         if not self._console.is_terminal and (now - self._told >= _SECONDS or step >= self.steps):
             self._told = now
             left = round((self.steps - step) * speed / 60)

@@ -70,7 +70,8 @@ def label_folder(
     paths = [path for path in find_images(images) if not skip(path.relative_to(images).as_posix())][::every]
     if not paths:
         raise UsageError(f"The folder '{images}' holds no photo to label: check the path.")
-    entries, annotations = [], []
+    entries: list[dict] = []
+    annotations: list[dict] = []
     for path in track(paths):
         try:
             image = load_image(path)

@@ -64,7 +64,7 @@ def train_detector(config_path: str | Path, overrides: Sequence[str] = ()) -> Pa
     module = DetectorModule(blueprint, build_start(blueprint, start=checkpoint is None))
     # Not before now: a training that can't begin leaves no folder.
     _describe(output, config, digest, train, held_out)
-    if done >= config.steps:  # only the figures are missing
+    if checkpoint is not None and done >= config.steps:  # only the figures are missing
         module.load_state_dict(checkpoint["state_dict"])
     else:
         del checkpoint
@@ -76,10 +76,10 @@ def train_detector(config_path: str | Path, overrides: Sequence[str] = ()) -> Pa
         name = "compact" if config.compact else str(weights.with_suffix(".yaml"))
         detector = load_detector(name, device=device, weights=weights)
         figures = {source: evaluate_detector(detector, records) for source, records in held_out.items()}
-    for source, found in figures.items():
+    for name, found in figures.items():
         shown = (f"{key} {found[key]:.3f}" for key in ("main_iou", "boundary_f", "ap", "false_share") if key in found)
         missed = f", {found['missed']} missed" if "missed" in found else ""
-        print(f"{source}, {found['photos']} held-out photos: {', '.join(shown)}{missed}", file=sys.stderr)
+        print(f"{name}, {found['photos']} held-out photos: {', '.join(shown)}{missed}", file=sys.stderr)
     replace_file(output / "metrics.json", json.dumps(figures, indent=2).encode())
     return weights
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -38,7 +39,7 @@ def read_classifier(folder: str | os.PathLike) -> tuple[ModelInfo, str]:
 
     Raises `UsageError` for a damaged export, and for one of another version of carclf.
     """
-    part = read_export(folder).get("classifier")
+    part: Any = read_export(folder).get("classifier")
     try:
         info = ModelInfo.model_validate(part["info"])
         fingerprint = str(part["fingerprint"])

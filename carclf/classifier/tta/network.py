@@ -40,20 +40,22 @@ class TestTimeAugmentation(nn.Module):
         self.views = make_views(config) if views is None else tuple(views)
         self.reduce = config.reduce
         middle, spread = torch.tensor(mean).view(1, 3, 1, 1), torch.tensor(std).view(1, 3, 1, 1)
+        self.low: Tensor
+        self.high: Tensor
         self.register_buffer("low", -middle / spread, persistent=False)  # black
         self.register_buffer("high", (1 - middle) / spread, persistent=False)  # white
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8, or float normalised as the constructor says, [N, 3, H, W]; H and W may differ."""
         together = max(1, AT_ONCE // max(1, len(images)))
-        total = None
+        total = torch.zeros((), device=images.device)
         for start in range(0, len(self.views), together):
             views = [self.look(images, view) for view in self.views[start : start + together]]
             batch = views[0] if len(views) == 1 else torch.cat(views)
             logits = self.net(batch.contiguous(memory_format=torch.channels_last)).float()
             answers = logits.log_softmax(1) if self.reduce == "geometric" else logits.softmax(1)
             part = answers.view(len(views), len(images), -1).sum(0)
-            total = part if total is None else total + part
+            total = total + part
         mean = total / len(self.views)
         return mean.softmax(1) if self.reduce == "geometric" else mean
 

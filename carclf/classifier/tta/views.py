@@ -39,7 +39,7 @@ class TtaConfig(StrictConfig):
             return what
         if isinstance(what, bool) or what is None:
             return cls(passes=2 if what else 1)
-        passes = NAMED.get(what, what)
+        passes = NAMED.get(what, what) if isinstance(what, str) else what
         if not str(passes).isdecimal() or not 1 <= int(passes) <= 100:
             raise UsageError(f"TTA takes a number of passes from 1 to 100, or {', '.join(NAMED)}, not '{what}'.")
         return cls(passes=int(passes))

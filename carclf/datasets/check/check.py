@@ -179,8 +179,7 @@ def _problems(classes: pd.DataFrame) -> list[str]:
     # Where no photo is set apart for validation, one of each class is taken from those to train on.
     need = 1 if "val" in classes else 2
     for number, what in ((0, "no readable photo"), (1, "only one readable photo")):
-        short = classes["class"][classes[to_train] == number] if number < need else []
-        if len(short):
+        if number < need and len(short := classes["class"][classes[to_train] == number]):
             some = count(len(short), "class has", "classes have")
             least = "one" if need == 1 else "two, one of them for validation"
             problems.append(f"{some} {what} to train on ({names(short)}): each needs {least}.")

@@ -30,7 +30,7 @@ def report(check: DataCheck) -> str:
 def _class_table(classes: pd.DataFrame) -> str:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in classes:
-        table.add_column(column, justify="left" if column == "class" else "right", no_wrap=True)
+        table.add_column(str(column), justify="left" if column == "class" else "right", no_wrap=True)
     for row in classes.itertuples(index=False):
         table.add_row(*(str(value) for value in row))
     text = StringIO()

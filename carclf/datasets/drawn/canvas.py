@@ -70,8 +70,8 @@ def grain(canvas: np.ndarray, rng: np.random.Generator, strength: float) -> None
     h, w = canvas.shape[:2]
     if h < 2 or w < 2:
         return
-    noise = rng.integers(0, max(2, int(2 * strength)), (h // 2 + 1, w // 2 + 1), dtype=np.uint8)
-    noise = cv2.cvtColor(cv2.resize(noise, (w, h), interpolation=cv2.INTER_LINEAR), cv2.COLOR_GRAY2RGB)
+    coarse = rng.integers(0, max(2, int(2 * strength)), (h // 2 + 1, w // 2 + 1), dtype=np.uint8)
+    noise = cv2.cvtColor(cv2.resize(coarse, (w, h), interpolation=cv2.INTER_LINEAR), cv2.COLOR_GRAY2RGB)
     cv2.subtract(cv2.add(canvas, noise), np.full_like(canvas, int(strength)), dst=canvas)
 
 
@@ -85,6 +85,6 @@ def weather(canvas: np.ndarray, rng: np.random.Generator, strength: float, horiz
     """Uneven light and dirt at three scales, in place, little of it high in the sky; strength around 0.1 to 0.5."""
     h, w = canvas.shape[:2]
     small = sum(cloudy(rng, h // 4, w // 4, n) for n in (7, 24, 80)) / 3
-    strength = strength * np.clip(np.linspace(0, h / max(horizon, 1), h // 4) * 1.6 - 0.5, 0.08, 1)[:, None]
-    light = np.clip(200 * (1 + strength * (0.5 - small)), 0, 255).astype(np.uint8)
+    rows = strength * np.clip(np.linspace(0, h / max(horizon, 1), h // 4) * 1.6 - 0.5, 0.08, 1)[:, None]
+    light = np.clip(200 * (1 + rows * (0.5 - small)), 0, 255).astype(np.uint8)
     cv2.multiply(canvas, cv2.cvtColor(cv2.resize(light, (w, h)), cv2.COLOR_GRAY2RGB), dst=canvas, scale=1 / 200)

@@ -106,7 +106,7 @@ def paint_side(
         pane_mask = np.zeros((h, w), np.uint8)
         fill(pane_mask, pane, 255)
         x0, y0, pw, ph = cv2.boundingRect(pane.astype(np.int32))
-        inner = np.empty((ph, pw, 3), np.uint8)
+        inner: np.ndarray = np.empty((ph, pw, 3), np.uint8)
         inner[:] = np.clip(glass + np.linspace(48, 0, ph)[:, None, None] * rng.uniform(0.2, 1.6), 0, 255)
         for seat in np.arange(0.16, 0.95, 0.27) * pw + rng.uniform(-0.05, 0.05) * pw:
             cv2.ellipse(

@@ -73,8 +73,14 @@ def paint_car(canvas: np.ndarray, mask: np.ndarray, kind: str, camera: Camera, r
     x, y = camera.flank(u, v)
     maps = np.stack([(x + MARGIN) * k, (shape.height + MARGIN - y) * k], -1).astype(np.float32)
     maps = stretch(maps, x1 - x0, y1 - y0)
-    edge = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": (0, 0, 0, 0)}
-    side = cv2.remap(flat, maps, None, cv2.INTER_LINEAR, **edge)
+    side = cv2.remap(
+        flat,
+        maps,
+        None,  # type: ignore[call-overload]  # missing in OpenCV's stubs: both maps may be one array
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(0, 0, 0, 0),
+    )
     # The canvas is supersampled, so a hard edge here becomes a soft one in the picture.
     _, cover = cv2.threshold(np.ascontiguousarray(side[..., 3]), 127, 255, cv2.THRESH_BINARY)
     cv2.copyTo(cv2.cvtColor(side, cv2.COLOR_RGBA2RGB), cover, canvas[y0:y1, x0:x1])

@@ -84,7 +84,9 @@ def write_dataset(output: Path, per_class: int, seed: int, negatives: int = 0) -
     from pycocotools import mask as rle
 
     output = Path(output)
-    images, annotations, labels = [], [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
+    labels = []
 
     def add(name: str, image: np.ndarray) -> int:
         ok, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
@@ -197,7 +199,7 @@ def _photograph(canvas: np.ndarray, size: tuple[int, int], rng: np.random.Genera
     light = 1 + rng.uniform(-0.18, 0.05) * np.add.outer(np.linspace(-1, 1, 9) ** 2, np.linspace(-1, 1, 9) ** 2)
     light += rng.uniform(-0.12, 0.12) * np.linspace(-1, 1, 9)[None]
     field = cv2.resize(light.astype(np.float32), (w, h), interpolation=cv2.INTER_CUBIC)
-    pixels = image.astype(np.float32) * field[..., None]
+    pixels: np.ndarray = image.astype(np.float32) * field[..., None]
     if rng.random() < 0.35:
         pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.4, 1.0))
     pixels += rng.standard_normal((h, w, 1), dtype=np.float32) * rng.uniform(1, 6)
@@ -205,4 +207,6 @@ def _photograph(canvas: np.ndarray, size: tuple[int, int], rng: np.random.Genera
     pixels += cv2.resize(blotches, (w, h), interpolation=cv2.INTER_NEAREST)
     image = np.clip(pixels, 0, 255).astype(np.uint8)
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(45, 96))])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None  # it was encoded just now
+    return np.ascontiguousarray(decoded[..., ::-1])

@@ -78,8 +78,8 @@ def _by_folders(photos: Sequence[tuple[str, str]]) -> pd.DataFrame:
     if not _has_splits([inside for _, inside in parts]):
         rows = [(file, inside[0]) for file, inside in parts if len(inside) > 1]
         return pd.DataFrame(rows, columns=["file", "label"])
-    rows = [(file, inside[1], split_named(inside[0])) for file, inside in parts if len(inside) > 2]
-    return pd.DataFrame([row for row in rows if row[2]], columns=["file", "label", "split"])
+    placed = [(file, inside[1], split_named(inside[0])) for file, inside in parts if len(inside) > 2]
+    return pd.DataFrame([row for row in placed if row[2]], columns=["file", "label", "split"])
 
 
 def _has_splits(paths: Sequence[list[str]]) -> bool:

@@ -134,7 +134,7 @@ def _bring(photo: Mapping[str, Any], output: Path, options: PrepareOptions) -> d
     if target.exists() and box is None:
         return {"status": _same(source, target)}
     try:
-        if target.exists():
+        if box is not None and target.exists():
             # By this command, or OUT would have been refused; it is there whole.
             return {"status": "cropped", "reason": box_problem(box, *image_size(source))}
         if box is not None:

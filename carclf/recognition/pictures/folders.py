@@ -41,16 +41,18 @@ class Pictures:
 
     def there(self, source: Source, rows: Sequence[dict]) -> bool:
         """Whether all pictures of a photo with these rows have been written."""
-        files = [self._cutout(source, row.get("vehicle")) for row in rows if row["status"] in (OK, UNKNOWN)]
-        files = files if self._cutouts else []
-        if self._overlays and rows[0]["status"] != UNREADABLE:
+        files = []
+        if self._cutouts is not None:
+            named = [row for row in rows if row["status"] in (OK, UNKNOWN)]
+            files += [self._cutout(self._cutouts, source, row.get("vehicle")) for row in named]
+        if self._overlays is not None and rows[0]["status"] != UNREADABLE:
             files.append(self._place(self._overlays, source))
         return all(map(os.path.isfile, files))
 
     def take(self, source: Source, seen: Recognition) -> None:
         """One vehicle of the photo that is worked on, or all that is known of it. Raises `UsageError`."""
-        if self._cutouts and seen.cutout is not None:
-            self._write(self._cutout(source, seen.prediction.vehicle), seen.cutout)
+        if self._cutouts is not None and seen.cutout is not None:
+            self._write(self._cutout(self._cutouts, source, seen.prediction.vehicle), seen.cutout)
         if self._overlays and seen.photo is not None:
             self._overlay = self._overlay or Overlay(seen.photo)
             self._overlay.add(seen.prediction, seen.vehicle)
@@ -58,13 +60,13 @@ class Pictures:
     def finish(self, source: Source) -> None:
         """Nothing more of this photo comes."""
         overlay, self._overlay = self._overlay, None
-        if overlay is not None:
+        if overlay is not None and self._overlays is not None:
             self._write(self._place(self._overlays, source), overlay.finish())
 
-    def _cutout(self, source: Source, rank: int | None) -> Path:
-        return self._place(self._cutouts, source, "" if rank is None else f"-{rank}")
+    def _cutout(self, folder: Path, source: Source, rank: int | None) -> Path:
+        return self._place(folder, source, "" if rank is None else f"-{rank}")
 
-    def _place(self, folder: Path | None, source: Source, ending: str = "") -> Path:
+    def _place(self, folder: Path, source: Source, ending: str = "") -> Path:
         return folder / f"{self._stem(source)}{ending}{_SUFFIX}"
 
     def _stem(self, source: Source) -> str:

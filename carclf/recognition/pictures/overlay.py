@@ -56,7 +56,8 @@ class Overlay:
         for one in self._found:
             if one.box is not None:
                 self._draw_box(one.box, COLOURS[one.status])
-        labels, taken = [], []
+        labels = []
+        taken: list[tuple[int, int, int, int]] = []
         for one in self._found:  # the main vehicle's label chooses its place first
             label = _draw_label(_texts(one), COLOURS[one.status], self._size, small=(one.vehicle or 1) > 1)
             place = self._place(label.size, one.box, taken)
@@ -78,7 +79,7 @@ class Overlay:
         soft = vehicle.mask.astype(np.uint8) * 255 if vehicle.alpha is None else vehicle.alpha
         soft = cv2.resize(soft, self._size, interpolation=cv2.INTER_AREA if self._scale < 1 else cv2.INTER_CUBIC)
         share = soft[..., None].astype(np.float32) * (_TINT / 255)
-        mixed = self._canvas * (1 - share) + np.float32(colour) * share
+        mixed = self._canvas * (1 - share) + np.array(colour, np.float32) * share
         self._canvas = np.rint(mixed).astype(np.uint8)
         # The contour of an enlarged mask runs between the pixels, and not along their stairs.
         large = cv2.resize(cv2.GaussianBlur(soft, (0, 0), 1.0), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)

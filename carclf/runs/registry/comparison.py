@@ -31,10 +31,9 @@ def compare(runs: Sequence[RunEntry], everything: bool = False) -> pd.DataFrame:
     runs `difference`, where both are figures. Only rows in which not all are equal, unless everything is asked for, and
     none of whole tables (the most confused pairs)."""
     table = make_table(runs)
-    results = [name for name in table if not name.startswith(SETTING)]
-    settings = [name for name in table if name.startswith(SETTING)]
+    columns = [str(column) for column in table]
     rows = []
-    for name in (*settings, *results):
+    for name in sorted(columns, key=lambda column: not column.startswith(SETTING)):
         values = table[name].tolist()
         texts = [written(value, name) for value in values]
         known = [None if pd.isna(value) else value for value in values]

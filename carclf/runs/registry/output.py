@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -28,12 +28,12 @@ def show_table(table: pd.DataFrame, titles: Mapping[str, str] | None = None, fol
     """Prints it on stdout, long text cut to what fits the terminal, or folded. A pipe or file gets all of it, plain."""
     terminal = sys.stdout.isatty()
     drawn = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, padding=(0, 1 if terminal else 2, 0, 0))
-    columns = {name: [written(value, name) for value in table[name]] for name in table}
+    columns = {name: [written(value, name) for value in table[name]] for name in map(str, table)}
     for number, (name, texts) in enumerate(columns.items()):
         numbers = pd.api.types.is_numeric_dtype(table[name]) and table[name].dtype != "boolean"
         long = number > 0 and max(map(len, texts), default=0) > LONG
         title = (titles or {}).get(name, name)
-        side = "right" if numbers else "left"
+        side: JustifyMethod = "right" if numbers else "left"
         drawn.add_column(title, justify=side, no_wrap=not long, overflow="fold", min_width=min(len(title), 10))
     for row in zip(*columns.values(), strict=True):
         drawn.add_row(*(_cell(name, text, fold) for name, text in zip(columns, row, strict=True)))

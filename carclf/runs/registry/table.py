@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+from pandas.api.extensions import ExtensionArray
 
 from carclf.runs.registry.entry import RunEntry
 from detection.common.errors import UsageError
 
-FIRST = ("run", "state", "reason", "accuracy", "top5", "macro_f1", "val_accuracy", "epochs", "stage", "seconds")
-FIRST += ("started", "ended", "parent", "folder")
+FIRST = (
+    *("run", "state", "reason", "accuracy", "top5", "macro_f1", "val_accuracy", "epochs", "stage", "seconds"),
+    *("started", "ended", "parent", "folder"),
+)
 SETTING = "config."
 # Figures of which less is better: sorting puts the best first, whatever is sorted by.
 LESS = re.compile(r"loss|error|ece|brier|nll|seconds")
@@ -28,7 +31,9 @@ def make_table(runs: Sequence[RunEntry]) -> pd.DataFrame:
     Columns: those of `FIRST`, then the other results (`status.ok`, `git.hash`), then the settings
     (`config.stages.head.epochs`). Each has one type: bool, whole or other numbers, text; <NA> for what a run has not.
     """
-    rows, own, results, settings = [], set(FIRST), {}, {}
+    rows, own = [], set(FIRST)
+    results: dict[str, None] = {}  # in place of a set, for the order
+    settings: dict[str, None] = {}
     for run in runs:
         row = {f"{SETTING}{key}": value for key, value in run.settings.items()}
         settings |= dict.fromkeys(row)
@@ -42,7 +47,7 @@ def make_table(runs: Sequence[RunEntry]) -> pd.DataFrame:
     return pd.DataFrame({name: _typed([row.get(name) for row in rows]) for name in columns}, columns=columns)
 
 
-def _typed(values: list) -> pd.Series:
+def _typed(values: list) -> ExtensionArray:
     kinds = {type(value) for value in values if value is not None}
     if kinds == {bool}:
         return pd.array(values, dtype="boolean")
@@ -60,14 +65,15 @@ def find_column(table: pd.DataFrame, name: str) -> str:
     for whole in ("run" if name == "name" else name, SETTING + name):
         if whole in table:
             return whole
-    ends = [column for column in table if column.endswith(f".{name}")]
+    columns = [str(column) for column in table]
+    ends = [column for column in columns if column.endswith(f".{name}")]
     if len(ends) == 1:
         return ends[0]
     if ends:
         some = ", ".join(ends[:4]) + (", ..." if len(ends) > 4 else "")
         raise UsageError(f"'{name}' may be {len(ends)} columns ({some}): give a longer part of the name.")
-    short = {column.removeprefix(SETTING): column for column in table}
-    near = difflib.get_close_matches(name, list(dict.fromkeys([*table, *short])), 3)
+    short = [column.removeprefix(SETTING) for column in columns]
+    near = difflib.get_close_matches(name, list(dict.fromkeys([*columns, *short])), 3)
     hint = f"did you mean {' or '.join(near)}?" if near else "--output FILE.csv writes all there are."
     raise UsageError(f"The runs have no column '{name}': {hint}")
 

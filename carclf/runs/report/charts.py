@@ -33,8 +33,8 @@ def line_chart(
         return ""
     log = log and min(values) > 0
     if log:
-        low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
-        ticks = [10.0**power for power in range(low, max(high, low + 1) + 1)]
+        first, last = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+        ticks = [10.0**power for power in range(first, max(last, first + 1) + 1)]
     else:
         ticks = [0, 0.25, 0.5, 0.75, 1.0] if percent else _ticks(min(0.0, *values), max(values))
     scale = math.log10 if log else float

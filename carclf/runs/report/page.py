@@ -39,8 +39,8 @@ def write_run_report(run: Path) -> Path:
 def render_report(record: RunRecord) -> str:
     """The page as HTML text."""
     stages = stage_rows(record)
-    small = record.confusion is not None and len(record.rows) <= _CELLS
-    large = record.confusion is not None and not small
+    small = record.confusion if len(record.rows) <= _CELLS else None
+    large = record.confusion if len(record.rows) > _CELLS else None
     photos = _Photos()
     return render_page(
         "report.html.j2",
@@ -59,9 +59,9 @@ def render_report(record: RunRecord) -> str:
         errors=_errors(record, photos),
         wrong=sum(row["correct"] != "True" for row in record.predictions),
         reliability=reliability_chart(record.bins, "Reliability"),
-        cells=confusion_cells(record.confusion) if small else [],
-        matrix=_matrix(record.confusion) if large else None,
-        confused=_confused(record) if large else None,
+        cells=[] if small is None else confusion_cells(small),
+        matrix=None if large is None else _matrix(large),
+        confused=None if large is None else _confused(record, large),
         facts=_facts(record),
     )
 
@@ -110,8 +110,8 @@ def _figures(record: RunRecord, stages: list[dict]) -> list[Figure]:
         notes = {"accuracy": f"{right} of {metrics.get('n', 0)} photos right"}
         for name, title in (("accuracy", "accuracy (top-1)"), ("top5", "top-5"), ("macro_f1", "macro F1")):
             if name in metrics:
-                note = [_interval(metrics, name), notes.get(name, "")]
-                figures.append(Figure(f"{metrics[name]:.1%}", title, "; ".join(filter(None, note))))
+                parts = [_interval(metrics, name), notes.get(name, "")]
+                figures.append(Figure(f"{metrics[name]:.1%}", title, "; ".join(filter(None, parts))))
     else:
         accuracies = series(record.epochs, "accuracy").get("val")
         if accuracies:
@@ -197,17 +197,15 @@ def _matrix(counts: np.ndarray) -> np.ndarray:
     """RGBA uint8 [C, C or C + 1, 4], one pixel a cell: right answers blue, wrong ones red, transparent where none."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     pixels = np.zeros((*counts.shape, 4), np.uint8)
-    right = np.eye(*counts.shape, dtype=bool)
+    right = np.eye(*counts.shape) > 0
     pixels[..., :3] = np.where(right[..., None], _RIGHT, _WRONG)
     pixels[..., 3] = np.where(counts > 0, 90 + 165 * shares, 0)
     return pixels
 
 
-def _confused(record: RunRecord) -> dict:
+def _confused(record: RunRecord, counts: np.ndarray) -> dict:
     """What the page says when the pointer is on a cell."""
-    cells = [
-        [int(row), int(column), int(record.confusion[row, column])] for row, column in np.argwhere(record.confusion)
-    ]
+    cells = [[int(row), int(column), int(counts[row, column])] for row, column in np.argwhere(counts)]
     return {"rows": record.rows, "columns": record.columns, "cells": cells}
 
 

@@ -106,4 +106,4 @@ def duration(seconds: float) -> str:
 
 
 def _template(name: str) -> str:
-    return files("carclf.runs.report").joinpath("templates", name).read_text(encoding="utf-8")
+    return (files("carclf.runs.report") / "templates" / name).read_text(encoding="utf-8")

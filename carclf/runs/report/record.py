@@ -18,7 +18,7 @@ from carclf.runs.tables import read_epochs
 from detection.common.errors import UsageError
 
 _SHOWN_AS_STAGES = {"name", "train", "epochs", "learning_rate", "batch_size", "image_size", "schedule", "optimizer"}
-_TEXTS = {"dtype": str, "keep_default_na": False}
+_TEXTS: dict[str, Any] = {"dtype": str, "keep_default_na": False}
 _NOT_SETTINGS = {"stages", "output", "resume", "name"}
 
 
@@ -67,7 +67,7 @@ def read_record(folder: Path) -> RunRecord:
         stages=_entries(_json(folder / "stages.json")),
         state=_json(folder / "state.json") or {},
         batch_seconds=_batch_seconds(folder / "batches.csv"),
-        split={} if split is None else split["split"].value_counts().to_dict(),
+        split={} if split is None else {str(side): number for side, number in split["split"].value_counts().items()},
         metrics=metrics,
         **(_results(results) if metrics else {}),
     )
@@ -177,7 +177,7 @@ def _batch_seconds(path: Path) -> dict[str, float]:
     if batches is None:
         return {}
     seconds = pd.to_numeric(batches["seconds"], errors="coerce")
-    return seconds.groupby(batches["stage"]).median().dropna().to_dict()
+    return {str(stage): median for stage, median in seconds.groupby(batches["stage"]).median().dropna().items()}
 
 
 def _records(table: pd.DataFrame | None) -> list[dict]:

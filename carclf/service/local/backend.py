@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,7 +78,7 @@ class LocalBackend:
         loop = asyncio.get_running_loop()
         recognizer = await loop.run_in_executor(self._thread, self._load)
         self._batcher = Batcher(
-            self._recognize_batch,
+            partial(self._recognize_batch, recognizer),
             self.settings.batch_size if self._side_by_side == 1 else 1,
             self.settings.batch_wait,
             expected=lambda: self._decoding,
@@ -102,23 +103,24 @@ class LocalBackend:
         return self._recognizer is not None and not self._stopping
 
     async def recognize(self, uploads: Sequence[Upload], pictures: bool = False) -> list[Answer]:
-        if not self.ready():
+        batcher = self._batcher
+        if batcher is None or not self.ready():
             raise Busy("the models are not loaded yet" if self._recognizer is None else "the service is stopping")
         if self._taken + len(uploads) > self.settings.queue_length:
             raise Busy(f"{self._taken} photos wait already")
         self._count(len(uploads))
         try:
-            return await _all([self._answer(upload, pictures) for upload in uploads])
+            return await _all([self._answer(batcher, upload, pictures) for upload in uploads])
         finally:
             self._count(-len(uploads))
 
-    async def _answer(self, upload: Upload, pictures: bool) -> Answer:
+    async def _answer(self, batcher: Batcher, upload: Upload, pictures: bool) -> Answer:
         """Of one photo; its failure is its own."""
         try:
             size = await self._in_helper(declared_size, upload.data)
             async with self._room.waiting(size[0] * size[1] if size else 0):
                 photo = await self._decode(upload, size, pictures)
-                recognition = await self._batcher.submit(photo)
+                recognition = await batcher.submit(photo)
                 with self._timed("render"):
                     return await self._in_helper(to_answer, recognition, upload.name, photo.size, pictures)
         except ImageError as error:
@@ -140,18 +142,18 @@ class LocalBackend:
         settings = self.settings
         return decode_image(upload.data, upload.name, max_side=settings.max_side, max_pixels=settings.max_pixels)
 
-    def _recognize_batch(self, photos: list[Photo]) -> list[Recognition | Exception]:
+    def _recognize_batch(self, recognizer: CarRecognizer, photos: list[Photo]) -> list[Recognition | Exception]:
         """In a thread of the models. A photo with which the whole batch fails costs its own answer."""
-        results = try_batch(self._recognize_some, photos)
+        results = try_batch(partial(self._recognize_some, recognizer), photos)
         for result in results:
             if not isinstance(result, Exception) and result.prediction.status == ERROR:
                 log.error("a photo failed: %s", result.prediction.reason)
         return results
 
-    def _recognize_some(self, photos: list[Photo]) -> list[Recognition]:
+    def _recognize_some(self, recognizer: CarRecognizer, photos: list[Photo]) -> list[Recognition]:
         items = [Item(photo.image, "") for photo in photos]
         # Outlines need the mask, and every answer the photo's size: pictures are kept for all of a batch or none.
-        return list(self._recognizer.recognize_fully(items, pictures=True))
+        return list(recognizer.recognize_fully(items, pictures=True))
 
     def _count(self, change: int) -> None:
         self._taken += change

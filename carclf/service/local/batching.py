@@ -92,7 +92,7 @@ class Batcher:
                 await asyncio.wait_for(self._came.wait(), left)
             except asyncio.TimeoutError:
                 break
-        batch = []
+        batch: list[Job] = []
         while self._jobs and len(batch) < self.size:
             job = self._jobs.popleft()
             if not job.result.done():  # cancelled: nobody wants it any more

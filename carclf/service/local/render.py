@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import cv2
@@ -34,7 +35,7 @@ def to_answer(recognition: Recognition, name: str, size: tuple[int, int], pictur
     prediction = recognition.prediction
     photo = recognition.photo
     across, down = (1.0, 1.0) if photo is None else (size[0] / photo.shape[1], size[1] / photo.shape[0])
-    found = pictures and recognition.vehicle is not None
+    vehicle = recognition.vehicle if pictures else None
     return Answer(
         file=name,
         status=prediction.status,
@@ -45,7 +46,7 @@ def to_answer(recognition: Recognition, name: str, size: tuple[int, int], pictur
         reason=public_reason(prediction.status, prediction.reason),
         width=size[0],
         height=size[1],
-        outline=outline(recognition.vehicle.mask, across, down) if found else None,
+        outline=None if vehicle is None else outline(vehicle.mask, across, down),
         cutout=data_uri(recognition.cutout) if pictures and recognition.cutout is not None else None,
     )
 
@@ -97,5 +98,6 @@ def data_uri(image: np.ndarray, side: int = CUTOUT_SIDE) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def _scaled(box, across: float, down: float) -> tuple[float, float, float, float]:
-    return tuple(round(float(value) * factor, 1) for value, factor in zip(box, (across, down) * 2, strict=True))
+def _scaled(box: Sequence[float], across: float, down: float) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = (round(float(value) * factor, 1) for value, factor in zip(box, (across, down) * 2, strict=True))
+    return x1, y1, x2, y2

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aio_pika.abc import AbstractIncomingMessage
     from faststream.rabbit import RabbitBroker
     from faststream.rabbit.message import RabbitMessage
+    from faststream.rabbit.subscriber import RabbitSubscriber
 
 
 TIMEOUT = 120.0
@@ -57,7 +58,7 @@ class BrokerBackend:
         self.id = uuid.uuid4().hex
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
         self._workers = 0
-        self._subscriber = None
+        self._subscriber: RabbitSubscriber | None = None
         self._connection: Connection | None = None
         self._tasks: list[asyncio.Task] = []
         self._stopping = asyncio.Event()
@@ -88,7 +89,7 @@ class BrokerBackend:
         self._tasks = []
         if self._connection is not None:
             if self._connection.up.is_set():
-                await self._forget_queue()
+                await self._forget_queue(self._connection)
             await self._connection.close()
             self._connection = None
 
@@ -131,11 +132,11 @@ class BrokerBackend:
 
         Raises `Busy` when the queue is full, TimeoutError.
         """
-        while True:
+        while (connection := self._connection) is not None:
             with anyio.fail_after(_left(until)):
-                await self._connection.up.wait()
+                await connection.up.wait()
             try:
-                await self._connection.publish(
+                await connection.publish(
                     upload.data,
                     queues.PHOTOS,
                     _left(until),
@@ -150,14 +151,16 @@ class BrokerBackend:
                 raise Busy(str(error)) from error
             except Interrupted:
                 await asyncio.sleep(0.1)
+        raise Busy(_NO_SERVER)
 
     async def _prepare(self, broker: RabbitBroker) -> None:
         from faststream import AckPolicy
 
         await queues.declare_answers(broker, self.id, self.linger)
         queue = queues.answers_queue(self.id, self.linger)
-        self._subscriber = broker.subscriber(queue, ack_policy=AckPolicy.ACK, no_reply=True)
-        self._subscriber(self._take)
+        subscriber = broker.subscriber(queue, ack_policy=AckPolicy.ACK, no_reply=True)
+        subscriber(self._take)
+        self._subscriber = subscriber
 
     async def _take(self, message: RabbitMessage) -> None:
         """An answer, or one of this process's photos as a dead letter. The second one to a photo is not waited for."""
@@ -184,18 +187,22 @@ class BrokerBackend:
                 await self._stopping.wait()
 
     async def _look(self) -> None:
+        if self._connection is None:
+            self._workers = 0
+            return
         try:
-            queue = await self._connection.broker.declare_queue(queues.photos_queue())
-            self._workers = (await queue.declare()).consumer_count
+            queue = await self._connection.declare_queue(queues.photos_queue())
+            self._workers = (await queue.declare()).consumer_count or 0
         except Exception as error:
             self._workers = 0
             queues.log().debug("no look for workers: %s", type(error).__name__)
 
-    async def _forget_queue(self) -> None:
+    async def _forget_queue(self, connection: Connection) -> None:
         try:
-            queue = await self._connection.broker.declare_queue(queues.answers_queue(self.id, self.linger))
+            queue = await connection.declare_queue(queues.answers_queue(self.id, self.linger))
             with anyio.fail_after(STARTING):
-                await self._subscriber.stop()
+                if self._subscriber is not None:
+                    await self._subscriber.stop()
                 await queue.delete(if_unused=False, if_empty=False)
         except Exception as error:  # it expires by itself
             queues.log().debug("the queue for answers stays: %s", type(error).__name__)

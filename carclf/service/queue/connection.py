@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from carclf.service.queue.queues import check_url, declare, log, redact
 from detection.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractRobustConnection
-    from faststream.rabbit import RabbitBroker
+    from aio_pika.abc import AbstractRobustConnection, AbstractRobustQueue
+    from faststream.rabbit import RabbitBroker, RabbitQueue
+    from faststream.rabbit.utils import RabbitClientProperties
 
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # between attempts of the first connection, in seconds
@@ -127,6 +128,12 @@ class Connection:
         if error is not None:
             raise error
 
+    async def declare_queue(self, queue: RabbitQueue) -> AbstractRobustQueue:
+        """Raises `Interrupted` before there is a connection; and what aio-pika raises."""
+        if self.broker is None:
+            raise Interrupted
+        return await self.broker.declare_queue(queue)
+
     async def close(self) -> None:
         self.up.clear()
         if self.broker is not None:
@@ -140,11 +147,13 @@ class Connection:
         url = URL(self.url)
         if "heartbeat" not in url.query:
             url = url.update_query(heartbeat=HEARTBEAT)
+        # Names of a connection are RabbitMQ's own, which FastStream passes on but does not list.
+        properties = cast("RabbitClientProperties", {"connection_name": self.name})
         return RabbitBroker(
             url,
             timeout=CONNECT_TIMEOUT,
             reconnect_interval=RECONNECT,
-            client_properties={"connection_name": self.name},
+            client_properties=properties,
             # With confirms: a photo is sent when RabbitMQ has it safe, and one that fits nowhere is an error.
             default_channel=Channel(publisher_confirms=True, on_return_raises=True),
             on_close=[self._on_close],
@@ -170,7 +179,9 @@ class Connection:
         link, self._link = self._link, None
         if link is None:
             return
-        closings = [broker.stop, link.close] if link.connected.is_set() else [link.close]
+        closings: list[Callable[[], Awaitable[Any]]] = (
+            [broker.stop, link.close] if link.connected.is_set() else [link.close]
+        )
         for closing in closings:
             try:
                 await asyncio.wait_for(closing(), CONNECT_TIMEOUT)

@@ -7,11 +7,15 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from carclf.service.queue import queues
 from carclf.service.queue.connection import Connection
 from detection.common.errors import UsageError
 from detection.common.files import replace_file
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractIncomingMessage
 
 PATIENCE = 20.0  # for a server that does not answer, in seconds
 
@@ -48,9 +52,10 @@ async def _read(url: str | None, folder: Path | None, remove: bool) -> list[Dead
         await asyncio.wait_for(connection.open(), PATIENCE)
     except asyncio.TimeoutError as error:
         raise UsageError(f"There is no RabbitMQ server at {queues.redact(connection.url)}: is it running?") from error
-    messages, letters = [], []
+    messages: list[AbstractIncomingMessage] = []
+    letters: list[DeadLetter] = []
     try:
-        queue = await connection.broker.declare_queue(queues.dead_queue())
+        queue = await connection.declare_queue(queues.dead_queue())
         while len(messages) < queues.DEAD_LENGTH and (message := await queue.get(fail=False)) is not None:
             messages.append(message)
             name = str(message.headers.get("carclf-name", ""))

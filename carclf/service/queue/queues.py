@@ -108,12 +108,16 @@ def dead_queue() -> RabbitQueue:
     """Where photos that were given up stay for people to look at: the newest of some days."""
     from faststream.rabbit import QueueType, RabbitQueue
 
-    limits = {
-        "x-max-length": DEAD_LENGTH,
-        "x-message-ttl": DEAD_DAYS * 24 * 3600 * 1000,
-        "x-delivery-limit": 1_000_000,  # looking at them must not use them up, as it would by default
-    }
-    return RabbitQueue(DEAD, queue_type=QueueType.QUORUM, durable=True, arguments=limits)
+    return RabbitQueue(
+        DEAD,
+        queue_type=QueueType.QUORUM,
+        durable=True,
+        arguments={
+            "x-max-length": DEAD_LENGTH,
+            "x-message-ttl": DEAD_DAYS * 24 * 3600 * 1000,
+            "x-delivery-limit": 1_000_000,  # looking at them must not use them up, as it would by default
+        },
+    )
 
 
 async def declare(broker: RabbitBroker) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aio_pika.abc import AbstractIncomingMessage
     from faststream.rabbit import RabbitBroker
     from faststream.rabbit.message import RabbitMessage
+    from faststream.rabbit.subscriber import RabbitSubscriber
 
     from carclf.service.settings import ServiceSettings
 
@@ -66,8 +67,8 @@ class Worker:
         self._running: set[asyncio.Task] = set()
         self._since: dict[object, float] = {}  # when the models got what they work on
         self._stopping = asyncio.Event()
-        self._subscriber = None
-        self._connection: Connection | None = None
+        self._subscriber: RabbitSubscriber | None = None
+        self._connection: Connection  # made by `run`, which all else is called from
 
     async def run(self) -> None:
         """Works until `stop`, or SIGTERM or SIGINT, and then finishes what it has taken."""
@@ -117,8 +118,9 @@ class Worker:
 
     async def _finish(self) -> None:
         """Takes no more, and answers what it has."""
-        with suppress(Exception):  # a lost connection: then it has nothing any more
-            await self._subscriber.stop()
+        if self._subscriber is not None:
+            with suppress(Exception):  # a lost connection: then it has nothing any more
+                await self._subscriber.stop()
         while self._connection.up.is_set() and not self._arrived.empty():
             if batch := await self._batch(0):
                 await self._begin(batch)
@@ -129,10 +131,11 @@ class Worker:
         from faststream.rabbit import Channel
 
         channel = Channel(prefetch_count=BATCHES * self.batch_size)
-        self._subscriber = broker.subscriber(
+        subscriber = broker.subscriber(
             queues.photos_queue(), channel=channel, ack_policy=AckPolicy.MANUAL, no_reply=True
         )
-        self._subscriber(self._take)
+        subscriber(self._take)
+        self._subscriber = subscriber
 
     async def _take(self, message: RabbitMessage) -> None:
         self._arrived.put_nowait(message.raw_message)
@@ -167,15 +170,15 @@ class Worker:
     async def _some_came_back(self) -> bool:
         """Whether photos wait to be taken alone. None is taken: it would pay for what others do to this process."""
         try:
-            queue = await self._connection.broker.declare_queue(queues.photos_queue(queues.RETRY))
-            return (await queue.declare(timeout=PUBLISH)).message_count > 0
+            queue = await self._connection.declare_queue(queues.photos_queue(queues.RETRY))
+            return ((await queue.declare(timeout=PUBLISH)).message_count or 0) > 0
         except Exception as error:
             queues.log().debug("no look at %s: %s", queues.RETRY, type(error).__name__)
             return False
 
     async def _one_that_came_back(self) -> AbstractIncomingMessage | None:
         try:
-            queue = await self._connection.broker.declare_queue(queues.photos_queue(queues.RETRY))
+            queue = await self._connection.declare_queue(queues.photos_queue(queues.RETRY))
             return await queue.get(fail=False, timeout=PUBLISH)
         except Exception as error:
             queues.log().debug("nothing from %s: %s", queues.RETRY, type(error).__name__)

@@ -67,9 +67,9 @@ def create_app(
     app.include_router(make_router(backend, settings, metrics))
     add_page(app, settings)
     app.add_middleware(Watch, metrics=metrics)
-    app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http_error)
+    app.exception_handler(Refused)(_refused)
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(HTTPException)(_http_error)
     return app
 
 

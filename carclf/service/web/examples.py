@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 _CAR = {
     "file": "car.jpg",
     "status": "ok",
@@ -78,7 +80,7 @@ PREDICT_BODY = {
         },
     }
 }
-PREDICT_RESPONSES = {
+PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "One answer a photo, in order.",
         "content": {

@@ -6,8 +6,7 @@ import html
 from importlib.util import find_spec
 from pathlib import Path
 
-from fastapi import APIRouter
-from starlette.applications import Starlette
+from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -32,7 +31,7 @@ class Files(StaticFiles):
         return response
 
 
-def add_page(app: Starlette, settings: ServiceSettings) -> None:
+def add_page(app: FastAPI, settings: ServiceSettings) -> None:
     app.include_router(_router(settings))
     app.mount("/static", Files(directory=STATIC), name="static")
 

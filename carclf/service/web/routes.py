@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
@@ -43,7 +43,9 @@ class State(BaseModel):
 def make_router(backend: Backend, settings: ServiceSettings, metrics: Metrics) -> APIRouter:
     router = APIRouter()
     key = Depends(check_key(settings.api_key))
-    keyed = {} if settings.api_key is None else {401: problem("The API key is missing or wrong.")}
+    keyed: dict[int | str, dict[str, Any]] = (
+        {} if settings.api_key is None else {401: problem("The API key is missing or wrong.")}
+    )
     room = Room(settings.max_waiting_bytes)
 
     @router.post(
@@ -100,7 +102,7 @@ def make_router(backend: Backend, settings: ServiceSettings, metrics: Metrics) -
         dependencies=[key],
         summary="Figures for Prometheus",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}} | keyed,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **keyed},
     )
     async def figures() -> Response:
         metrics.ready.set(backend.ready())

@@ -11,6 +11,7 @@ import contextlib
 import re
 from collections.abc import AsyncIterator
 from email.message import Message
+from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -20,6 +21,9 @@ from carclf.service.contract import Upload
 from carclf.service.room import Holding
 from carclf.service.settings import ServiceSettings
 from carclf.service.web.refusal import Refused, busy, too_large
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 HOW = "send the photos as files in a multipart/form-data body, as curl -F photos=@car.jpg does"
 _MAX_FIELDS = 32  # other fields than photos: read and passed over
@@ -164,7 +168,7 @@ class _Parts:
         self._data = bytearray()
         self._name: str | None = None
 
-    def callbacks(self) -> dict:
+    def callbacks(self) -> MultipartCallbacks:
         return {
             "on_part_begin": self.begin,
             "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),

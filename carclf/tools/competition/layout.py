@@ -63,7 +63,7 @@ class Competition:
                 f"{len(lost)} of the model's {len(classes)} classes ({some}) are no {self.columns[1]} of "
                 f"'{self.sample}': pass --classes FILE, a csv of {self.columns[1]},class that names them all."
             )
-        return found
+        return [category for category in found if category is not None]
 
     def text(self, answers: Mapping[str, str]) -> str:
         """The submission: the sample's columns and ids, each with its answer."""

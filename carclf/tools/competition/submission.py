@@ -88,8 +88,10 @@ def _settings(recognizer: CarRecognizer, competition: Competition, categories: l
 
 
 def _holds(row: dict | None, stamp: tuple[int, int] | None) -> bool:
-    kept = row.get("stamp") if row else None
-    return bool(row) and row.get("status") in SURE and (tuple(kept) if kept else None) == stamp
+    if row is None or row.get("status") not in SURE:
+        return False
+    kept = row.get("stamp")
+    return (tuple(kept) if kept else None) == stamp
 
 
 def _answer(
@@ -98,20 +100,21 @@ def _answer(
     """(id, row) in order; `category` of a row is None where the model has no answer."""
     there = []
     for id in ids:
-        if competition.photo(id) is None:
+        photo = competition.photo(id)
+        if photo is None:
             yield id, _row("missing", reason=f"there is no such photo in {competition.photos}")
         else:
-            there.append(id)
+            there.append((id, photo))
     whole = CarRecognizer(
         recognizer.classifier, crops=True, batch_size=recognizer.batch_size, tta=recognizer.tta, threshold=0
     )
-    results = recognizer.recognize_fully(competition.photo(id) for id in there)
-    for id, seen in zip(there, results, strict=True):
+    results = recognizer.recognize_fully(photo for _, photo in there)
+    for (id, photo), seen in zip(there, results, strict=True):
         prediction, probabilities = seen.prediction, seen.probabilities
         reason = prediction.reason
         if prediction.status == "no_car":
             reason = f"{reason}: the whole photo was named"
-            again = next(whole.recognize_fully([competition.photo(id)]))
+            again = next(whole.recognize_fully([photo]))
             probabilities = again.probabilities
             prediction = again.prediction if probabilities is None else prediction
         yield id, _named(prediction, probabilities, recognizer.classes, categories, reason)

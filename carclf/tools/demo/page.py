@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +33,8 @@ class Results:
     detector: str
     metrics: dict
     manifest: list[dict]
-    train_boxes: dict[str, Box]
-    test_boxes: dict[str, Box]
+    train_boxes: Mapping[str, Box]
+    test_boxes: Mapping[str, Box]
     epochs: list[dict]
     predictions: list[Prediction]
     seconds: dict[str, float]

@@ -184,7 +184,8 @@ def _evaluate(folders: Folders, recognizer: CarRecognizer) -> dict:
 
 
 def _predict(folders: Folders, recognizer: CarRecognizer) -> list[Prediction]:
-    predictions = recognizer([source.path for source in find_sources([str(folders.test / "images")])])
+    paths = [source.path for source in find_sources([str(folders.test / "images")])]
+    predictions = list(recognizer.recognize(paths))
     columns = output_columns(every_vehicle=False)
     write_rows(folders.predictions, [row_of(one, columns) for one in predictions], "json", columns)
     return predictions

@@ -29,9 +29,9 @@ class _Network(nn.Module):
 
 def export_classifier(net: nn.Module, info: ModelInfo, path: Path) -> None:
     """Writes the network (one, or an ensemble; in eval) for batches of any size of crops of `info.image_size`."""
-    plain = copy.deepcopy(net).to("cpu", memory_format=torch.contiguous_format).eval()
+    plain = copy.deepcopy(net).to("cpu").to(memory_format=torch.contiguous_format).eval()
     height, width = pair(info.image_size)
     images = torch.zeros(2, height, width, 3, dtype=torch.uint8)
     with torch.no_grad():
-        shapes = {"images": {0: torch.export.Dim("batch", min=1, max=_MOST)}}
+        shapes: dict[str, dict[int, object]] = {"images": {0: torch.export.Dim("batch", min=1, max=_MOST)}}
         write_network(_Network(plain, info), {"images": images}, ["logits"], shapes, path)

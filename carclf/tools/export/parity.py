@@ -68,6 +68,8 @@ class Parity:
 def check_parity(model: CarRecognizer, export: CarRecognizer, files: Iterable[Path]) -> Parity:
     """Compares the two on each photo, detector by detector, classifier by classifier on the same cut-outs, and end to
     end. Both must have `top` of all classes. What can't be read is left out."""
+    if model.detector is None or export.detector is None:
+        raise ValueError("Both recognizers must have a detector.")
     parity = Parity()
     counts = {"cutouts": 0, "answers": 0, "vehicles": 0}
     for file in files:
@@ -86,7 +88,7 @@ def check_parity(model: CarRecognizer, export: CarRecognizer, files: Iterable[Pa
         (one,), (other,) = model.classifier.predict([crop]), export.classifier.predict([crop])
         counts["cutouts"] += int(one.argmax() == other.argmax())
         parity.cutout_difference = max(parity.cutout_difference, float(np.abs(one - other).max()))
-        mine, its = model(str(file)), export(str(file))
+        (mine,), (its,) = model.recognize([str(file)]), export.recognize([str(file)])
         if (mine.status, mine.label) == (its.status, its.label):
             counts["answers"] += 1
         else:

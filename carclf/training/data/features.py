@@ -92,7 +92,8 @@ def cache_features(
     start = time.time()
     bf16 = use_bfloat16(config.precision, device)
     cached = []
-    for dataset, coin in zip(sets, (augmented, Plain(LEAST)), strict=True):
+    coins: tuple[Transform, Transform] = (augmented, Plain(LEAST))
+    for dataset, coin in zip(sets, coins, strict=True):
         seeds = _seeds(coin)
         with photo_bar("features", len(dataset) * len(seeds)) if config.progress else nullcontext(int) as advance:
             features = [_features(net, _fixed(dataset, seed), info, config.workers, device, bf16, advance)
@@ -100,7 +101,7 @@ def cache_features(
         cached.append(FeatureDataset(torch.stack(features), dataset, _Mirrors(coin)))
     say_once(f"its photos do not vary: the backbone computed features of {len(sets[0])} + {len(sets[1])} photos once, "
              f"in {time.time() - start:.0f} s, and the head trains on these")  # fmt: skip
-    return HeadNet(net).train(net.training), tuple(cached), 0
+    return HeadNet(net).train(net.training), (cached[0], cached[1]), 0
 
 
 class _Mirrors:
@@ -127,7 +128,7 @@ class _Fixed:
 
 def _seeds(coin: Transform) -> list[int]:
     """A seed under which the transform leaves photos as they are, and one under which it mirrors them, if any does."""
-    first = {}
+    first: dict[bool, int] = {}
     mirrors = _Mirrors(coin)
     for seed in range(64):  # each time one half: none of 64 happens never
         first.setdefault(mirrors(seed), seed)

@@ -56,6 +56,7 @@ class Keeper(ModelCheckpoint):
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        assert self.dirpath is not None  # the constructor takes a folder
         here = Path(self.dirpath)
 
         def moved(path: str) -> str:

@@ -33,7 +33,7 @@ def make_loggers(config: TrainConfig, run: Path, number: int, state: RunState) -
     if config.tensorboard:
         loggers.append(TensorBoardLogger(run, FOLDER, version=name, default_hp_metric=False))
     if config.mlflow is not None and is_first():
-        loggers.append(_mlflow(config, run, state, prefix=name))
+        loggers.append(_mlflow(config.mlflow, config, run, state, prefix=name))
     return loggers
 
 
@@ -45,18 +45,18 @@ def log_result(config: TrainConfig, run: Path, state: RunState, metrics: Mapping
     """The figures of the whole training, where MLflow is wanted."""
     if config.mlflow is None:
         return
-    logger = _mlflow(config, run, state)
+    logger = _mlflow(config.mlflow, config, run, state)
     logger.log_metrics({name: float(value) for name, value in metrics.items() if isinstance(value, (int, float))})
     logger.experiment.log_artifact(logger.run_id, str(run / "metrics.json"))
     logger.finalize("success")
 
 
-def _mlflow(config: TrainConfig, run: Path, state: RunState, prefix: str = "") -> MLFlowLogger:
+def _mlflow(place: str, config: TrainConfig, run: Path, state: RunState, prefix: str = "") -> MLFlowLogger:
     known = state.values.get("mlflow_run")
     logger = MLFlowLogger(
         experiment_name=config.name,
         run_name=run.name,
-        **_where(config.mlflow),
+        **_where(place),
         prefix=prefix,
         run_id=known,
     )
@@ -66,7 +66,7 @@ def _mlflow(config: TrainConfig, run: Path, state: RunState, prefix: str = "") -
     return logger
 
 
-def _where(place: str) -> dict[str, str]:
+def _where(place: str) -> dict[str, Any]:
     """A server's address as it is; in a folder a database, which MLflow keeps runs in without a server."""
     if "://" in place or place == "databricks":
         return {"tracking_uri": place}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any, cast
 
 import timm
 import torch
@@ -18,6 +19,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from detection.common.weights import imagenet_state
 
+if TYPE_CHECKING:
+    from timm.models import FeatureInfo
+
 
 class TimmStages(Backbone):
     """Feature maps of a timm model as Detectron2 features `c1` to `c5` (strides 2, 4, 8, 16, 32).
@@ -28,7 +32,7 @@ class TimmStages(Backbone):
 
     def __init__(self, name: str, imagenet: bool):
         super().__init__()
-        self.body = timm.create_model(name, features_only=True, out_indices=(0, 1, 2, 3, 4), pretrained=False)
+        self.body: Any = timm.create_model(name, features_only=True, out_indices=(0, 1, 2, 3, 4), pretrained=False)
         if imagenet:
             own = self.body.state_dict()
             self.body.load_state_dict(
@@ -36,8 +40,9 @@ class TimmStages(Backbone):
             )
         names = [f"c{level}" for level in (1, 2, 3, 4, 5)]
         self._out_features = names
-        self._out_feature_channels = dict(zip(names, self.body.feature_info.channels(), strict=True))
-        self._out_feature_strides = dict(zip(names, self.body.feature_info.reduction(), strict=True))
+        info = cast("FeatureInfo", self.body.feature_info)  # of a network made with `features_only`
+        self._out_feature_channels = dict(zip(names, info.channels(), strict=True))
+        self._out_feature_strides = dict(zip(names, info.reduction(), strict=True))
         self._freeze()
 
     def _freeze(self) -> None:
@@ -92,7 +97,8 @@ class DetailFPN(FPN):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """x: float Nx3xHxW, H and W multiples of 32."""
         stages = self.bottom_up(x)
-        pyramid, merged = [], None
+        pyramid: list[Tensor] = []
+        merged: Tensor | None = None
         for name, lateral, output in zip(
             reversed(self.in_features), self.lateral_convs, self.output_convs, strict=True
         ):

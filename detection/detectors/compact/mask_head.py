@@ -54,7 +54,8 @@ class DetailMaskHead(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         # At first the fine mask is the coarse one, and the context is silent.
         nn.init.normal_(self.coarse_logits.weight, std=0.001)
         nn.init.zeros_(self.correction.weight)

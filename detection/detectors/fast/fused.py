@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from itertools import pairwise
-from types import MethodType
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from detection.common.device import replace_forward
+
+if TYPE_CHECKING:
+    from detectron2.modeling.backbone.resnet import BottleneckBlock
+
 # What the C++ side calls an activation, and its numbers.
-_ACTIVATIONS = {nn.ReLU: ("relu", []), nn.ReLU6: ("hardtanh", [0.0, 6.0])}
+_ACTIVATIONS: dict[type, tuple[str, list[float]]] = {nn.ReLU: ("relu", []), nn.ReLU6: ("hardtanh", [0.0, 6.0])}
+
+
+class _Fusible(nn.Conv2d):
+    """For annotations only: a convolution of any class, with what is noted in it for its fused call."""
+
+    fused_activation: tuple[str, list[float]]
+    fused_padding: tuple[int, ...]
 
 
 def fold_norms(model: nn.Module) -> None:
@@ -27,7 +39,7 @@ def fold_norms(model: nn.Module) -> None:
                 bias = bias + conv.bias * scale
             conv.weight = nn.Parameter(conv.weight * scale.view(-1, 1, 1, 1), requires_grad=False)
             conv.bias = nn.Parameter(bias, requires_grad=False)
-        conv.norm = None
+        conv.register_module("norm", None)
 
 
 def fuse_convolutions(model: nn.Module) -> None:
@@ -64,16 +76,16 @@ def use_bfloat16(model: nn.Module, keep: Collection[str] = ()) -> None:
             continue
         module.to(torch.bfloat16)
         if not hasattr(module, "fused_activation"):
-            module.forward = MethodType(_bfloat16_forward, module)
+            replace_forward(module, _bfloat16_forward)
 
 
-def _fuse_bottleneck(block: nn.Module) -> None:
+def _fuse_bottleneck(block: BottleneckBlock) -> None:
     for conv in (block.conv1, block.conv2, block.conv3):
         conv.fused_activation = _ACTIVATIONS[nn.ReLU]
-    block.forward = MethodType(_bottleneck_forward, block)
+    replace_forward(block, _bottleneck_forward)
 
 
-def _bottleneck_forward(self: nn.Module, x: Tensor) -> Tensor:
+def _bottleneck_forward(self: BottleneckBlock, x: Tensor) -> Tensor:
     shortcut = x if self.shortcut is None else self.shortcut(x)
     return self.conv3(self.conv2(self.conv1(x)), shortcut)
 
@@ -86,7 +98,7 @@ def _in_order() -> tuple[type[nn.Module], ...]:
     return nn.Sequential, blocks.InvertedResidual, blocks.DepthwiseSeparableConv, EfficientNetFeatures
 
 
-def _fusible(conv: nn.Module) -> bool:
+def _fusible(conv: object) -> TypeGuard[_Fusible]:
     """Whether the fused call knows all that this convolution does."""
     activation = getattr(conv, "activation", None)
     return (
@@ -98,18 +110,19 @@ def _fusible(conv: nn.Module) -> bool:
     )
 
 
-def _fuse(conv: nn.Conv2d) -> None:
+def _fuse(conv: _Fusible) -> None:
     activation = getattr(conv, "activation", None)
     if activation is not None:
         conv.fused_activation = _ACTIVATIONS.get(type(activation), _ACTIVATIONS[nn.ReLU])
     elif not hasattr(conv, "fused_activation"):
         conv.fused_activation = ("none", [])
-    weight, padding = conv.weight.detach(), tuple(conv.padding)
+    weight: Tensor = conv.weight.detach()
+    padding = tuple(int(side) for side in conv.padding)
     if type(conv).__name__ == "Conv2dSame":
         weight, padding = _same_kernel(conv)
     conv.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last), requires_grad=False)
     conv.fused_padding = padding
-    conv.forward = MethodType(_fused_forward, conv)
+    replace_forward(conv, _fused_forward)
 
 
 def _same_kernel(conv: nn.Conv2d) -> tuple[Tensor, tuple[int, int]]:
@@ -120,7 +133,7 @@ def _same_kernel(conv: nn.Conv2d) -> tuple[Tensor, tuple[int, int]]:
     return F.pad(conv.weight.detach(), (1, 0, 1, 0)), (sides[0] // 2, sides[1] // 2)
 
 
-def _fused_forward(self: nn.Conv2d, x: Tensor, added: Tensor | None = None) -> Tensor:
+def _fused_forward(self: _Fusible, x: Tensor, added: Tensor | None = None) -> Tensor:
     """`added` is summed up before the activation."""
     given, (name, numbers) = x.dtype, self.fused_activation
     x = x.to(self.weight.dtype)

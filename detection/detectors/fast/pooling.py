@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import MethodType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +11,15 @@ from detectron2.modeling.poolers import ROIPooler, assign_boxes_to_levels, conve
 from detectron2.structures import Boxes
 from torch import Tensor, nn
 
+from detection.common.device import replace_forward
+
 
 def speed_up_pooling(model: nn.Module) -> None:
     """Makes the ROI poolers of `model` use `roi_align`; results differ by rounding only. For inference on CPUs."""
+    module: Any  # one of Detectron2's, which has no types
     for module in model.modules():
         if type(module) is ROIPooler and all(type(level) is ROIAlign for level in module.level_poolers):
-            module.forward = MethodType(_pool, module)
+            replace_forward(module, _pool)
 
 
 def roi_align(features: Tensor, boxes: Tensor, side: tuple[int, int], scale: float, samples: int, aligned: bool):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import MethodType
+from typing import Any
 
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.modeling.proposal_generator.proposal_utils import find_top_rpn_proposals
@@ -10,19 +11,21 @@ from detectron2.modeling.proposal_generator.rpn import RPN
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
+from detection.common.device import replace_forward
+
 # Shapes of photos whose anchors are kept; at 800x1333 a set of anchors is 4 MB.
 _KEPT_SHAPES = 16
 
 
 def speed_up_proposals(model: nn.Module) -> None:
     """Gives the RPN of `model`, if it has a plain one, cheaper steps with the same results. For inference."""
-    rpn = getattr(model, "proposal_generator", None)
+    rpn: Any = getattr(model, "proposal_generator", None)
     if type(rpn) is not RPN:
         return
     rpn.predict_proposals = MethodType(_predict, rpn)
     if type(rpn.anchor_generator) is DefaultAnchorGenerator:
         rpn.anchor_generator.kept = {}
-        rpn.anchor_generator.forward = MethodType(_anchors, rpn.anchor_generator)
+        replace_forward(rpn.anchor_generator, _anchors)
 
 
 def _anchors(self: DefaultAnchorGenerator, features: list[Tensor]) -> list[Boxes]:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import nullcontext
 from types import MethodType
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from detection.common.device import replace_forward
 from detection.detectors.fast.fused import fold_norms, fuse_convolutions, use_bfloat16
 from detection.detectors.fast.pooling import speed_up_pooling
 from detection.detectors.fast.proposals import speed_up_proposals
 from detection.detectors.fast.tuning import choose_for_cpu
+
+if TYPE_CHECKING:
+    from detectron2.modeling import GeneralizedRCNN, ROIHeads
 
 # The layers that end a head stay in float32: rounded scores would be equal and leave the order of boxes to chance.
 _LAST = ("objectness_logits", "anchor_deltas", "predictor")
@@ -26,7 +30,7 @@ _MEMORY_SHARE = 0.6
 Precision = Literal["auto", "float32"]
 
 
-def speed_up(model: nn.Module, kinds: Collection[int], precision: Precision = "auto") -> str:
+def speed_up(model: GeneralizedRCNN, kinds: Collection[int], precision: Precision = "auto") -> str:
     """Prepares a GeneralizedRCNN for inference only, in place; returns the precision it now computes in.
 
     kinds: numbers of the classes that are asked for; of others no mask is computed, and they are left out.
@@ -67,18 +71,18 @@ def autocast(precision: str):
     return torch.autocast("cuda", torch.float16) if precision == "float16" else nullcontext()
 
 
-def _keep_kinds(heads: nn.Module, kinds: Collection[int]) -> None:
+def _keep_kinds(heads: ROIHeads, kinds: Collection[int]) -> None:
     """Drops boxes of other classes before their masks are computed."""
     wanted = torch.tensor(sorted(kinds))
 
-    def forward_with_given_boxes(self: nn.Module, features: dict[str, Tensor], instances: list) -> list:
+    def forward_with_given_boxes(self: ROIHeads, features: dict[str, Tensor], instances: list) -> list:
         kept = [one[torch.isin(one.pred_classes, wanted.to(one.pred_classes.device))] for one in instances]
         return type(self).forward_with_given_boxes(self, features, kept)
 
     heads.forward_with_given_boxes = MethodType(forward_with_given_boxes, heads)
 
 
-def _use_bfloat16(model: nn.Module) -> None:
+def _use_bfloat16(model: GeneralizedRCNN) -> None:
     """Where it pays and does no harm.
 
     Backbones of depthwise convolutions stay in float32: on 60 photos the compact detector's boxes moved by more than
@@ -96,20 +100,20 @@ def _use_bfloat16(model: nn.Module) -> None:
             if isinstance(one, nn.Module):
                 use_bfloat16(one, keep=_LAST)
                 if name == "box_head":
-                    one.forward = MethodType(_to_float32, one)
+                    replace_forward(one, _to_float32)
     if _takes_bfloat16(model):
         bottom = getattr(backbone, "bottom_up", backbone)
         use_bfloat16(bottom)
-        bottom.forward = MethodType(_from_bfloat16, bottom)
+        replace_forward(bottom, _from_bfloat16)
         use_bfloat16(model.proposal_generator.rpn_head, keep=_LAST)
 
 
-def _takes_bfloat16(model: nn.Module) -> bool:
+def _takes_bfloat16(model: GeneralizedRCNN) -> bool:
     """Whether all features may be in bfloat16: everything that reads them must be known to cast them."""
     from detectron2.modeling import GeneralizedRCNN, StandardROIHeads
     from detectron2.modeling.proposal_generator.rpn import RPN, StandardRPNHead
 
-    rpn = getattr(model, "proposal_generator", None)
+    rpn: Any = getattr(model, "proposal_generator", None)
     known = type(model) is GeneralizedRCNN and type(rpn) is RPN and isinstance(model.roi_heads, StandardROIHeads)
     if not known or type(rpn.rpn_head) is not StandardRPNHead:
         return False

@@ -86,8 +86,8 @@ class DetectionsWriter:
                 }
                 | ({} if vehicle.look is None else {"look": [vehicle.look.car, vehicle.look.other]})
             )
-        stamp = None if stamp is None else [int(value) for value in stamp]
-        self._write(json_line({"source": source, "stamp": stamp, "size": [height, width], "vehicles": found}))
+        known = None if stamp is None else [int(value) for value in stamp]
+        self._write(json_line({"source": source, "stamp": known, "size": [height, width], "vehicles": found}))
 
     def close(self) -> None:
         os.close(self._file)
@@ -259,8 +259,9 @@ def _vehicles(entry: dict[str, Any]) -> list[Vehicle]:
         raise ValueError("larger than any photo that a detector is shown")
     vehicles = []
     for item in found:
-        score, box, kind = float(item["score"]), tuple(float(value) for value in item["box"]), item["kind"]
-        x1, y1, x2, y2 = box
+        score, kind = float(item["score"]), item["kind"]
+        x1, y1, x2, y2 = (float(value) for value in item["box"])
+        box = (x1, y1, x2, y2)
         if not (0 <= score <= 1 and all(map(math.isfinite, box)) and x1 <= x2 and y1 <= y2 and isinstance(kind, str)):
             raise ValueError("not a vehicle")
         if item["segmentation"]["size"] != [height, width]:

@@ -15,8 +15,10 @@ from typing import Any
 from detection.common.files import file_stamp, write_changed
 from detection.common.rows import json_line
 
-COLUMNS = ("source", "output", "status", "reason", "score", "x1", "y1", "x2", "y2")
-COLUMNS += ("mask_area", "candidates", "width", "height")
+COLUMNS = (
+    *("source", "output", "status", "reason", "score", "x1", "y1", "x2", "y2"),
+    *("mask_area", "candidates", "width", "height"),
+)
 STATUSES = ("ok", "no_car", "unreadable", "error")
 FAILED = ("unreadable", "error")
 CROP_COLUMNS = ("output", "rank", "kind", "score", "x1", "y1", "x2", "y2", "mask_area")

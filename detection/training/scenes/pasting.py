@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from detection.cutout.cut import soften
-from detection.vehicle import mask_box
+from detection.vehicle import filled_box
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ def place_cutout(
     high. centre: x, y there; with y None it stands on the line y = `bottom`.
     """
     height, width = image.shape[:2]
-    x1, y1, x2, y2 = mask_box(mask)
+    x1, y1, x2, y2 = filled_box(mask)
     scale = min(length / (x2 - x1), 1.2 * height / (y2 - y1))
     x, y = centre
     if y is None:

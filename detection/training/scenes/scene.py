@@ -14,7 +14,7 @@ from detection.masks.records import Record
 from detection.masks.store import OVERSAMPLING, PhotoStore
 from detection.training.scenes.pasting import place_cutout
 from detection.training.scenes.windows import draw_window, fit_aspect, warp_mask, warp_matrix, warp_photo
-from detection.vehicle import mask_box
+from detection.vehicle import filled_box
 
 
 class SceneSettings(StrictConfig):
@@ -117,7 +117,7 @@ class SceneMaker:
     def _with_neighbour(self, image, masks, categories, rng):
         """Another car beside the largest one, overlapping it: the two must be told apart where they touch."""
         height, width = image.shape[:2]
-        x1, y1, x2, y2 = mask_box(max(masks, key=np.count_nonzero))
+        x1, y1, x2, y2 = filled_box(max(masks, key=np.count_nonzero))
         length = (x2 - x1) * rng.uniform(0.5, 1.1)
         side = -1 if rng.random() < 0.5 else 1
         x = (x1 + x2) / 2 + side * rng.uniform(0.35, 0.75) * (x2 - x1 + length) / 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from detection.vehicle import mask_box
+from detection.vehicle import filled_box
 
 
 def fit_aspect(width: float, height: float, size: tuple[int, int], rng) -> tuple[float, float]:
@@ -19,7 +19,7 @@ def draw_window(masks, shape: tuple[int, int], size: tuple[int, int], rng, zoome
     height, width = shape
     areas = np.array([mask.sum() for mask in masks], np.float64)
     focus = masks[int(rng.choice(len(masks), p=areas / areas.sum()))]
-    x1, y1, x2, y2 = mask_box(focus)
+    x1, y1, x2, y2 = filled_box(focus)
     mode = rng.random()
     if not zoomed and mode < 0.35:
         w, h = fit_aspect(width * rng.uniform(0.9, 1.1), height * rng.uniform(0.9, 1.1), size, rng)
