@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from detection.common.errors import UsageError
+from detection.common.output_folder import changed_keys
 
 _PART = 4096
 
@@ -182,7 +183,7 @@ class RowJournal:
             if row is not None and isinstance(row.get("id"), str):
                 keys.append(name_number(row["id"]))
                 places.append(place)
-        other = [key for key in settings if (before or {}).get(key) != settings[key]]
+        other = changed_keys(settings, before or {})
         if restart or before is None or (other and ended):
             self._log.clear()
             self._append(settings)

@@ -73,7 +73,7 @@ def _fetch(url: str, name: str, target: Path | None, option: str) -> Path:
 
 
 def _in_cache(file: Path) -> Path:
-    """Where a file lies or goes. Versions before 0.5 knew no `XDG_CACHE_HOME`: what they fetched is not fetched again."""
+    """Where a file lies or goes. What versions before 0.5 fetched, which knew no `XDG_CACHE_HOME`, stays found."""
     target = cache_folder() / file
     if os.environ.get("CARCLF_CACHE") or target.is_file():
         return target
