@@ -21,6 +21,7 @@ from carclf.runs.recipe import TrainConfig
 from detection.common.config import read_config, write_config
 from detection.common.errors import UsageError
 from detection.common.files import TEMP_PREFIX
+from detection.common.output_folder import OutputFolder, changed_keys
 
 if TYPE_CHECKING:
     pass
@@ -39,18 +40,12 @@ def open_run(config: TrainConfig) -> Path:
     """
     folder = config.output or _fresh(config.runs, f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     saved = folder / "config.yaml"
-    if saved.exists():
+    if _output(folder).check(f"'{folder}' exists and is no run folder: choose an empty or new one as output."):
         if not config.resume:
             raise UsageError(f"'{folder}' holds a run already: choose another output, or go on with --resume {folder}.")
         _check_same(read_config(TrainConfig, saved), config, folder)
         return folder
-    if folder.exists() and (not folder.is_dir() or any(not _is_leftover(path) for path in folder.iterdir())):
-        raise UsageError(f"'{folder}' exists and is no run folder: choose an empty or new one as output.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_config(config.model_copy(update={"output": folder, "resume": False}), saved)
-    except OSError as error:
-        raise UsageError(f"The run folder '{folder}' can't be written: {error.strerror}.") from error
+    _output(folder).make(lambda: write_config(config.model_copy(update={"output": folder, "resume": False}), saved))
     return folder
 
 
@@ -70,14 +65,14 @@ def check_no_run(folder: Path) -> None:
 
 def discard_run(folder: Path) -> None:
     """Removes the run folder of a training that never began; one that holds any result stays."""
-    inside = list(folder.iterdir())
-    if all(path.name in ("config.yaml", "state.json") or _is_leftover(path) for path in inside):
-        for path in inside:
-            if path.is_dir():
-                path.rmdir()
-            else:
-                path.unlink(missing_ok=True)
+    output = _output(folder)
+    if not output.others("config.yaml", "state.json"):
+        output.empty()
         folder.rmdir()
+
+
+def _output(folder: Path) -> OutputFolder:
+    return OutputFolder(folder, "config.yaml", _is_leftover, f"The run folder '{folder}' can't be written")
 
 
 def _is_leftover(path: Path) -> bool:
@@ -112,7 +107,7 @@ def _fresh(parent: Path, name: str) -> Path:
 
 def _check_same(saved: TrainConfig, config: TrainConfig, folder: Path) -> None:
     old, new = saved.model_dump(exclude=FREE), config.model_dump(exclude=FREE)
-    changed = [key for key in old if old[key] != new[key]]
+    changed = changed_keys(new, old)
     if changed:
         raise UsageError(
             f"'{folder}' was started with other settings ({', '.join(changed)}): pass the same, or another output."

@@ -25,6 +25,7 @@ from torch import distributed
 from carclf.runs.recipe import TrainConfig
 from detection.common.console import say
 from detection.common.errors import UsageError
+from detection.common.machine import usable_cores
 
 Answer = TypeVar("Answer")
 
@@ -93,7 +94,7 @@ def joined(config: TrainConfig, device: str) -> Iterator[None]:
             raise UsageError(f"{on_machine} processes on this machine need as many GPUs, and there are {len(cards)}.")
         torch.cuda.set_device(cards[local])
     elif config.threads is None and on_machine > 1 and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // on_machine))
+        torch.set_num_threads(max(1, usable_cores() // on_machine))
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     # Every process is in this group, so none gets the number that stands for no group.
     _waiting.append(cast("distributed.ProcessGroup", distributed.new_group(backend="gloo", timeout=_PATIENCE)))

@@ -22,6 +22,21 @@ TEMP_PREFIX = ".carclf-"
 _temp_numbers = itertools.count()
 
 
+def cache_folder() -> Path:
+    """Where files are kept that can be fetched or made again: `CARCLF_CACHE`, else `XDG_CACHE_HOME`/carclf, else
+    ~/.cache/carclf. It need not exist."""
+    named = os.environ.get("CARCLF_CACHE")
+    if named:
+        return Path(named)
+    home = os.environ.get("XDG_CACHE_HOME")
+    return Path(home, "carclf") if home else user_cache_folder()
+
+
+def user_cache_folder() -> Path:
+    """~/.cache/carclf, wherever the variables of `cache_folder` point."""
+    return Path.home() / ".cache" / "carclf"
+
+
 def replace_file(path: Path, data: bytes | memoryview) -> None:
     """Writes a file by way of a temp file in the same folder and a rename, so that it is never half there."""
     replace_chunks(path, (data,))

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from detection.common.errors import UsageError
+from detection.common.output_folder import changed_keys
 
 _PART = 4096
 
@@ -192,7 +193,7 @@ class RowJournal:
                 keys.append(name_number(row["id"]))
                 places.append(place)
         told = before or {}
-        other = [key for key, value in settings.items() if told.get(key) not in (value, *self._older.get(key, ()))]
+        other = [key for key in changed_keys(settings, told) if told.get(key) not in self._older.get(key, ())]
         if restart or before is None or (other and ended):
             self._log.clear()
             self._append(settings)

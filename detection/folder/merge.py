@@ -12,6 +12,7 @@ from pathlib import Path
 
 from detection.common.errors import UsageError
 from detection.common.files import bring_file, remove_leftovers, replace_chunks, write_changed
+from detection.common.output_folder import lies_in
 from detection.folder.out.folder import DETECTIONS
 from detection.folder.out.journal import Journal
 from detection.folder.out.manifest import Record, write_manifest, write_vehicles
@@ -147,7 +148,7 @@ def _bring_files(parts: list[_Part], target: Path) -> None:
         for record in part.journal.records(part.journal):
             for name, size in record.files.items():
                 there = target / name
-                if not there.parent.resolve().is_relative_to(target.resolve()):
+                if not lies_in(there.parent, target):
                     raise UsageError(
                         f"'{name}' would lie outside '{target}': the journal of '{part.folder}' is damaged."
                     )

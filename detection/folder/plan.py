@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from detection.common.errors import UsageError
+from detection.common.output_folder import changed_keys, check_apart, lies_in
 from detection.cutout.cut import CutoutStyle
 from detection.folder.options import CleanOptions
 from detection.images.find import image_names
@@ -57,9 +58,8 @@ def plan_folder(source: Path, output: Path, style: CutoutStyle, options: CleanOp
     sources = image_names(source)
     if not sources and options.watch is None:
         raise UsageError(f"The folder '{source}' holds no photo (.jpg, .png, .webp, ...): check the path.")
-    inside = output.resolve()
     for folder in sorted({source / name.rpartition("/")[0] for name in sources}):
-        if folder.resolve().is_relative_to(inside):
+        if lies_in(folder, output):
             raise UsageError(f"'{folder}' leads into the output '{output}': choose another OUT.")
     if style.no_car == "quarantine" and (source / QUARANTINE).is_dir():
         raise UsageError(f"'{source}' has a folder '{QUARANTINE}' of its own: rename it, or use no_car keep or skip.")
@@ -95,10 +95,9 @@ def settings_of(plan: Plan, detector_name: str, fingerprint: str) -> dict[str, A
 def check_settings(path: Path, settings: dict[str, Any], output: Path) -> None:
     """Compares with the settings.json of the run before. Raises `UsageError` that names the first difference."""
     before = read_settings(path, output)
-    for key in [*settings, *before]:
-        if settings.get(key) != before.get(key):
-            then, now = before.get(key), settings.get(key)
-            raise UsageError(f"'{output}' was made with {key} '{then}', and now it is '{now}': {_AGAIN}.")
+    for key in changed_keys(settings, before) or changed_keys(before, settings):
+        then, now = before.get(key), settings.get(key)
+        raise UsageError(f"'{output}' was made with {key} '{then}', and now it is '{now}': {_AGAIN}.")
 
 
 def read_settings(path: Path, output: Path) -> dict[str, Any]:
@@ -115,13 +114,13 @@ def settings_bytes(settings: dict[str, Any]) -> bytes:
 
 
 def _check_apart(source: Path, output: Path) -> None:
-    inside, outside = output.resolve(), source.resolve()
-    if inside == outside:
-        raise UsageError(f"IN and OUT are the same folder '{source}': choose another OUT.")
-    if inside.is_relative_to(outside):
-        raise UsageError(f"OUT '{output}' lies inside IN '{source}': choose a folder outside it.")
-    if outside.is_relative_to(inside):
-        raise UsageError(f"IN '{source}' lies inside OUT '{output}': choose another OUT.")
+    check_apart(
+        source,
+        output,
+        same=f"IN and OUT are the same folder '{source}': choose another OUT.",
+        inside=f"OUT '{output}' lies inside IN '{source}': choose a folder outside it.",
+        around=f"IN '{source}' lies inside OUT '{output}': choose another OUT.",
+    )
     if output.exists() and not output.is_dir():
         raise UsageError(f"OUT '{output}' is a file: choose a folder.")
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from detection.common.errors import UsageError
 from detection.common.files import replace_file
+from detection.common.output_folder import OutputFolder, lies_in
 from detection.folder.out.detections import Detections
 from detection.folder.out.manifest import COLUMNS, STATUSES
 from detection.images.contact_page import Pair, draw_pair, join_page, page_size, printable
@@ -53,13 +54,14 @@ def write_contact_sheets(
     columns, rows = grid
     if columns < 1 or rows < 1 or workers < 1 or (limit is not None and limit < 1):
         raise UsageError("A contact sheet needs at least one column, one row, one photo and one worker.")
-    _check_target(source, target)
+    folder = _check_target(source, target)
     with _open(manifest) as file:
         offsets, ranks, counts = _survey(file, manifest)
         order = np.argsort(ranks, kind="stable") if worst_first else np.arange(len(offsets))
         if limit is not None and limit < len(order):
             order = order[:limit] if worst_first else order[np.arange(limit) * len(order) // limit]
-        _prepare(target)
+        note = f"<!doctype html>{_MARK}<p>The pages are being made."
+        folder.make(lambda: replace_file(target / "index.html", note.encode()))
         pages: list[Path] = []
         lines: list[str] = []
         with ThreadPoolExecutor(workers) as pool:
@@ -83,27 +85,22 @@ def write_contact_sheets(
     return pages
 
 
-def _check_target(source: Path, target: Path) -> None:
-    if target.resolve().is_relative_to(source.resolve()):
+def _check_target(source: Path, target: Path) -> OutputFolder:
+    if lies_in(target, source):
         raise UsageError(f"The contact sheet '{target}' would lie among the photos '{source}': choose another folder.")
-    if target.exists() and not target.is_dir():
-        raise UsageError(f"The contact sheet '{target}' is to be a folder, and there is a file of that name.")
-    if target.is_dir() and any(target.iterdir()):
-        try:
-            ours = _MARK in (target / "index.html").read_text("utf-8")
-        except (OSError, ValueError):
-            ours = False
-        if not ours:
-            raise UsageError(f"The folder '{target}' holds other files: choose an empty one for the contact sheet.")
+    folder = OutputFolder(target, _is_sheet, failed=f"The contact sheet can't be written to '{target}'")
+    folder.check(
+        f"The folder '{target}' holds other files: choose an empty one for the contact sheet.",
+        file=f"The contact sheet '{target}' is to be a folder, and there is a file of that name.",
+    )
+    return folder
 
 
-def _prepare(target: Path) -> None:
-    """Makes the folder, and marks it as ours before anything else is in it."""
+def _is_sheet(folder: Path) -> bool:
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        replace_file(target / "index.html", f"<!doctype html>{_MARK}<p>The pages are being made.".encode())
-    except OSError as error:
-        raise UsageError(f"The contact sheet can't be written to '{target}': {error.strerror}.") from error
+        return _MARK in (folder / "index.html").read_text("utf-8")
+    except (OSError, ValueError):
+        return False
 
 
 class _CountedLines:

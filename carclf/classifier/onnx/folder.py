@@ -13,6 +13,7 @@ import detection
 from carclf.classifier.info import FORMAT, ModelInfo
 from carclf.version import __version__
 from detection.common.errors import UsageError
+from detection.common.files import cache_folder
 from detection.detectors.onnx.folder import EXPORT_FILE, EXPORT_FORMAT, is_export, read_export
 
 __all__ = ["CLASSIFIER", "EXPORT_FILE", "EXPORT_FORMAT", "is_export", "kept_export", "read_classifier", "read_export"]
@@ -24,14 +25,12 @@ DETECTOR_WEIGHTS = Path(detection.__file__).parent / "weights" / "compact.safete
 def kept_export(file: Path) -> Path:
     """Where `carclf export` puts the export of a classifier's file when no folder is named, and `carclf serve` looks.
 
-    Below `CARCLF_CACHE`, or the user's folder for caches; another classifier, detector or version has another place.
+    Below `cache_folder`; another classifier, detector or version has another place.
     """
-    named = os.environ.get("CARCLF_CACHE")
-    root = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "carclf"
     digest = hashlib.sha256(f"{EXPORT_FORMAT} {__version__}".encode())
     for part in (file, DETECTOR_WEIGHTS):
         digest.update(part.read_bytes())
-    return root / "exports" / digest.hexdigest()[:16]
+    return cache_folder() / "exports" / digest.hexdigest()[:16]
 
 
 def read_classifier(folder: str | os.PathLike) -> tuple[ModelInfo, str]:

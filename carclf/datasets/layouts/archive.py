@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from carclf.datasets.names import split_named
 from detection.common.console import photo_bar, say
 from detection.common.errors import UsageError
-from detection.common.files import TEMP_PREFIX
+from detection.common.files import TEMP_PREFIX, cache_folder
 
 # Photos hardly shrink and csv files to a tenth: what would grow a hundredfold to more than a gigabyte is no data set.
 MOST_GROWTH, FREE_GROWTH = 100, 1 << 30
@@ -38,7 +38,7 @@ def unpack(archive: Path) -> Path:
     with _opened(archive) as content:
         name = f"{archive.stem}-{_fingerprint(content)}"
     beside = archive.parent / name
-    folder = beside if beside.is_dir() or os.access(archive.parent, os.W_OK) else cache_folder() / name
+    folder = beside if beside.is_dir() or os.access(archive.parent, os.W_OK) else cache_folder() / "archives" / name
     if not folder.is_dir():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -50,12 +50,6 @@ def unpack(archive: Path) -> Path:
         except OSError as error:
             raise UsageError(f"'{archive}' can't be unpacked into '{folder}': {error.strerror or error}.") from error
     return _inner(folder)
-
-
-def cache_folder() -> Path:
-    """Where archives are unpacked that lie in a folder that can't be written to: `CARCLF_CACHE`, or ~/.cache/carclf."""
-    home = os.environ.get("CARCLF_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "carclf")
-    return Path(home) / "archives"
 
 
 class _Allowance:

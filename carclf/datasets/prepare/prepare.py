@@ -21,6 +21,7 @@ from carclf.datasets.prepare.places import places_of
 from detection.common.config import StrictConfig
 from detection.common.errors import UsageError
 from detection.common.files import bring_file, remove_leftovers, write_json, write_table
+from detection.common.output_folder import OutputFolder, changed_keys, check_apart
 from detection.images.read import ImageError, image_size, load_image
 
 MANIFEST, SETTINGS = "prepared.csv", "prepare.json"
@@ -82,7 +83,10 @@ def prepare_data(
     options = options or PrepareOptions()
     output = Path(output)
     table, root = read_table(data, images), photo_root(data, images)
-    _check_apart(root if Path(data).is_dir() else Path(os.path.commonpath(map(os.path.dirname, table["file"]))), output)
+    photos = root if Path(data).is_dir() else Path(os.path.commonpath(map(os.path.dirname, table["file"])))
+    taken = f"The photos lie in OUT '{output}': choose another OUT."
+    inside = f"OUT '{output}' lies in the photos' folder '{photos}': choose a folder outside it."
+    check_apart(photos, output, same=taken, inside=inside, around=taken)
     try:
         settings = _settings(table, root, options)
         table, notes = _with_split(table, options)
@@ -171,15 +175,13 @@ def _settings(table: pd.DataFrame, root: Path, options: PrepareOptions) -> dict[
 def _open_output(output: Path, settings: dict[str, Any]) -> None:
     """Makes OUT, or checks that it can be gone on with."""
     noted = output / SETTINGS
-    if not noted.is_file():
-        if output.exists() and (not output.is_dir() or any(output.iterdir())):
-            raise UsageError(f"'{output}' is there already and was not made by `carclf prepare`: choose another OUT.")
-        output.mkdir(parents=True, exist_ok=True)
-        write_json(noted, settings)
+    folder = OutputFolder(output, SETTINGS, failed=f"'{output}' can't be written")
+    if not folder.check(f"'{output}' is there already and was not made by `carclf prepare`: choose another OUT."):
+        folder.make(lambda: write_json(noted, settings))
         return
     try:
         before = json.loads(noted.read_text(encoding="utf-8"))
-        changed = [key for key, value in settings.items() if before.get(key) != value]
+        changed = changed_keys(settings, before)
     except (ValueError, AttributeError) as error:
         raise UsageError(f"'{noted}' is damaged: choose another OUT.") from error
     if changed:
@@ -189,11 +191,3 @@ def _open_output(output: Path, settings: dict[str, Any]) -> None:
         which = f" ({key} '{then}', now '{now}')" if then != now else ""
         raise UsageError(f"'{output}' was made of {what}{which}: choose another OUT.")
     remove_leftovers(output, 0.0)
-
-
-def _check_apart(root: Path, output: Path) -> None:
-    inside, outside = output.resolve(), root.resolve()
-    if inside == outside or outside.is_relative_to(inside):
-        raise UsageError(f"The photos lie in OUT '{output}': choose another OUT.")
-    if inside.is_relative_to(outside):
-        raise UsageError(f"OUT '{output}' lies in the photos' folder '{root}': choose a folder outside it.")

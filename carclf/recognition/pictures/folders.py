@@ -10,6 +10,7 @@ from carclf.recognition.inputs import Source, Sources
 from carclf.recognition.pictures.overlay import Overlay
 from carclf.recognition.prediction import OK, UNKNOWN, UNREADABLE, Recognition
 from detection.common.errors import UsageError
+from detection.common.output_folder import OutputFolder, check_apart, lies_in
 from detection.images.write import save_image
 
 MARKER = ".carclf-pictures"  # only a folder with this file in it is ever written over
@@ -31,8 +32,9 @@ class Pictures:
         self._cutouts, self._overlays, self._ranked = cutouts, overlays, every_vehicle
         self._overlay: Overlay | None = None
         folders = [folder for folder in (cutouts, overlays) if folder is not None]
-        if len(folders) == 2 and (_inside(*folders) or _inside(*folders[::-1])):
-            raise UsageError(f"'{cutouts}' and '{overlays}' overlap: give cut-outs and overlays a folder each.")
+        if len(folders) == 2:
+            overlap = f"'{cutouts}' and '{overlays}' overlap: give cut-outs and overlays a folder each."
+            check_apart(*folders, same=overlap, inside=overlap, around=overlap)
         for folder in folders:
             _check_apart(sources, folder)
         self._check_distinct(sources)
@@ -97,26 +99,22 @@ class Pictures:
 
 def _check_apart(sources: Sources, folder: Path) -> None:
     for searched in sources.folders:
-        if _inside(folder, Path(searched)):
+        if lies_in(folder, searched):
             raise UsageError(f"'{folder}' lies inside '{searched}', whose photos are read: choose another folder.")
-    inside, checked = os.path.realpath(folder), None
+    checked = None
     for source in sources:
         home = os.path.dirname(os.path.abspath(source.path))
-        if home != checked and _inside(Path(home), Path(inside)):
+        if home != checked and lies_in(home, folder):
             raise UsageError(f"The photo '{source.path}' lies inside '{folder}': choose another folder for pictures.")
         checked = home
 
 
-def _inside(one: Path, other: Path) -> bool:
-    return Path(os.path.realpath(one)).is_relative_to(os.path.realpath(other))
-
-
 def _own(folder: Path) -> None:
     """Makes the folder, or checks that it is one of an earlier run."""
-    try:
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
-            raise UsageError(f"'{folder}' holds other files: choose a new or empty folder for pictures.")
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / MARKER).write_text("Made by `carclf predict`, which writes over the pictures in this folder.\n")
-    except OSError as error:
-        raise UsageError(f"The folder '{folder}' can't be written: {error.strerror or error}.") from error
+    output = OutputFolder(folder, MARKER)
+    note = "Made by `carclf predict`, which writes over the pictures in this folder.\n"
+    output.check(
+        f"'{folder}' holds other files: choose a new or empty folder for pictures.",
+        file=f"The folder '{folder}' can't be written: File exists.",
+    )
+    output.make(lambda: (folder / MARKER).write_text(note))

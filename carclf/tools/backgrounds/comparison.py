@@ -25,6 +25,7 @@ from detection.common.config import read_config, write_config
 from detection.common.console import say
 from detection.common.errors import UsageError
 from detection.common.files import write_table
+from detection.common.output_folder import OutputFolder, changed_keys
 from detection.cutout.cut import CutoutStyle
 
 RAW, BOX = "raw", "box"
@@ -78,20 +79,15 @@ def _checked(styles: Sequence[str]) -> tuple[str, ...]:
 def _claim(output: Path, config: TrainConfig) -> None:
     """Notes the settings in the output, or checks that those noted there are the same."""
     path = output / "settings.yaml"
-    if path.is_file():
+    folder = OutputFolder(output, path.name, failed=f"The output '{output}' can't be written")
+    if folder.check(f"'{output}' exists and holds no comparison: choose an empty or new folder as output."):
         noted = read_config(TrainConfig, path).model_dump(exclude=FREE)
-        changed = [name for name, value in config.model_dump(exclude=FREE).items() if value != noted[name]]
+        changed = changed_keys(config.model_dump(exclude=FREE), noted)
         if changed:
             raise UsageError(f"'{output}' was begun with other settings ({', '.join(changed)}): pass the same, or "
                              "another output.")  # fmt: skip
         return
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UsageError(f"'{output}' exists and holds no comparison: choose an empty or new folder as output.")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        write_config(config, path)
-    except OSError as error:
-        raise UsageError(f"The output '{output}' can't be written: {error.strerror or error}.") from error
+    folder.make(lambda: write_config(config, path))
 
 
 def _photos(config: TrainConfig, output: Path, styles: Sequence[str]) -> pd.DataFrame:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from carclf.recognition.prediction import Prediction
 from carclf.runs.report.pages import Figure, duration
 from carclf.tools.demo.html import Answer, Page, Pair
+from detection.common.machine import usable_cores
 from detection.images.read import load_image
 
 Box = Sequence[float]
@@ -50,7 +50,7 @@ def make_page(results: Results) -> Page:
     found = sum(overlap >= FOUND for overlap in overlaps)
     total = sum(results.seconds.values())
     refused = sum(answer.right for answer in empty)
-    work = f"{os.cpu_count()} CPU cores; training {duration(results.seconds['train'])}"
+    work = f"{usable_cores()} CPU cores; training {duration(results.seconds['train'])}"
     figures = [
         Figure(f"{right / max(1, len(cars)):.1%}", "top-1 accuracy", f"{right} of {len(cars)} raw test photos"),
         Figure(f"{found} of {len(overlaps)}", "cars found", f"mean box overlap (IoU) {np.mean(overlaps):.2f}"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from carclf.runs.report.page import write_run_report
 from carclf.runs.report.pages import write_page
 from carclf.tools.demo.html import render
 from carclf.tools.demo.page import Results, make_page
-from detection.common.errors import UsageError
+from detection.common.output_folder import OutputFolder
 from detection.cutout.cut import CutoutStyle
 
 MARKER = ".carclf-demo"  # only a folder with this file in it is ever emptied
@@ -193,16 +192,14 @@ def _predict(folders: Folders, recognizer: CarRecognizer) -> list[Prediction]:
 
 def _empty(output: Path) -> Path:
     """The folder, empty but for the marker. Raises `UsageError` when it holds what no demo has written."""
-    if output.is_dir() and any(output.iterdir()) and not (output / MARKER).is_file():
-        raise UsageError(f"'{output}' holds other files: choose a new or empty folder with --output.")
-    try:
-        if output.is_dir():
-            for old in output.iterdir():
-                shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
-        output.mkdir(parents=True, exist_ok=True)
-        (output / MARKER).write_text("Made by `carclf demo`, which empties this folder when it runs again.\n")
-    except OSError as error:
-        raise UsageError(f"The folder '{output}' can't be written: {error.strerror or error}.") from error
+    folder = OutputFolder(output, MARKER)
+    note = "Made by `carclf demo`, which empties this folder when it runs again.\n"
+    folder.check(
+        f"'{output}' holds other files: choose a new or empty folder with --output.",
+        file=f"The folder '{output}' can't be written: File exists.",
+    )
+    folder.empty()
+    folder.make(lambda: (output / MARKER).write_text(note))
     return output
 
 

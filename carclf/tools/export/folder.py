@@ -25,6 +25,7 @@ from carclf.tools.export.timing import compare_times
 from carclf.version import __version__
 from detection.common.errors import UsageError
 from detection.common.files import TEMP_PREFIX, write_json
+from detection.common.output_folder import OutputFolder
 from detection.detectors.onnx.folder import (
     BOXES,
     CHECK,
@@ -101,16 +102,12 @@ def export_model(
 
 def check_output(output: Path) -> None:
     """Raises `UsageError` unless the folder is new, empty, or an export, and nothing beside."""
-    if not output.exists():
-        return
-    if not output.is_dir():
-        raise UsageError(f"'{output}' is a file: name a folder for the export.")
-    inside = {path.name for path in output.iterdir()}
-    if not inside:
-        return
-    if not is_export(output):
-        raise UsageError(f"'{output}' exists and is no export: name a new folder.")
-    if more := sorted(inside - FILES):
+    folder = OutputFolder(output, is_export)
+    ours = folder.check(
+        f"'{output}' exists and is no export: name a new folder.",
+        file=f"'{output}' is a file: name a folder for the export.",
+    )
+    if ours and (more := folder.others(*FILES)):
         raise UsageError(f"'{output}' holds '{more[0]}', which no export wrote: move it away, or name a new folder.")
 
 

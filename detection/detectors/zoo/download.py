@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from detection.common.errors import UsageError
-from detection.common.files import replace_file
+from detection.common.files import cache_folder, replace_file, user_cache_folder
 
 _HOST = "https://dl.fbaipublicfiles.com/detectron2/"
 _BACKBONES = "ImageNetPretrained/"
@@ -23,8 +23,7 @@ def fetch_zoo_weights(zoo_name: str, target: Path | None = None) -> Path:
     """Path of a zoo model's weights as safetensors, downloaded on first use.
 
     zoo_name: also `ImageNetPretrained/MSRA/R-50` and the like, the backbones that zoo models were trained from.
-    target: where to write them; None is the cache (`CARCLF_CACHE`, else ~/.cache/carclf). Raises `UsageError` when
-    the zoo can't be reached.
+    target: where to write them; None is the cache (`cache_folder`). Raises `UsageError` when the zoo can't be reached.
     """
     from detectron2 import model_zoo
 
@@ -48,8 +47,7 @@ def fetch_backbone_weights(reference: str) -> Path:
 
 def _fetch(url: str, name: str, target: Path | None, option: str) -> Path:
     if target is None:
-        cache = Path(os.environ.get("CARCLF_CACHE") or Path.home() / ".cache" / "carclf")
-        target = cache / "zoo" / f"{name}.safetensors"
+        target = _in_cache(Path("zoo", f"{name}.safetensors"))
     if target.is_file():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -72,6 +70,15 @@ def _fetch(url: str, name: str, target: Path | None, option: str) -> Path:
 
     replace_file(target, save(tensors))
     return target
+
+
+def _in_cache(file: Path) -> Path:
+    """Where a file lies or goes. What versions before 0.5 fetched, which knew no `XDG_CACHE_HOME`, stays found."""
+    target = cache_folder() / file
+    if os.environ.get("CARCLF_CACHE") or target.is_file():
+        return target
+    before = user_cache_folder() / file
+    return before if before.is_file() else target
 
 
 class _ArraysOnly(pickle.Unpickler):

@@ -11,6 +11,7 @@ from typing import Any
 
 from detection.common.errors import UsageError
 from detection.common.files import TEMP_PREFIX, remove_leftovers, replace_file, write_changed
+from detection.common.output_folder import lies_in
 from detection.folder.out.journal import Journal
 from detection.folder.out.manifest import FAILED, Record, write_manifest, write_vehicles
 from detection.folder.plan import Plan, check_settings, settings_bytes
@@ -82,7 +83,7 @@ def remove_files(output: Path, record: Record) -> None:
     for name in record.files:
         path = output / name
         # The journal is a file that someone may have edited: nothing outside OUT is removed on its word.
-        if path.parent.resolve().is_relative_to(output.resolve()) and not path.is_dir():
+        if lies_in(path.parent, output) and not path.is_dir():
             path.unlink(missing_ok=True)
 
 
