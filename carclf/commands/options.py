@@ -26,8 +26,3 @@ BatchSize = Annotated[int, typer.Option(help="Largest number of photos that the 
 def broker_option(help: str) -> Any:
     """The address of a RabbitMQ; better from the environment than from a command that others can see."""
     return typer.Option(envvar="CARCLF_BROKER", show_envvar=True, show_default=False, help=help)
-
-
-Settings = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that override the config file.")
-]

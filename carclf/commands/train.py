@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from carclf.commands.options import Settings
 from detection.common.console import quiet_stdout
 from detection.common.errors import UsageError
+
+Resume = Annotated[
+    Path | None,
+    typer.Option(help="Resume this run, which knows its config: no CONFIG then.", metavar="RUN"),
+]
 
 
 def train(
@@ -19,32 +24,23 @@ def train(
             metavar="CONFIG KEY=VALUE", help="For example configs/train/quick.yaml, and settings that win over it."
         ),
     ] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(help="Go on with this run, which knows its config: no CONFIG then.", metavar="RUN"),
-    ] = None,
+    resume: Resume = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Try the recipe out: all its stages on a few drawn photos, in seconds.")
     ] = False,
 ) -> None:
     """Train a classifier in stages; prints the run folder.
 
-    With --resume a run that was stopped or killed ends as it would have; settings then are those of the machine
-    (device, devices, nodes, workers, threads, progress, tensorboard, mlflow).
+    With --resume, or with the same command where it names an output, a run that was stopped or killed ends as it would
+    have; settings then are those of the machine (device, devices, nodes, workers, threads, progress, tensorboard,
+    mlflow).
     """
     from carclf.runs.folder import resumed_config
     from carclf.runs.recipe import TrainConfig
     from detection.common.config import read_config
 
-    arguments = arguments or []
-    if resume is not None:
-        if arguments and "=" not in arguments[0]:
-            raise UsageError(f"--resume takes the config from the run folder: leave '{arguments[0]}' out.")
-        resolved = resumed_config(resume, arguments)
-    elif not arguments or ("=" in arguments[0] and not Path(arguments[0]).is_file()):
-        raise UsageError("Name a config, for example configs/train/quick.yaml, or a run to go on with: --resume RUN.")
-    else:
-        resolved = read_config(TrainConfig, arguments[0], arguments[1:])
+    config, settings = _config_of(arguments, resume, example="configs/train/quick.yaml")
+    resolved = resumed_config(resume, settings) if config is None else read_config(TrainConfig, config, settings)
     if smoke:
         from carclf.tools.smoke import try_recipe
 
@@ -56,15 +52,34 @@ def train(
 
 
 def train_detector(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="For example configs/detector/compact.yaml.")],
-    settings: Settings = None,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CONFIG KEY=VALUE", help="For example configs/detector/compact.yaml, and settings that win over it."
+        ),
+    ] = None,
+    resume: Resume = None,
 ) -> None:
     """Train a detector, compact or from the model zoo, on photos with COCO-format masks; prints the weights' path.
 
-    The same command goes on from the last checkpoint. See docs/detectors.md.
+    The same command, or --resume with its output folder, resumes from the last checkpoint. See docs/detectors.md.
     """
+    config, settings = _config_of(arguments, resume, example="configs/detector/compact.yaml")
     with quiet_stdout():
+        from detection.training.train import resume_detector
         from detection.training.train import train_detector as train_on_masks
 
-        weights = train_on_masks(config, settings or ())
+        weights = resume_detector(resume, settings) if config is None else train_on_masks(config, settings)
     typer.echo(str(weights))
+
+
+def _config_of(arguments: Sequence[str] | None, resume: Path | None, example: str) -> tuple[str | None, list[str]]:
+    """The config to train by, None with `resume`, and the settings over it. Raises `UsageError` for none or both."""
+    arguments = list(arguments or ())
+    if resume is not None:
+        if arguments and "=" not in arguments[0]:
+            raise UsageError(f"--resume takes the config from the run folder: leave '{arguments[0]}' out.")
+        return None, arguments
+    if not arguments or ("=" in arguments[0] and not Path(arguments[0]).is_file()):
+        raise UsageError(f"Name a config, for example {example}, or a run to resume: --resume RUN.")
+    return arguments[0], arguments[1:]

@@ -6,7 +6,7 @@ epochs.csv           one row an epoch                    validation/        repo
 batches.csv          one row a batch                     stages/            the best model of each stage
 stages.json          one entry a stage that is done      report.html        all of it on one page
 curves.png           accuracy and loss over all stages   tensorboard/       the same for TensorBoard
-state.json           running, finished or failed         checkpoints/       of the stage that runs: to go on from
+state.json           running, finished or failed         checkpoints/       of the stage that runs: to resume from
 """
 
 from __future__ import annotations
@@ -15,58 +15,51 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from carclf.runs.recipe import TrainConfig
 from detection.common.config import read_config, write_config
 from detection.common.errors import UsageError
 from detection.common.files import TEMP_PREFIX
-from detection.common.output_folder import OutputFolder, changed_keys
+from detection.common.output_folder import OutputFolder
+from detection.training.resume import CONFIG, LOCK, STATE, check_same_settings, saved_config
 
-if TYPE_CHECKING:
-    pass
-
-
-# Settings that may differ when a run goes on: where and how it is computed, not what.
+# Settings that may differ when a run is resumed: where and how it is computed, not what.
 FREE = {
     "output", "resume", "runs", "progress", "workers", "threads", "device", "devices", "nodes", "tensorboard", "mlflow"
 }  # fmt: skip
 
 
 def open_run(config: TrainConfig) -> Path:
-    """Makes the run folder, or checks the one to go on with, and saves the resolved config there.
+    """Makes the run folder, or checks the one to resume, and saves the resolved config there.
 
-    Raises `UsageError` for a folder in use, one that can't be written, or one of another config.
+    Raises `UsageError` for a folder of something else, one that can't be written, or a run with other settings.
     """
     folder = config.output or _fresh(config.runs, f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    saved = folder / "config.yaml"
+    saved = folder / CONFIG
     if _output(folder).check(f"'{folder}' exists and is no run folder: choose an empty or new one as output."):
-        if not config.resume:
-            raise UsageError(f"'{folder}' holds a run already: choose another output, or go on with --resume {folder}.")
-        _check_same(read_config(TrainConfig, saved), config, folder)
+        before = read_config(TrainConfig, saved)
+        check_same_settings(folder, before.model_dump(), config.model_dump(), FREE)
         return folder
     _output(folder).make(lambda: write_config(config.model_copy(update={"output": folder, "resume": False}), saved))
     return folder
 
 
 def resumed_config(folder: Path, settings: Sequence[str] = ()) -> TrainConfig:
-    """The config of a run to go on with, settings (`key=value`) over it. Raises `UsageError` for no run folder."""
-    saved = Path(folder) / "config.yaml"
-    if not saved.is_file():
-        raise UsageError(f"'{folder}' is no run folder, as it holds no config.yaml: check the path.")
-    return read_config(TrainConfig, saved, settings).model_copy(update={"output": Path(folder), "resume": True})
+    """The config of a run to resume, settings (`key=value`) over it. Raises `UsageError` for no run folder."""
+    config = saved_config(TrainConfig, folder, settings)
+    return config.model_copy(update={"output": Path(folder), "resume": True})
 
 
 def check_no_run(folder: Path) -> None:
     """Raises `UsageError` for a run folder: figures on other photos would replace those of the run."""
-    if (Path(folder) / "config.yaml").is_file():
+    if (Path(folder) / CONFIG).is_file():
         raise UsageError(f"'{folder}' is the folder of a training: name another one for the evaluation.")
 
 
 def discard_run(folder: Path) -> None:
     """Removes the run folder of a training that never began; one that holds any result stays."""
     output = _output(folder)
-    if not output.others("config.yaml", "state.json"):
+    if not output.others(CONFIG, STATE):
         output.empty()
         folder.rmdir()
 
@@ -78,7 +71,7 @@ def _output(folder: Path) -> OutputFolder:
 def _is_leftover(path: Path) -> bool:
     """Nothing that anyone would miss: what a process that was killed at its start has left."""
     empty = path.name == "stages" and path.is_dir() and not any(path.iterdir())
-    return empty or path.name == ".lock" or path.name.startswith(TEMP_PREFIX)
+    return empty or path.name == LOCK or path.name.startswith(TEMP_PREFIX)
 
 
 def git_state(folder: Path | None = None) -> dict[str, str | bool | None]:
@@ -103,12 +96,3 @@ def _fresh(parent: Path, name: str) -> Path:
     while folder.exists():
         folder, number = parent / f"{name}-{number}", number + 1
     return folder
-
-
-def _check_same(saved: TrainConfig, config: TrainConfig, folder: Path) -> None:
-    old, new = saved.model_dump(exclude=FREE), config.model_dump(exclude=FREE)
-    changed = changed_keys(new, old)
-    if changed:
-        raise UsageError(
-            f"'{folder}' was started with other settings ({', '.join(changed)}): pass the same, or another output."
-        )

@@ -1,1 +1,1 @@
-"""Fine-tuning in stages: what a stage is, what runs it, what it leaves, and how it goes on after a crash."""
+"""Fine-tuning in stages: what a stage is, what runs it, what it leaves, and how it resumes after a crash."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -25,7 +23,7 @@ from carclf.training.data.crops import prepare_crops
 from carclf.training.distributed import is_first, joined, launch, on_first, say_once, wants_launch
 from carclf.training.record.checkpoints import remove_checkpoints
 from carclf.training.record.loggers import check_loggers, log_result
-from carclf.training.record.state import RunState, recorded, versions
+from carclf.training.record.state import recorded_run, versions
 from carclf.training.stage import Job, checkpoints, run_stage
 from carclf.training.start import first_network
 from carclf.training.teacher import Teacher
@@ -35,21 +33,24 @@ from detection.common.errors import UsageError
 from detection.common.files import write_json, write_table
 from detection.common.machine import keep_freed_memory
 from detection.cutout.cut import CutoutStyle
+from detection.training.checkpoints import quiet_lightning
+from detection.training.resume import RunState, say_finished
 
 
 def train(config: TrainConfig) -> Path:
     """Runs every stage and returns the run folder. Raises `UsageError` for data or settings that can't be trained.
 
-    A config with `resume` goes on with the run in `output`, and ends as that would have without the interruption.
+    An unfinished run in the config's `output` is resumed, and ends as it would have without the interruption; a
+    finished one stays as it is.
     """
-    _quiet()
+    quiet_lightning()
     check_loggers(config)
     return launch(config, train_here) if wants_launch(config) else train_here(config)
 
 
 def train_here(config: TrainConfig) -> Path:
     """The same in this process, which may be one of several that torchrun has started."""
-    _quiet()
+    quiet_lightning()
     if config.threads:
         torch.set_num_threads(config.threads)
     device = choose_device(config.device)
@@ -58,11 +59,11 @@ def train_here(config: TrainConfig) -> Path:
     with joined(config, device):
         pl.seed_everything(config.seed, workers=True, verbose=False)
         run = on_first(open_run, config)
-        with recorded(run) as state:
-            if state.finished:
-                say_once(f"{run} is finished already")
-            else:
+        with recorded_run(config, run) as state:
+            if not state.finished:
                 _run_stages(config, run, device, state)
+            elif state.first:
+                say_finished(run)
     return run
 
 
@@ -89,7 +90,7 @@ def _run_stages(config: TrainConfig, run: Path, device: str, state: RunState) ->
         )
         teacher = Teacher(config.teachers, info) if config.teachers else None
     except UsageError:
-        if is_first() and not config.resume:
+        if is_first() and not state.resumed:
             discard_run(run)  # or the corrected command would be told that the folder is taken
         raise
     if first.parent:
@@ -131,7 +132,7 @@ def _prepare(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutStyle,
     """The table with its split, how the photos were cut out, and by which detector."""
     table, style, detector = prepare_crops(config, run)
     path = run / "split.csv"
-    if config.resume and path.is_file():  # read back, so that no validation photo slips into training
+    if path.is_file():  # of a resumed run: read back, so that no validation photo slips into training
         return pd.read_csv(path, dtype=str, keep_default_na=False), style, detector
     table = split_table(table, config.validation, config.seed if config.split_seed is None else config.split_seed)
     write_table(path, table)
@@ -172,20 +173,3 @@ def _show(run: Path) -> None:
         write_run_report(run)
     except Exception as error:
         say_once(f"the report of {run} was not written: {error}")
-
-
-def _quiet() -> None:
-    """Lightning's banners and its advice on worker counts would bury the lines that matter."""
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for message in (
-        ".*does not have many workers.*",
-        ".*Consider increasing the value of the `num_workers`.*",
-        ".*exists and is not empty.*",
-        ".*log_every_n_steps.*",
-        ".*You are using `torch.load`.*",
-        ".*in eval mode at the start of training.*",  # the frozen blocks, on purpose
-        ".*LeafSpec.*",
-        ".*`broadcast_buffers` is deprecated.*",  # its heir is not in every PyTorch that we run on
-    ):
-        warnings.filterwarnings("ignore", message)

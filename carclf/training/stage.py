@@ -5,8 +5,6 @@ from __future__ import annotations
 import gc
 import math
 import os
-import signal
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +24,14 @@ from carclf.training.data.dataset import CropDataset, TrainOrder, balancing_weig
 from carclf.training.data.features import cache_features
 from carclf.training.distributed import place, say_once, trainer_place
 from carclf.training.module import StageModule
-from carclf.training.record.checkpoints import LAST, Patience, SafeCheckpoints, keepers
+from carclf.training.record.checkpoints import BestEpoch, Patience
 from carclf.training.record.log import EpochLog
 from carclf.training.record.loggers import make_loggers, rate_monitors
-from carclf.training.record.state import RunState
 from carclf.training.teacher import Teacher
 from detection.common.device import use_bfloat16
 from detection.common.errors import UsageError
+from detection.training.checkpoints import LAST, LastCheckpoint, WholeCheckpoints, fit
+from detection.training.resume import RunState
 
 _AT_ONCE = 64  # validation photos
 
@@ -53,7 +52,7 @@ class Job:
 def run_stage(net: CarNet, number: int, job: Job) -> float:
     """Trains `net` in place and leaves the stage's best weights in it; returns their validation accuracy.
 
-    Goes on from the stage's last checkpoint where there is one. Raises `UsageError` when it can't be trained.
+    Resumes from the stage's last checkpoint where there is one. Raises `UsageError` when it can't be trained.
     """
     stage = job.config.stages[number - 1]
     net.freeze(stage.train)
@@ -78,7 +77,7 @@ def run_stage(net: CarNet, number: int, job: Job) -> float:
         job.state.update(micro_batches=known | {stage.name: at_once})
         net.cpu().load_state_dict(first)
         whence = "the last epoch" if (checkpoints(job, number) / LAST).is_file() else "the beginning of the stage"
-        say_once(f"{_title(job, number)}: out of memory; goes on from {whence} with {at_once} photos at once, "
+        say_once(f"{_title(job, number)}: out of memory; resumes from {whence} with {at_once} photos at once, "
                  f"gradients added up to batches of {stage.batch_size}")  # fmt: skip
     if place()[0] == 0:
         note_stage(job.run, row)
@@ -113,7 +112,7 @@ def _smaller(stage: Stage, at_once: int) -> int:
     if processes > 1:  # the others wait for gradients that do not come
         raise UsageError(
             f"Stage '{stage.name}' does not fit into memory with {at_once} photos at once in each process: "
-            f"set stages.{stage.name}.micro_batch to {max(2, at_once * processes // 2)} and go on."
+            f"set stages.{stage.name}.micro_batch to {max(2, at_once * processes // 2)} and resume."
         )
     smaller = portion(stage, at_once // 2)
     if smaller >= at_once:
@@ -152,7 +151,7 @@ def _fit(net: CarNet, number: int, at_once: int, job: Job) -> dict[str, Any]:
     share = stage.batch_size // processes
     steps, parts = len(order) // share, min(share, max(len(order), at_once)) // at_once
     folder = checkpoints(job, number)
-    best, last = keepers(folder)
+    best, last = BestEpoch(folder), LastCheckpoint(folder)
     loggers = make_loggers(config, job.run, number, job.state)
     log = EpochLog(job.run, stage, _title(job, number), job.state, at_once * processes)
     bar = config.progress and os.isatty(2)
@@ -164,14 +163,14 @@ def _fit(net: CarNet, number: int, at_once: int, job: Job) -> dict[str, Any]:
         limit_train_batches=steps * parts if steps else None,
         accumulate_grad_batches=parts,
         callbacks=[
-            best,
-            last,
             log,
             *([Patience(stage.stop_patience)] if stage.stop_patience else []),
             *rate_monitors(loggers),
             *([RichProgressBar(leave=False)] if bar else []),
+            best,
+            last,
         ],
-        plugins=[SafeCheckpoints()],
+        plugins=[WholeCheckpoints()],
         logger=loggers,
         log_every_n_steps=1_000_000,  # the curves are those of the epochs; batches.csv has the rest
         enable_progress_bar=bar,
@@ -182,16 +181,22 @@ def _fit(net: CarNet, number: int, at_once: int, job: Job) -> dict[str, Any]:
         use_distributed_sampler=False,  # TrainOrder shares the photos out
         default_root_dir=job.run,
     )
-    before = folder / LAST
-    _fit_or_stop(
+
+    def where() -> str:
+        epoch = trainer.current_epoch
+        return f"in epoch {epoch + 1}/{stage.epochs} of {_title(job, number)}, which keeps its {epoch} whole epochs"
+
+    fit(
         trainer,
+        last,
+        where,
         module,
-        make_loader(data[0], at_once, workers, order),
+        train_dataloaders=make_loader(data[0], at_once, workers, order),
         # Fewer at once after training ran out of memory.
-        make_loader(data[1], max(2, _AT_ONCE * at_once // portion(stage, stage.at_once)), workers),
-        ckpt_path=before if before.is_file() else None,
-        weights_only=True,
+        val_dataloaders=make_loader(sets[1], max(2, _AT_ONCE * at_once // portion(stage, stage.at_once)), workers),
     )
+    if last.stopped:  # in its last epoch
+        raise KeyboardInterrupt(f"after {_title(job, number)}")
     accuracy = best.best_model_score
     if accuracy is None or not math.isfinite(float(accuracy)):
         raise UsageError(f"Stage '{stage.name}' gave no finite result: lower its learning_rate.")
@@ -221,19 +226,6 @@ def _validation_data(job: Job) -> CropDataset:
     if len(rows) < processes:
         raise UsageError(f"{len(rows)} validation photos are too few for {processes} processes: take fewer.")
     return CropDataset(rows[rank::processes], job.info.classes, Plain(job.info.image_size))
-
-
-def _fit_or_stop(trainer: pl.Trainer, *arguments: Any, **named: Any) -> None:
-    """`Trainer.fit`, but Ctrl-C stays what it is: Lightning would end the program without a word."""
-    try:
-        trainer.fit(*arguments, **named)
-    except SystemExit:
-        if not trainer.interrupted:
-            raise
-    if trainer.interrupted:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # which Lightning has switched off
-        raise KeyboardInterrupt
 
 
 def _title(job: Job, number: int) -> str:

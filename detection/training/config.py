@@ -11,6 +11,7 @@ from pydantic import Field
 from detection.common.errors import UsageError
 from detection.detectors.trained import ModelChoice, Positive
 from detection.masks.records import Source
+from detection.training.resume import CONFIG, check_same_settings
 from detection.training.scenes.scene import SceneSettings
 
 Part = Literal["backbone", "pyramid", "proposals", "boxes", "masks"]
@@ -92,24 +93,25 @@ def resolve_sizes(config: DetectorTraining, sides: tuple[int, int], threshold: f
     return config.model_copy(update=values)
 
 
-# What may change between two starts of one training; anything else would make it another training.
-CHANGEABLE = {"output", "data", "drawn", "pseudo", "photos", "masks", "steps", "warmup_steps", "ema", "validate_every",
-              "checkpoint_minutes", "workers", "device", "precision", "score_threshold", "learning_rate",
-              "backbone_learning_rate", "weight_decay", "clip"}  # fmt: skip
+# What may change between two starts of one training: where and how it is computed, and what only its result tells;
+# anything else would make it another training.
+MACHINE = {"output", "data", "drawn", "pseudo", "photos", "masks", "validate_every", "checkpoint_minutes", "workers",
+           "device", "precision"}  # fmt: skip
+CHANGEABLE = MACHINE | {"steps", "warmup_steps", "ema", "score_threshold", "learning_rate", "backbone_learning_rate",
+                        "weight_decay", "clip"}  # fmt: skip
 
 
-def check_same_training(config: DetectorTraining, saved: Path) -> None:
-    """Raises `UsageError` when the config saved with a checkpoint is not that of this training."""
+def check_same_training(run: Path, config: DetectorTraining) -> bool:
+    """Whether a run, by the config that it holds, ends with the very result of this config.
+
+    Raises `UsageError` when the run is not of this training.
+    """
     try:
-        before = DetectorTraining.model_validate(yaml.safe_load(saved.read_text(encoding="utf-8")))
+        saved = DetectorTraining.model_validate(yaml.safe_load((run / CONFIG).read_text(encoding="utf-8")))
     except (OSError, ValueError, yaml.YAMLError):
-        return  # the folder of an older version: its checkpoint still tells by its shapes
-    now, then = config.model_dump(mode="json"), before.model_dump(mode="json")
-    for source in (*now["sources"], *then["sources"]):  # photos may move
+        return False  # the folder of an older version: its checkpoint still tells by its shapes
+    now, before = config.model_dump(mode="json"), saved.model_dump(mode="json")
+    for source in (*now["sources"], *before["sources"]):  # photos may move
         source |= {"images": None, "annotations": None}
-    for key in now:
-        if key not in CHANGEABLE and now[key] != then[key]:
-            raise UsageError(
-                f"The training in '{saved.parent}' was begun with another '{key}': name another output, or delete that"
-                " folder to begin again."
-            )
+    check_same_settings(run, before, now, CHANGEABLE)
+    return all(now[key] == before[key] for key in now if key not in MACHINE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
 
 from detection.common.errors import UsageError
 from detection.masks.records import Record, read_source, split_records
+from detection.training.checkpoints import ignore_interrupts
 from detection.training.config import DetectorTraining
 from detection.training.scenes.scene import SceneMaker
 
@@ -114,7 +114,7 @@ class DetectorData(pl.LightningDataModule):
             num_workers=config.workers,
             collate_fn=list,
             prefetch_factor=4 if config.workers else None,
-            worker_init_fn=_ignore_interrupts,
+            worker_init_fn=ignore_interrupts,
         )
 
     def val_dataloader(self) -> DataLoader:
@@ -157,9 +157,3 @@ class _Examples(Dataset):
             "masks": scene.masks,
             "classes": torch.tensor(classes, dtype=torch.long),
         }
-
-
-def _ignore_interrupts(_worker: int) -> None:
-    # Ctrl-C reaches the workers too, but the training ends its step first and still needs them.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)

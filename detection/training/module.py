@@ -77,7 +77,7 @@ def plan_model(config: DetectorTraining, kinds: Sequence[str]) -> Blueprint:
 def build_start(blueprint: Blueprint, start: bool = True) -> torch.nn.Module:
     """The model with the weights that training starts from; parts that are not to learn are frozen.
 
-    start: False leaves the weights out, for a training that goes on from a checkpoint.
+    start: False leaves the weights out, for a training that resumes from a checkpoint.
     """
     config = blueprint.settings
     model = build_model(blueprint.cfg).to(memory_format=torch.channels_last)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
-import sys
-import warnings
+import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import detectron2
 import numpy as np
 import pytorch_lightning as pl
 import torch
@@ -16,60 +15,104 @@ from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from detection.common.config import read_config, write_config
+from detection.common.console import say
 from detection.common.device import choose_device, use_bfloat16
 from detection.common.errors import UsageError
 from detection.common.files import replace_file
 from detection.common.machine import keep_freed_memory
 from detection.detectors.contract import Detector
 from detection.detectors.load import load_detector
-from detection.detectors.trained import save_detector
+from detection.detectors.trained import COMPACT_FILE, ZOO_FILE, save_detector
 from detection.evaluation.evaluate import evaluate_detector
 from detection.masks.records import Record
-from detection.training.checkpoints import LAST, ContinuedCurves, SafeCheckpoints, read_checkpoint
+from detection.training.checkpoints import (
+    LAST,
+    LastCheckpoint,
+    ResumedCurves,
+    WholeCheckpoints,
+    fit,
+    quiet_lightning,
+    read_checkpoint,
+)
 from detection.training.config import DetectorTraining, check_same_training
 from detection.training.examples import DetectorData, check_records, read_records, records_digest
 from detection.training.module import DetectorModule, build_start, plan_model
 from detection.training.progress import TrainingBar
+from detection.training.resume import CONFIG, RunState, locked, recorded, saved_config, say_finished
 from detection.vehicle import Vehicle
 
 
 def train_detector(config_path: str | Path, overrides: Sequence[str] = ()) -> Path:
-    """Trains as the config says, continuing from the output folder's last checkpoint if there is one.
+    """Trains as the config says, resuming from the output folder's last checkpoint if there is one.
 
-    The output folder gets config.yaml, split.json, csv and TensorBoard curves, a checkpoint every few minutes, the
-    weights (compact.safetensors, or model.safetensors and model.yaml) and metrics.json (figures on the held-out
-    photos). Returns the path of the weights. Raises `UsageError` for settings or data that can't be used, and
+    The output folder gets config.yaml, split.json, state.json, csv and TensorBoard curves, a checkpoint every few
+    minutes, the weights (compact.safetensors, or model.safetensors and model.yaml) and metrics.json (figures on the
+    held-out photos). Returns the path of the weights. Raises `UsageError` for settings or data that can't be used, and
     KeyboardInterrupt after Ctrl-C, with a checkpoint of the step that it ended.
     """
-    config = read_config(DetectorTraining, config_path, overrides)
+    return _train(read_config(DetectorTraining, config_path, overrides))
+
+
+def resume_detector(run: str | Path, overrides: Sequence[str] = ()) -> Path:
+    """The same for a run by its folder alone, which knows its config; `overrides` win over that."""
+    run = Path(run)
+    return _train(saved_config(DetectorTraining, run, overrides).model_copy(update={"output": str(run)}))
+
+
+def _train(config: DetectorTraining) -> Path:
     device = choose_device(config.device)
     if device == "cpu":
         keep_freed_memory()
-    _quiet()
+    quiet_lightning()
     kinds, train, held_out = read_records(config)
     if not any(record.masks for record in train):
         raise UsageError("The training has no photo with a mask: name at least one source with annotations.")
-    check_records([*train, *(record for records in held_out.values() for record in records)])
     blueprint = plan_model(config, kinds)
     config = blueprint.settings
-    output = Path(config.output)
-    for source in config.sources:
-        if source.validation > 0 and source.name not in held_out:
-            print(f"No photo of '{source.name}' could be held out: too few that are not near-duplicates.",
-                  file=sys.stderr)  # fmt: skip
-    digest = records_digest(train)
-    checkpoint = _checkpoint_of(output, config, digest)
-    done = checkpoint["global_step"] if checkpoint else 0
-    pl.seed_everything(config.seed, verbose=False)
-    module = DetectorModule(blueprint, build_start(blueprint, start=checkpoint is None))
-    # Not before now: a training that can't begin leaves no folder.
-    _describe(output, config, digest, train, held_out)
-    if checkpoint is not None and done >= config.steps:  # only the figures are missing
-        module.load_state_dict(checkpoint["state_dict"])
-    else:
-        del checkpoint
-        _fit(module, DetectorData(config, train, held_out, kinds), output, device, done)
-    weights = save_detector(module.model, blueprint.cfg, config, kinds, output)
+    output, digest = Path(config.output), records_digest(train)
+    weights = output / (COMPACT_FILE if config.compact else ZOO_FILE)
+    with locked(output):
+        last, state = output / "checkpoints" / LAST, RunState(output)
+        # A run that left nothing to resume from, as it ran out of memory for example, may begin with other settings.
+        same_result = (last.is_file() or state.finished) and _check_same(output, config, digest)
+        if state.finished and same_result and weights.is_file() and (output / "metrics.json").is_file():
+            say_finished(output)
+            return weights
+        check_records([*train, *(record for records in held_out.values() for record in records)])
+        for source in config.sources:
+            if source.validation > 0 and source.name not in held_out:
+                say(f"No photo of '{source.name}' could be held out: too few that are not near-duplicates.")
+        checkpoint = read_checkpoint(last) if last.is_file() else None
+        done = checkpoint["global_step"] if checkpoint else 0
+        if checkpoint:
+            say(f"Resuming from step {done} of {config.steps}.")
+        pl.seed_everything(config.seed, verbose=False)
+        module = DetectorModule(blueprint, build_start(blueprint, start=checkpoint is None))
+        # Not before now: a training that can't begin leaves no folder.
+        _describe(output, config, digest, train, held_out)
+        with recorded(state, versions(), verb="train-detector"):
+            if checkpoint is not None and done >= config.steps:  # only the figures are missing
+                module.load_state_dict(checkpoint["state_dict"])
+            else:
+                del checkpoint
+                _fit(module, DetectorData(config, train, held_out, kinds), state, device, done)
+            save_detector(module.model, blueprint.cfg, config, kinds, output)
+            _measure(weights, config, held_out, device)
+    return weights
+
+
+def versions() -> dict[str, str]:
+    """Of what a result depends on."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "pytorch_lightning": pl.__version__,
+        "detectron2": detectron2.__version__,
+    }
+
+
+def _measure(weights: Path, config: DetectorTraining, held_out: dict[str, list[Record]], device: str) -> None:
+    """Writes metrics.json, and says the most important figures of each source."""
     figures = {}
     if held_out:
         # From the files, so that the figures are those of the half-precision weights that ship.
@@ -79,9 +122,8 @@ def train_detector(config_path: str | Path, overrides: Sequence[str] = ()) -> Pa
     for name, found in figures.items():
         shown = (f"{key} {found[key]:.3f}" for key in ("main_iou", "boundary_f", "ap", "false_share") if key in found)
         missed = f", {found['missed']} missed" if "missed" in found else ""
-        print(f"{name}, {found['photos']} held-out photos: {', '.join(shown)}{missed}", file=sys.stderr)
-    replace_file(output / "metrics.json", json.dumps(figures, indent=2).encode())
-    return weights
+        say(f"{name}, {found['photos']} held-out photos: {', '.join(shown)}{missed}")
+    replace_file(weights.parent / "metrics.json", json.dumps(figures, indent=2).encode())
 
 
 def evaluate_held_out(
@@ -105,12 +147,9 @@ def evaluate_held_out(
     return {name: evaluate_detector(detector, records, finish) for name, records in held_out.items()}
 
 
-def _checkpoint_of(output: Path, config: DetectorTraining, digest: str) -> dict | None:
-    """The checkpoint to go on from, if there is one. Raises `UsageError` when it is of another training."""
-    checkpoint = read_checkpoint(output / "checkpoints")
-    if checkpoint is None:
-        return None
-    check_same_training(config, output / "config.yaml")
+def _check_same(output: Path, config: DetectorTraining, digest: str) -> bool:
+    """Whether the run there would end as this one. Raises `UsageError` when it is of another training."""
+    same_result = check_same_training(output, config)
     try:
         before = json.loads((output / "split.json").read_text(encoding="utf-8")).get("digest", digest)
     except (OSError, ValueError):
@@ -120,8 +159,7 @@ def _checkpoint_of(output: Path, config: DetectorTraining, digest: str) -> dict 
             f"The photos or masks changed since the training in '{output}' began: name another output, or delete that"
             " folder to begin again."
         )
-    print(f"Going on from step {checkpoint['global_step']} of {config.steps}.", file=sys.stderr)
-    return checkpoint
+    return same_result
 
 
 def _describe(
@@ -132,16 +170,16 @@ def _describe(
     split = {"held_out": names, "train": len(train), "digest": digest}
     try:
         output.mkdir(parents=True, exist_ok=True)
-        write_config(config, output / "config.yaml")
+        write_config(config, output / CONFIG)
         replace_file(output / "split.json", json.dumps(split, indent=1).encode())
     except OSError as error:
         raise UsageError(f"The output folder '{output}' can't be written: {error.strerror}.") from error
 
 
-def _fit(module: DetectorModule, data: DetectorData, output: Path, device: str, done: int) -> None:
+def _fit(module: DetectorModule, data: DetectorData, state: RunState, device: str, done: int) -> None:
     """Runs the training from step `done` to its end; afterwards the module holds the averaged weights."""
-    config = module.config
-    checkpoints = SafeCheckpoints(output / "checkpoints", config.checkpoint_minutes)
+    config, output = module.config, state.run
+    last = LastCheckpoint(output / "checkpoints", config.checkpoint_minutes, saved=state.update)
     trainer = pl.Trainer(
         default_root_dir=output,
         accelerator="gpu" if device.startswith("cuda") else "cpu",
@@ -155,35 +193,15 @@ def _fit(module: DetectorModule, data: DetectorData, output: Path, device: str, 
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         log_every_n_steps=min(25, max(1, config.steps // 20)),
-        callbacks=[EMAWeightAveraging(decay=config.averaging), TrainingBar(config.steps), checkpoints],
-        logger=[ContinuedCurves(output, "curves", done), TensorBoardLogger(output, name="", version="tensorboard")],
+        callbacks=[EMAWeightAveraging(decay=config.averaging), TrainingBar(config.steps), last],
+        plugins=[WholeCheckpoints()],
+        logger=[ResumedCurves(output, "curves", done), TensorBoardLogger(output, name="", version="tensorboard")],
         enable_model_summary=False,
         enable_progress_bar=False,
     )
-    last = output / "checkpoints" / LAST
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=str(last) if done else None, weights_only=True)
+        fit(trainer, last, lambda: f"at step {trainer.global_step} of {config.steps}", module, datamodule=data)
     except FloatingPointError as error:
         raise UsageError("The training diverged (losses are no numbers any more): lower learning_rate.") from error
     except torch.cuda.OutOfMemoryError as error:
         raise UsageError("The GPU's memory is too small for this training: lower batch_size or short_side.") from error
-    finally:
-        if checkpoints.stopped:
-            print(f"Stopped at step {trainer.global_step} of {config.steps}: the same command goes on from there.",
-                  file=sys.stderr)  # fmt: skip
-    if checkpoints.stopped and trainer.global_step < config.steps:
-        raise KeyboardInterrupt
-
-
-def _quiet() -> None:
-    """Lightning's banners and its advice on worker counts would bury the lines that matter."""
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for message in (
-        ".*does not have many workers.*",
-        ".*exists and is not empty.*",
-        ".*ended before the epoch ended.*",  # the loader serves what is left of it
-        ".*in eval mode at the start of training.*",  # the frozen BatchNorms, on purpose
-        ".*LeafSpec.*",
-    ):
-        warnings.filterwarnings("ignore", message)

@@ -21,7 +21,7 @@ def prepare_crops(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutS
 
     Photos that are cut out already (`crops: true`, or a folder that stage 1 wrote) are taken as they are, and with
     `boxes: true` cropped to the boxes that the data bring. Else stage 1 runs first, into `crops_dir` or the run folder,
-    and goes on where it stopped before. With `backgrounds` there are also the columns photo (the raw one) and
+    and resumes where it stopped before. With `backgrounds` there are also the columns photo (the raw one) and
     `variant_column` of each background.
     """
     table = read_table(config.data, config.images)

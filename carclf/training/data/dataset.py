@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from carclf.classifier.preprocessing import stack
 from detection.images.read import load_image
+from detection.training.checkpoints import ignore_interrupts
 
 Transform = Callable[[np.ndarray, int], np.ndarray]
 
@@ -23,7 +24,7 @@ class CropDataset(Dataset):
     """Items are (RGB uint8 HxWx3 array, class index).
 
     An item is asked for by its number, or by (epoch, number) in training: what is random about it depends on nothing
-    else, so a run that was killed sees the same pictures when it goes on, with however many worker processes.
+    else, so a run that was killed sees the same pictures when it is resumed, with however many worker processes.
     """
 
     def __init__(
@@ -131,10 +132,11 @@ def make_loader(dataset: Dataset, batch_size: int, workers: int, order: TrainOrd
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
         collate_fn=collate,
-        worker_init_fn=_quiet_worker,
+        worker_init_fn=_start_worker,
         pin_memory=torch.cuda.is_available(),
     )
 
 
-def _quiet_worker(number: int) -> None:
+def _start_worker(number: int) -> None:
     cv2.setNumThreads(0)  # the cores belong to the model
+    ignore_interrupts(number)

@@ -14,9 +14,9 @@ from torch import Tensor
 from carclf.classifier.info import written
 from carclf.runs.recipe import Stage
 from carclf.runs.tables import _COLUMNS, BATCHES, forget_later, read_epochs
-from carclf.training.record.state import RunState
 from detection.common.console import say
 from detection.common.files import write_table
+from detection.training.resume import RunState
 
 
 class EpochLog(pl.Callback):

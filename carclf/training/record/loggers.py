@@ -13,8 +13,8 @@ from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger
 
 from carclf.runs.recipe import TrainConfig
 from carclf.training.distributed import is_first
-from carclf.training.record.state import RunState
 from detection.common.errors import UsageError
+from detection.training.resume import RunState
 
 FOLDER = "tensorboard"
 
@@ -27,7 +27,7 @@ def check_loggers(config: TrainConfig) -> None:
 
 def make_loggers(config: TrainConfig, run: Path, number: int, state: RunState) -> list[Logger]:
     """The loggers of a stage. TensorBoard shows each stage as a line of its own; in MLflow the whole training is one
-    run, which a resumed one goes on with, and the stage is in front of each figure's name."""
+    run, also of a training that is resumed, and the stage is in front of each figure's name."""
     name = f"{number}-{config.stages[number - 1].name}"
     loggers: list[Logger] = []
     if config.tensorboard:

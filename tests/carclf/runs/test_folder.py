@@ -17,15 +17,17 @@ def config(tmp_path):
 
 def test_a_run_is_not_overwritten(config):
     open_run(config)
-    with pytest.raises(UsageError, match="holds a run already"):
-        open_run(config)
-    assert open_run(config.model_copy(update={"resume": True})) == config.output
+    before = (config.output / "config.yaml").read_bytes()
+    assert open_run(config) == config.output, "the same command resumes it"
+    assert open_run(config.model_copy(update={"resume": True, "workers": 3})) == config.output
+    assert (config.output / "config.yaml").read_bytes() == before
 
 
 def test_resume_with_other_settings_names_them(config):
     open_run(config)
-    with pytest.raises(UsageError, match=r"other settings \(seed\)"):
-        open_run(config.model_copy(update={"resume": True, "seed": 5}))
+    for resume in (False, True):
+        with pytest.raises(UsageError, match=r"other settings \(seed\): pass the same, name another output"):
+            open_run(config.model_copy(update={"resume": resume, "seed": 5}))
 
 
 def test_output_that_is_something_else_is_refused(config, tmp_path):

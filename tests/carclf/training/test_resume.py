@@ -15,11 +15,11 @@ import carclf.training.loop
 from carclf.runs.folder import resumed_config
 from carclf.runs.tables import forget_later, read_batches, read_epochs
 from carclf.training.loop import train
-from carclf.training.record.checkpoints import SafeCheckpoints
 from carclf.training.record.log import EpochLog
-from carclf.training.record.state import RunState
 from detection import UsageError
 from detection.common.config import write_config
+from detection.training.checkpoints import WholeCheckpoints
+from detection.training.resume import RunState
 from tests.carclf.drawn import draw_folders
 from tests.carclf.short_runs import results, short_config, short_stage, weights
 
@@ -82,7 +82,7 @@ def test_killed_at_the_worst_moments(undisturbed, tmp_path, monkeypatch):
         (EpochLog, "on_train_batch_end",
          lambda log, trainer, *rest: log.stage.name == "half" and trainer.current_epoch == 1 and rest[-1] == 1, True),
         # The epoch's rows are written, its checkpoint is not; the best one perhaps is.
-        (SafeCheckpoints, "save_checkpoint",
+        (WholeCheckpoints, "save_checkpoint",
          lambda io, checkpoint, path, *_: str(path).endswith("half/last.ckpt") and checkpoint["epoch"] == 2, False),
         (carclf.training.loop, "save_model", lambda net, info, path, *_: info.stage == "half", True),
         (carclf.training.loop, "save_model", lambda net, info, path, *_: info.stage == "all", False),
@@ -149,10 +149,10 @@ def test_two_trainings_of_one_run_are_refused(undisturbed):
 
 
 def test_checkpoints_run_no_code_and_are_never_half_there(tmp_path, monkeypatch):
-    io = SafeCheckpoints()
+    io = WholeCheckpoints()
     io.save_checkpoint({"epoch": 1, "x": torch.ones(3)}, tmp_path / "last.ckpt")
     monkeypatch.setattr(
-        "carclf.training.record.checkpoints.torch.save", lambda *_: (_ for _ in ()).throw(OSError("disk full"))
+        "detection.training.checkpoints.torch.save", lambda *_: (_ for _ in ()).throw(OSError("disk full"))
     )
     with pytest.raises(OSError, match="disk full"):
         io.save_checkpoint({"epoch": 2}, tmp_path / "last.ckpt")
@@ -164,7 +164,7 @@ def test_checkpoints_run_no_code_and_are_never_half_there(tmp_path, monkeypatch)
 
 
 def test_a_better_checkpoint_replaces_the_best_when_the_last_one_knows_it(tmp_path):
-    io = SafeCheckpoints()
+    io = WholeCheckpoints()
     for name in ("best-0000.ckpt", "best-0001.ckpt"):
         io.save_checkpoint({}, tmp_path / name)
     io.remove_checkpoint(tmp_path / "best-0000.ckpt")
@@ -187,7 +187,7 @@ def test_torn_rows_are_dropped(tmp_path):
 
 @pytest.mark.slow
 def test_killed_at_random_moments(undisturbed, tmp_path):
-    """kill -9 of a whole process with reader processes, eight times; each goes on where the last one was cut off."""
+    """kill -9 of a whole process with reader processes, eight times; each resumes where the last one was cut off."""
     run = tmp_path / "run"
     write_config(short_config(undisturbed.parent, output=run, **SETTINGS), tmp_path / "c.yaml")
     moments = random.Random(0)

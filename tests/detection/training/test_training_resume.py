@@ -1,5 +1,6 @@
 """A training that was stopped, in whatever way, ends with the weights of one that was not."""
 
+import json
 import os
 import pickle
 import signal
@@ -60,7 +61,7 @@ def raise_killed():
 
 # In the first epoch, between two, in the second.
 @pytest.mark.parametrize("step", [pytest.param(2, marks=pytest.mark.slow), 4, pytest.param(6, marks=pytest.mark.slow)])
-def test_goes_on_from_the_very_step(step, source, undisturbed, tmp_path, monkeypatch):
+def test_resumes_from_the_very_step(step, source, undisturbed, tmp_path, monkeypatch):
     config = tiny_training(tmp_path, source, **OFTEN)
     with monkeypatch.context() as patch:
         at_step(patch, step, raise_killed)
@@ -75,7 +76,7 @@ def test_goes_on_from_the_very_step(step, source, undisturbed, tmp_path, monkeyp
     assert steps == list(range(step, 8)), "no step twice, none left out"
 
 
-def test_ctrl_c_ends_the_step_says_how_to_go_on_and_is_undone(source, undisturbed, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_ends_the_step_says_how_to_resume_and_is_undone(source, undisturbed, tmp_path, monkeypatch, capsys):
     config = tiny_training(tmp_path, source, **SMALL)  # no checkpoint but the one at Ctrl-C
     handler = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
@@ -83,9 +84,13 @@ def test_ctrl_c_ends_the_step_says_how_to_go_on_and_is_undone(source, undisturbe
         with pytest.raises(KeyboardInterrupt):
             train_detector(config)
     assert signal.getsignal(signal.SIGINT) is handler
-    assert "Stopped at step 3 of 8: the same command goes on" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    resume = f"carclf train-detector --resume {tmp_path}/run"
+    assert f"Stopped at step 3 of 8: the same command, or {resume}, resumes it." in said
+    state = json.loads((tmp_path / "run" / "state.json").read_text())
+    assert (state["state"], state["error"]) == ("failed", "stopped by hand")
     assert_same(train_detector(config), undisturbed)
-    assert "Going on from step 3 of 8" in capsys.readouterr().err
+    assert "Resuming from step 3 of 8" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -101,7 +106,7 @@ def test_killed_between_the_last_step_and_the_weights(source, undisturbed, tmp_p
 def test_another_training_is_refused(source, tmp_path_factory, tmp_path):
     config = tiny_training(tmp_path, source, **OFTEN)
     train_detector(config, ["steps=2"])
-    with pytest.raises(UsageError, match="begun with another 'batch_size'"):
+    with pytest.raises(UsageError, match=r"started with other settings \(batch_size\)"):
         train_detector(config, ["batch_size=3"])
     assert train_detector(config, ["steps=3", "workers=1"]), "longer, and with other means, is the same training"
     more = make_coco(tmp_path_factory.mktemp("more"), cars=7, empties=2)
