@@ -84,6 +84,8 @@ def test_a_wheel_holds_every_module_weight_and_config(tmp_path):
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         missing = wanted - set(wheel.namelist())
     assert not missing
+    # Without these, type checkers pass over the annotations of an installed copy.
+    assert {"carclf/py.typed", "detection/py.typed"} <= wanted
 
 
 def test_opencv_is_asked_for_without_windows():
