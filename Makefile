@@ -32,9 +32,11 @@ test-all: $(STAMP) ## run all tests but those that need a GPU
 test-queue: $(STAMP) ## run the tests of the queue, with a RabbitMQ server that they start
 	$(RUN) -m pytest tests/carclf/service/test_broker.py
 
-lint: $(STAMP) ## check style, format, and that imports point down and the map of the rooms shows them
+lint: $(STAMP) ## check style, format, types, which room imports which, and the map of the rooms
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports --no-logo
 	$(RUN) scripts/draw_architecture.py --check
 
 format: $(STAMP) ## mend style and format
@@ -52,7 +54,7 @@ doctor: $(STAMP) ## say what is installed and what mends what is missing
 	$(VENV)/bin/carclf doctor
 
 clean: ## remove caches and build leftovers; .venv, runs and data stay
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # An environment that runs is kept and completed (no network is needed for what it has); one that does not is made anew.

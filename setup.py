@@ -74,15 +74,16 @@ setup(
     package_data={
         "carclf.runs.report": ["templates/*.j2"],
         "carclf.service.web": ["static/*"],
-        "carclf": ["weights/*.safetensors", "weights/*.md", "weights/*.csv"],
-        "detection": ["weights/*.safetensors", "weights/*.md"],
+        "carclf": ["py.typed", "weights/*.safetensors", "weights/*.md", "weights/*.csv"],
+        "detection": ["py.typed", "weights/*.safetensors", "weights/*.md"],
         "detection.configs": ["detector/*.yaml", "train/*.yaml"],
     },
     install_requires=REQUIREMENTS,
     extras_require={
         "dev": [
             *(*SERVE, *QUEUE, *EXPORT, *PARQUET),
-            *("pytest>=8", "hypothesis", "ruff", "pre-commit", "httpx", "schemathesis", "playwright"),
+            *("pytest>=8", "hypothesis", "httpx", "schemathesis", "playwright"),
+            *("ruff", "mypy", "pandas-stubs", "types-PyYAML", "import-linter", "pre-commit"),
         ],
         "serve": SERVE,
         "queue": QUEUE,

@@ -84,6 +84,8 @@ def test_a_wheel_holds_every_module_weight_and_config(tmp_path):
         missing = wanted - set(wheel.namelist())
         wheel.extractall(tmp_path / "installed")
     assert not missing
+    # Without these, type checkers pass over the annotations of an installed copy.
+    assert {"carclf/py.typed", "detection/py.typed"} <= wanted
     _finds_its_files(tmp_path / "installed")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from detection.vehicle import Vehicle
 
 
-OK, NO_CAR, UNKNOWN, UNREADABLE, ERROR = STATUSES = ("ok", "no_car", "unknown", "unreadable", "error")
+Status = Literal["ok", "no_car", "unknown", "unreadable", "error"]
+OK: Final = "ok"
+NO_CAR: Final = "no_car"
+UNKNOWN: Final = "unknown"
+UNREADABLE: Final = "unreadable"
+ERROR: Final = "error"
+STATUSES = (OK, NO_CAR, UNKNOWN, UNREADABLE, ERROR)
 FAILED = (UNREADABLE, ERROR)
 COLUMNS = ("file", "status", "label", "confidence", "top", "box", "reason")
 VEHICLE = "vehicle"  # a column more, where every vehicle of a photo is named
@@ -36,7 +42,7 @@ class Prediction:
     """
 
     file: str
-    status: str
+    status: Status
     label: str | None = None
     confidence: float | None = None
     top: tuple[tuple[str, float], ...] = ()
@@ -94,7 +100,7 @@ class Recognition:
     vehicle: Vehicle | None = None
 
 
-def decide(probabilities: np.ndarray, threshold: float) -> tuple[str, int]:
+def decide(probabilities: np.ndarray, threshold: float) -> tuple[Status, int]:
     """Status `ok` or `unknown`, and the number of the best class. probabilities: float [C]."""
     best = int(np.argmax(probabilities))
     return (OK if float(probabilities[best]) >= threshold else UNKNOWN), best

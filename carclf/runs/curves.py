@@ -174,6 +174,6 @@ def label_bands(stages: Sequence[str], letters: float) -> list[str]:
 def as_number(value: object) -> float:
     """The value of a cell; nan where it is empty or no number."""
     try:
-        return float(value)  # type: ignore[arg-type]
+        return float(value)  # type: ignore[arg-type]  # whatever is no number is caught
     except (TypeError, ValueError):
         return math.nan

@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict
 
 from carclf.runs.recipe import TrainConfig
 from detection.common.config import read_config, write_config
@@ -74,7 +75,12 @@ def _is_leftover(path: Path) -> bool:
     return empty or path.name == LOCK or path.name.startswith(TEMP_PREFIX)
 
 
-def git_state(folder: Path | None = None) -> dict[str, str | bool | None]:
+class GitState(TypedDict):
+    hash: str | None
+    dirty: bool | None
+
+
+def git_state(folder: Path | None = None) -> GitState:
     """Commit hash of the source and whether it was changed since; None for both outside a git checkout."""
 
     def git(*arguments: str) -> str | None:

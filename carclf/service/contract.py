@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from carclf.recognition.prediction import Status
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,6 @@ class Backend(Protocol):
 
     async def recognize(self, uploads: Sequence[Upload], pictures: bool = False) -> list[Answer]:
         """One answer a photo, in order; pictures: with outline and cut-out. Raises `Busy`."""
-
-
-Status = Literal["ok", "no_car", "unknown", "unreadable", "error"]
 
 
 class Guess(BaseModel):

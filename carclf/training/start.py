@@ -20,7 +20,7 @@ from detection.common.device import keep_depthwise_float32
 from detection.common.errors import UsageError
 from detection.common.weights import IMAGENET_PACKAGES, imagenet_state
 
-Colour = tuple[float, ...]
+Colour = tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +96,13 @@ def build_model(config: ModelConfig, classes: int) -> CarNet:
     return keep_depthwise_float32(net).to(memory_format=torch.channels_last)
 
 
-def mean_and_std(architecture: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_and_std(architecture: str) -> tuple[Colour, Colour]:
     """Of each channel in 0..1, as the architecture's ImageNet weights expect them."""
     known = timm.get_pretrained_cfg(architecture)
     if known is None:
         return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-    return tuple(known.mean), tuple(known.std)
+    (r, g, b), (dr, dg, db) = known.mean, known.std
+    return (r, g, b), (dr, dg, db)
 
 
 def _hub_state(architecture: str) -> Mapping[str, Tensor]:

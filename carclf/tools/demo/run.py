@@ -17,7 +17,7 @@ from carclf.recognition.inputs import find_sources
 from carclf.recognition.output.formats import output_columns, row_of, write_rows
 from carclf.recognition.prediction import Prediction
 from carclf.recognition.recognizer import CarRecognizer
-from carclf.runs.recipe import Stage
+from carclf.runs.recipe import Pretrained, Stage
 from carclf.runs.report.page import write_run_report
 from carclf.runs.report.pages import write_page
 from carclf.tools.demo.html import render
@@ -56,7 +56,7 @@ class Plan:
     validation: float = 0.2
     image_size: int = 160
     stages: tuple[Stage, ...] = STAGES
-    pretrained: str = "auto"
+    pretrained: Pretrained = "auto"
 
 
 @dataclass
