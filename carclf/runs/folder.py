@@ -41,11 +41,13 @@ def open_run(config: TrainConfig) -> Path:
     saved = folder / "config.yaml"
     if saved.exists():
         if not config.resume:
-            raise UsageError(f"'{folder}' holds a run already: choose another output, or go on with --resume {folder}.")
+            raise UsageError(
+                f"'{folder}' already holds a run: choose another output, or resume it with --resume {folder}."
+            )
         _check_same(read_config(TrainConfig, saved), config, folder)
         return folder
     if folder.exists() and (not folder.is_dir() or any(not _is_leftover(path) for path in folder.iterdir())):
-        raise UsageError(f"'{folder}' exists and is no run folder: choose an empty or new one as output.")
+        raise UsageError(f"'{folder}' exists and is not a run folder: choose an empty or new one as output.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_config(config.model_copy(update={"output": folder, "resume": False}), saved)
@@ -58,7 +60,7 @@ def resumed_config(folder: Path, settings: Sequence[str] = ()) -> TrainConfig:
     """The config of a run to go on with, settings (`key=value`) over it. Raises `UsageError` for no run folder."""
     saved = Path(folder) / "config.yaml"
     if not saved.is_file():
-        raise UsageError(f"'{folder}' is no run folder, as it holds no config.yaml: check the path.")
+        raise UsageError(f"'{folder}' is not a run folder: it holds no config.yaml: check the path.")
     return read_config(TrainConfig, saved, settings).model_copy(update={"output": Path(folder), "resume": True})
 
 

@@ -154,7 +154,7 @@ def _same(source: Path, target: Path) -> str:
         return "linked"
     if target.is_file() and target.stat().st_size == source.stat().st_size:
         return "copied"
-    raise UsageError(f"'{target}' is there already, and is not '{source}': choose another OUT, or remove it.")
+    raise UsageError(f"'{target}' exists already, and is not '{source}': choose another OUT, or remove it.")
 
 
 def _settings(table: pd.DataFrame, root: Path, options: PrepareOptions) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def _open_output(output: Path, settings: dict[str, Any]) -> None:
     noted = output / SETTINGS
     if not noted.is_file():
         if output.exists() and (not output.is_dir() or any(output.iterdir())):
-            raise UsageError(f"'{output}' is there already and was not made by `carclf prepare`: choose another OUT.")
+            raise UsageError(f"'{output}' exists already and was not made by `carclf prepare`: choose another OUT.")
         output.mkdir(parents=True, exist_ok=True)
         write_json(noted, settings)
         return
@@ -194,6 +194,6 @@ def _open_output(output: Path, settings: dict[str, Any]) -> None:
 def _check_apart(root: Path, output: Path) -> None:
     inside, outside = output.resolve(), root.resolve()
     if inside == outside or outside.is_relative_to(inside):
-        raise UsageError(f"The photos lie in OUT '{output}': choose another OUT.")
+        raise UsageError(f"The photos are inside OUT '{output}': choose another OUT.")
     if inside.is_relative_to(outside):
-        raise UsageError(f"OUT '{output}' lies in the photos' folder '{root}': choose a folder outside it.")
+        raise UsageError(f"OUT '{output}' is inside the photos' folder '{root}': choose a folder outside it.")

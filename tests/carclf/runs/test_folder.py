@@ -17,7 +17,7 @@ def config(tmp_path):
 
 def test_a_run_is_not_overwritten(config):
     open_run(config)
-    with pytest.raises(UsageError, match="holds a run already"):
+    with pytest.raises(UsageError, match="already holds a run"):
         open_run(config)
     assert open_run(config.model_copy(update={"resume": True})) == config.output
 
@@ -31,7 +31,7 @@ def test_resume_with_other_settings_names_them(config):
 def test_output_that_is_something_else_is_refused(config, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "holiday.jpg").write_bytes(b"x")
-    with pytest.raises(UsageError, match="no run folder"):
+    with pytest.raises(UsageError, match="not a run folder"):
         open_run(config)
 
 
