@@ -58,7 +58,7 @@ def combine(
             f"together: accuracy {metrics['accuracy']:.4f}, top-5 {metrics['top5']:.4f} on {metrics['n']} photos"
         )
     else:
-        typer.echo("not measured: no photos are known that all of them held out")
+        typer.echo("not measured: there are no known photos that all of them held out")
     typer.echo(str(output))
 
 
@@ -102,7 +102,7 @@ def export(
         typer.echo(line)
     timing = done.timing
     typer.echo(
-        f"seconds a photo, medians of {timing['photos']}: model {timing['model']:.3f}, export {timing['export']:.3f}; "
+        f"seconds per photo, median of {timing['photos']}: model {timing['model']:.3f}, export {timing['export']:.3f}; "
         f"the export is {timing['ratio']:.2f} times as fast"
     )
     if not done.written:

@@ -79,9 +79,11 @@ def predict(
     if not ask and not photos:
         raise UsageError("Name photos, folders, patterns or lists, - for paths from standard input, or --interactive.")
     if (restart or retry_failed) and output is None:
-        raise UsageError("Only a run with --output can go on or begin again: without it everything is done anyway.")
+        raise UsageError(
+            "Only a run with --output can resume or start over: without it, every photo is processed anyway."
+        )
     if detections is not None and detector is not None:
-        raise UsageError("Either a detector or a file of detections: leave one out.")
+        raise UsageError("Give a detector or a file of detections, not both.")
     settings = {"device": device, "top": top, "batch_size": batch_size, "threshold": threshold, "detector": detector}
     settings |= {"every_vehicle": every_vehicle}
     if ask:
@@ -131,7 +133,7 @@ def predict(
     speed = (tally.photos - tally.before) / max(time.perf_counter() - start, 1e-9)
     say(f"{tally}; {speed:.1f} photos/s{f', written to {output}' if output else ''}")
     if output is not None and tally.exit_code:
-        say("The same command with --retry-failed does again what failed.")
+        say("The same command with --retry-failed processes the failed photos again.")
     raise typer.Exit(tally.exit_code)
 
 
@@ -169,5 +171,5 @@ def _note_detector(known, recognizer) -> None:
 
 def _stopped(naming, total: int | None, output: Path | None) -> None:
     done = naming.tally.photos if total is None else f"{naming.tally.photos} of {total}"
-    more = ": the same command goes on from there." if output else "; with --output a run can go on."
+    more = ": the same command resumes from there." if output else "; with --output, a run can be resumed."
     say(f"Stopped after {done} photos{more}")

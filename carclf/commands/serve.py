@@ -79,9 +79,9 @@ def serve(
     )
     chosen = with_export(settings)
     if chosen.model != settings.model:
-        say(f"serves the export of '{settings.model}': {chosen.model}")
+        say(f"serving the export of '{settings.model}': {chosen.model}")
     elif settings.broker is None and not is_export(settings.model):
-        say("`carclf export` once, and this starts in a second and takes a third of the memory")
+        say("run `carclf export` once: then this starts in a second and takes a third of the memory")
     run(chosen)
 
 

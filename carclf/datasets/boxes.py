@@ -37,7 +37,7 @@ def parse_box(value: Any) -> Box | None:
     else:
         numbers = list(value)
     if len(numbers) != 4:
-        raise UsageError(f"'{value}' is no box: it must be the four numbers x1,y1,x2,y2.")
+        raise UsageError(f"'{value}' is not a box: it must be four numbers, x1,y1,x2,y2.")
     x1, y1, x2, y2 = (round(float(number)) for number in numbers)
     return x1, y1, x2, y2
 
@@ -46,7 +46,7 @@ def box_problem(box: Box, width: int, height: int) -> str:
     """Why a box does not fit its photo; empty when it does.
 
     >>> box_problem((0, 0, 12, 5), 10, 10)
-    'the box 0,0,12,5 reaches out of the photo (10 x 10)'
+    'the box 0,0,12,5 extends beyond the photo (10 x 10)'
     """
     x1, y1, x2, y2 = box
     text = f"the box {x1},{y1},{x2},{y2}"
@@ -55,7 +55,7 @@ def box_problem(box: Box, width: int, height: int) -> str:
     if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
         return f"{text} lies outside the photo ({width} x {height})"
     if x1 < 0 or y1 < 0 or x2 > width or y2 > height:
-        return f"{text} reaches out of the photo ({width} x {height})"
+        return f"{text} extends beyond the photo ({width} x {height})"
     return ""
 
 

@@ -67,7 +67,7 @@ def crossing_pictures(table: pd.DataFrame, picture: pd.Series) -> set[int]:
 def _own_split(table: pd.DataFrame, picture: pd.Series, validation: float, seed: int) -> list[str]:
     counts = table["label"].value_counts()
     if len(counts) < 2:
-        raise UsageError(f"Training needs photos of at least two classes, and there is only {names(counts.index)}.")
+        raise UsageError(f"Training needs photos of at least two classes, but there is only {names(counts.index)}.")
     if (counts < 2).any():
         alone = sorted(counts.index[counts < 2])
         raise UsageError(
@@ -105,7 +105,7 @@ def _check_given(table: pd.DataFrame, train: pd.Series) -> None:
         raise UsageError(f"The data's own split has no photos to train on, only {there}: name some of them train.")
     known = table["label"][train].unique()
     if len(known) < 2:
-        raise UsageError(f"Training needs photos of at least two classes, and there is only {names(known)}.")
+        raise UsageError(f"Training needs photos of at least two classes, but there is only {names(known)}.")
     untrained = sorted(set(table["label"]) - set(known))
     if untrained:
         raise UsageError(

@@ -95,7 +95,7 @@ def find_sources(arguments: Sequence[str], stdin: BufferedIOBase | None = None) 
     what is given exists, when a folder or pattern gives no photo, and for a list that can't be read.
     """
     if arguments.count(STDIN) > 1:
-        raise UsageError("Standard input can be read once: give - a single time.")
+        raise UsageError("Standard input can be read only once: give - only once.")
     there = [argument for argument in arguments if argument == STDIN or os.path.lexists(argument)]
     if not there and not any(map(_is_pattern, arguments)):
         others = f" (nor do the other {len(arguments) - 1})" if len(arguments) > 1 else ""
@@ -205,7 +205,7 @@ def _paths(stdin: BufferedIOBase | None) -> Iterator[str]:
     if last:
         yield last
     elif not anything:
-        raise UsageError("Standard input named no photos: it must hold one path a line, or end each with NUL.")
+        raise UsageError("Standard input named no photos: it must hold one path per line, or paths that end with NUL.")
 
 
 def _path(line: bytes, end: bytes) -> str:

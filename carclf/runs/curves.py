@@ -39,7 +39,7 @@ def save_comparison(runs: Mapping[str, Sequence[Mapping]], path: Path, by_time: 
     """
     without = [name for name, epochs in runs.items() if not epochs]
     if without:
-        raise UsageError(f"There are no curves of {', '.join(without)}: no epoch has ended, or epochs.csv is damaged.")
+        raise UsageError(f"There are no curves for {', '.join(without)}: no epoch has ended, or epochs.csv is damaged.")
     unit, divisor = _unit(runs.values()) if by_time else ("epoch", 1.0)
     figure = Figure(figsize=(13, 4.6 + 0.2 * -(-len(runs) // 2)), layout="constrained")
     axes = dict(zip(WHATS, figure.subplots(1, 2), strict=True))
@@ -74,7 +74,7 @@ def save_comparison(runs: Mapping[str, Sequence[Mapping]], path: Path, by_time: 
 def _unit(runs) -> tuple[str, float]:
     """What the longest run is measured in, and how many seconds that is."""
     if not all("seconds" in series(epochs, "seconds") for epochs in runs):
-        raise UsageError("Not all of these runs noted their seconds: draw them by epochs.")
+        raise UsageError("Not all of these runs recorded their times: draw them by epoch.")
     longest = max(float(np.nansum(series(epochs, "seconds")["seconds"])) for epochs in runs)
     return next((unit, size) for unit, size in (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
                 if longest >= 2 * size or size == 1)  # fmt: skip

@@ -37,7 +37,7 @@ def open_run(config: TrainConfig) -> Path:
     """
     folder = config.output or _fresh(config.runs, f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     saved = folder / CONFIG
-    if _output(folder).check(f"'{folder}' exists and is no run folder: choose an empty or new one as output."):
+    if _output(folder).check(f"'{folder}' exists and is not a run folder: choose an empty or new one as output."):
         before = read_config(TrainConfig, saved)
         check_same_settings(folder, before.model_dump(), config.model_dump(), FREE)
         return folder

@@ -205,7 +205,7 @@ class TrainConfig(StrictConfig):
         if len(set(names)) < len(names):
             raise ValueError(f"two stages have the same name ({', '.join(names)}): name each stage differently")
         if self.resume and self.output is None:
-            raise ValueError("resume=true needs output=RUN_FOLDER, the run to go on with")
+            raise ValueError("resume=true needs output=RUN_FOLDER, the run to resume")
         if self.backgrounds and (self.crops or self.boxes):
             raise ValueError("backgrounds needs stage 1 to cut the photos out: leave crops and boxes out")
         if self.boxes and self.cutout.background != "keep":

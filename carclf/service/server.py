@@ -107,6 +107,6 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         raise UsageError(
-            f"Port {port} of '{host}' can't be listened on: {error.strerror or error}; choose another with --port."
+            f"Port {port} of '{host}' can't be used: {error.strerror or error}; choose another with --port."
         ) from error
     return listener

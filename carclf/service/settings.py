@@ -52,11 +52,13 @@ class ServiceSettings(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> ServiceSettings:
         if self.max_request_bytes > self.max_waiting_bytes:
-            raise ValueError("max_request_bytes is more than max_waiting_bytes, so such a request would never be taken")
+            raise ValueError(
+                "max_request_bytes is more than max_waiting_bytes, so such a request would never be accepted"
+            )
         if self.max_photo_bytes > self.max_request_bytes:
             raise ValueError("max_photo_bytes is more than max_request_bytes")
         if self.max_files > self.queue_length:
-            raise ValueError("max_files is more than queue_length, so so many photos would never be taken")
+            raise ValueError("max_files is more than queue_length, so such a request would never be accepted")
         if self.api_key is not None:
             check_api_key(self.api_key.get_secret_value(), "the API key")
         return self
@@ -70,7 +72,9 @@ class ServiceSettings(BaseModel):
             first = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             text = first["msg"].removeprefix("Value error, ")
-            raise UsageError(f"The service can't be run so: {where + ': ' if where else ''}{text}.") from None
+            raise UsageError(
+                f"The service can't run with these settings: {where + ': ' if where else ''}{text}."
+            ) from None
 
 
 def check_api_key(key: str, what: str) -> str:

@@ -76,7 +76,7 @@ def _common(names: Sequence[str], infos: Sequence[ModelInfo]) -> ModelInfo:
             raise UsageError(f"'{name}' is an ensemble already: combine its members.")
         for field, said in _SHARED.items():
             if getattr(info, field) != getattr(infos[0], field):
-                raise UsageError(f"'{name}' has another {said} than '{names[0]}': only the like can be combined.")
+                raise UsageError(f"'{name}' has another {said} than '{names[0]}': all members must have the same.")
     architectures = tuple(info.architecture for info in infos)
     mixed = architectures if len(set(architectures)) > 1 else ()
     return infos[0].model_copy(

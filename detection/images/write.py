@@ -30,7 +30,7 @@ def save_image(path: str | Path, array: np.ndarray, quality: int = 95) -> None:
     height, width = array.shape[:2]
     longest = _LONGEST_SIDE.get(file_format)
     if longest is not None and max(height, width) > longest:  # libjpeg would say so on stderr
-        raise OSError(f"'{path.name}' can't hold {width} x {height} pixels: {file_format} ends at {longest} a side.")
+        raise OSError(f"'{path.name}' can't hold {width} x {height} pixels: the limit of {file_format} is {longest}.")
     # zlib level 3 is a third of the time of Pillow's 6 for a few percent more bytes.
     options = {"compress_level": 3} if file_format == "PNG" else {"quality": quality}
     encoded = io.BytesIO()

@@ -87,6 +87,6 @@ def _encode_any(segmentation: list | dict, size: tuple[int, int]) -> dict | None
         polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
         return coco_mask.merge(coco_mask.frPyObjects(polygons, *size)) if polygons else None
     if tuple(segmentation["size"]) != size:
-        raise ValueError("the mask is of another size than the photo")
+        raise ValueError("the mask and the photo differ in size")
     counts = segmentation["counts"]
     return coco_mask.frPyObjects(segmentation, *size) if isinstance(counts, list) else segmentation

@@ -61,7 +61,7 @@ class Record:
         try:
             image = load_image(self.path, max_side=max_side)
         except ImageError as error:
-            raise UsageError(f"A photo of '{self.source}' can't be used, remove it: {error}") from error
+            raise UsageError(f"A photo of '{self.source}' can't be used; remove it: {error}") from error
         return image if self.stretch == 1 else cv2.resize(image, self._stretched(image.shape[:2]))
 
     def decoded_masks(self, shape: tuple[int, int] | None = None) -> list[np.ndarray]:

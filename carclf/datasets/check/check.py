@@ -25,7 +25,7 @@ FINDINGS = {
     "near_duplicate": "the same picture as another file, saved again or scaled",
     "crosses_split": "copies of a photo on another side of the split: take them out of one side",
     "conflicting_label": "copies of a photo of another class: at most one of the labels is right",
-    "box_outside": "the box is empty or reaches out of the photo",
+    "box_outside": "the box is empty or extends beyond the photo",
 }
 
 

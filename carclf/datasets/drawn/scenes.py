@@ -128,7 +128,7 @@ def _write(path: Path, data: bytes) -> None:
 
 def _canvas_size(size: tuple[int, int]) -> tuple[int, int]:
     if min(size) < 64:
-        raise ValueError(f"A scene needs at least 64 pixels a side, not {size[0]}x{size[1]}: ask for a larger size.")
+        raise ValueError(f"A scene needs at least 64 pixels per side, not {size[0]}x{size[1]}: ask for a larger size.")
     return size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING
 
 

@@ -66,11 +66,11 @@ class _Allowance:
         self.files -= len(members)
         if self.bytes < 0 or self.files < 0:
             raise UsageError(f"'{self.archive}' would grow to more than {MOST_GROWTH} times its size or "
-                             f"{MOST_FILES} files: it is no data set, and was not unpacked.")  # fmt: skip
+                             f"{MOST_FILES} files: it is not a data set, and was not unpacked.")  # fmt: skip
         free = shutil.disk_usage(folder).free
         if size > free:
             raise UsageError(f"'{self.archive}' needs {_gigabytes(size)} in '{folder.parent}', "
-                             f"and there are {_gigabytes(free)}: make room.")  # fmt: skip
+                             f"where only {_gigabytes(free)} are free: make room.")  # fmt: skip
 
 
 def _unpack_into(archive: Path, folder: Path, allowance: _Allowance, nested: int) -> None:
@@ -144,7 +144,7 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
     try:
         content = zipfile.ZipFile(archive)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise UsageError(f"'{archive}' is no zip file, or its end is missing: download it again.") from error
+        raise UsageError(f"'{archive}' is not a zip file, or its end is missing: download it again.") from error
     except OSError as error:
         raise UsageError(f"'{archive}' can't be read: {error.strerror or error}.") from error
     with content:

@@ -58,19 +58,19 @@ def _read_list(path: Path, alone: bool) -> pd.DataFrame:
     content = _load(path)
     rows = content.get("annotations")
     if rows is None:
-        raise UsageError(f"'{path}' is no list of the devkit: it holds no annotations.")
+        raise UsageError(f"'{path}' is not a list of the devkit: it holds no annotations.")
     rows = rows if isinstance(rows, list | np.ndarray) else [rows]
     if not len(rows):
         raise UsageError(f"'{path}' lists no photos.")
     if not all(isinstance(row, dict) and "class" in row for row in rows):
-        raise UsageError(f"'{path}' names no classes: of the test photos only {TEST} does, pass that one.")
+        raise UsageError(f"'{path}' names no classes: for the test photos pass {TEST}, which does.")
     classes = content.get("class_names")
     if classes is None:
         classes = _class_names(path)
     try:
         return pd.DataFrame([_photo(row, classes, path.name, alone) for row in rows])
     except (KeyError, ValueError, TypeError, IndexError) as error:
-        raise UsageError(f"'{path}' is not as the devkit's lists are: {_detail(error)}.") from error
+        raise UsageError(f"'{path}' is not built like the devkit's lists: {_detail(error)}.") from error
 
 
 def _photo(row: dict[str, Any], classes: Sequence[str], listing: str, alone: bool) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _photo(row: dict[str, Any], classes: Sequence[str], listing: str, alone: boo
 def _class_names(path: Path) -> Sequence[str]:
     meta = path.parent / META
     if not meta.is_file():
-        raise UsageError(f"'{path}' has the classes' numbers only: put {META} of the devkit beside it.")
+        raise UsageError(f"'{path}' has only the numbers of the classes: put {META} of the devkit next to it.")
     classes = _load(meta).get("class_names")
     if classes is None or isinstance(classes, str):
         raise UsageError(f"'{meta}' holds no class names: take {META} of the devkit.")

@@ -31,7 +31,7 @@ def read_folders(root: Path) -> pd.DataFrame:
     table = _by_folders([(str((root / name).absolute()), name) for name in inside])
     if table.empty:
         raise UsageError(
-            f"The photos in '{root}' lie side by side: put them into a folder per class, or pass a csv of file,class."
+            f"The photos in '{root}' are not in class folders: make one folder per class, or pass a csv of file,class."
         )
     if len(table) < len(inside):
         log.warning("%d photos that lie in no class folder are left out of '%s'.", len(inside) - len(table), root)
@@ -49,7 +49,9 @@ def read_manifest(folder: Path) -> dict[str, Path | None]:
         manifest = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
         pairs = zip(manifest["source"], manifest["output"], manifest["status"], strict=True)
     except (ValueError, KeyError, OSError) as error:
-        raise UsageError(f"'{folder / 'manifest.csv'}' is no manifest of stage 1: clean the photos again.") from error
+        raise UsageError(
+            f"'{folder / 'manifest.csv'}' is not a manifest of stage 1: clean the photos again."
+        ) from error
     made = {}
     for source, output, status in pairs:
         file = (folder / output).absolute()
@@ -63,7 +65,7 @@ def _read_cleaned(root: Path) -> pd.DataFrame:
     made = read_manifest(root)
     table = _by_folders([(str(output), source) for source, output in made.items() if output is not None])
     if table.empty:
-        raise UsageError(f"The manifest in '{root}' lists no cut-out that lies in a class folder: clean it again.")
+        raise UsageError(f"The manifest in '{root}' lists no cut-out in a class folder: clean it again.")
     if len(table) < len(made):
         log.warning("%d photos that stage 1 gave no cut-out for are left out of '%s'.", len(made) - len(table), root)
     return table

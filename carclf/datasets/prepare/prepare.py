@@ -158,7 +158,7 @@ def _same(source: Path, target: Path) -> str:
         return "linked"
     if target.is_file() and target.stat().st_size == source.stat().st_size:
         return "copied"
-    raise UsageError(f"'{target}' is there already, and is not '{source}': choose another OUT, or remove it.")
+    raise UsageError(f"'{target}' exists already, and is not '{source}': choose another OUT, or remove it.")
 
 
 def _settings(table: pd.DataFrame, root: Path, options: PrepareOptions) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def _open_output(output: Path, settings: dict[str, Any]) -> None:
     """Makes OUT, or checks that it can be gone on with."""
     noted = output / SETTINGS
     folder = OutputFolder(output, SETTINGS, failed=f"'{output}' can't be written")
-    if not folder.check(f"'{output}' is there already and was not made by `carclf prepare`: choose another OUT."):
+    if not folder.check(f"'{output}' exists already and was not made by `carclf prepare`: choose another OUT."):
         folder.make(lambda: write_json(noted, settings))
         return
     try:

@@ -32,7 +32,7 @@ def choose_format(format: str | None, output: Path | None) -> str:
         raise UsageError(f"Unknown format '{format}': choose {', '.join(FORMATS)}.")
     if format == "parquet":
         if output is None:
-            raise UsageError("Parquet is no format for standard output: name a file with --output.")
+            raise UsageError("Parquet can't be written to standard output: name a file with --output.")
         from carclf.recognition.output.parquet import check_parquet
 
         check_parquet()
@@ -45,9 +45,9 @@ def check_target(output: Path | None, photos: Sequence[str]) -> None:
     if output is None:
         return
     if output.suffix.lower() in IMAGE_SUFFIXES:
-        raise UsageError(f"'{output}' is the name of a photo: give the rows another one.")
+        raise UsageError(f"'{output}' is the name of a photo: give the output file another name.")
     if output.exists() and any(os.path.exists(photo) and os.path.samefile(photo, output) for photo in photos):
-        raise UsageError(f"'{output}' is read, so it can't be the output too: give the rows another name.")
+        raise UsageError(f"'{output}' is an input, so it can't be the output too: give the output file another name.")
 
 
 def output_columns(every_vehicle: bool) -> tuple[str, ...]:

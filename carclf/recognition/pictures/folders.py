@@ -33,7 +33,7 @@ class Pictures:
         self._overlay: Overlay | None = None
         folders = [folder for folder in (cutouts, overlays) if folder is not None]
         if len(folders) == 2:
-            overlap = f"'{cutouts}' and '{overlays}' overlap: give cut-outs and overlays a folder each."
+            overlap = f"'{cutouts}' and '{overlays}' overlap: give each of them its own folder."
             check_apart(*folders, same=overlap, inside=overlap, around=overlap)
         for folder in folders:
             _check_apart(sources, folder)
@@ -81,7 +81,7 @@ class Pictures:
         except OSError as error:
             raise UsageError(
                 f"The picture '{path}' can't be written ({error.strerror or error}): make room or choose another "
-                "folder; with --output, the same command then goes on from here."
+                "folder; with --output, the same command then resumes from here."
             ) from error
 
     def _check_distinct(self, sources: Sources) -> None:
@@ -93,7 +93,7 @@ class Pictures:
                 other = next(one for one in sources if hash(self._stem(one)) == hash(stem))
                 raise UsageError(
                     f"The pictures of '{other.path}' and '{source.path}' would both be '{stem}{_SUFFIX}': "
-                    "rename one, or run them apart."
+                    "rename one, or run them separately."
                 )
 
 

@@ -36,15 +36,15 @@ class Registry:
         if is_run(folder):
             run = self.at(folder) or read_run(folder)
             if run is None:
-                raise UsageError(f"'{name}' is the training of a detector: only classifiers' runs are kept here.")
+                raise UsageError(f"'{name}' is the training of a detector: only runs of classifiers are listed here.")
             return run
         parts = folder.parts
         found = [run for run in self.runs if run.folder.absolute().parts[-len(parts) :] == parts] if parts else []
         if len(found) > 1:
             places = ", ".join(str(run.folder) for run in found[:4])
-            raise UsageError(f"'{name}' may be {len(found)} runs ({places}): give a longer part of the path.")
+            raise UsageError(f"'{name}' matches {len(found)} runs ({places}): give a longer part of the path.")
         if not found:
-            raise UsageError(f"There is no run '{name}': `carclf runs` lists those there are, --folder says where.")
+            raise UsageError(f"There is no run '{name}': `carclf runs` lists all runs, --folder says where to look.")
         return found[0]
 
     def at(self, folder: Path) -> RunEntry | None:
@@ -84,7 +84,7 @@ def find_runs(folders: Sequence[str | Path], depth: int = DEPTH) -> list[Path]:
     found: dict[Path, Path] = {}
     for folder in map(Path, folders):
         if not folder.is_dir():
-            raise UsageError(f"There is no folder '{folder}' of runs: name the right one by --folder.")
+            raise UsageError(f"There is no folder '{folder}' of runs: name the right one with --folder.")
         for run in _search(folder, depth):
             found.setdefault(run.resolve(), run)
     return sorted(found.values())

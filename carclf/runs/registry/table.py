@@ -71,7 +71,7 @@ def find_column(table: pd.DataFrame, name: str) -> str:
         return ends[0]
     if ends:
         some = ", ".join(ends[:4]) + (", ..." if len(ends) > 4 else "")
-        raise UsageError(f"'{name}' may be {len(ends)} columns ({some}): give a longer part of the name.")
+        raise UsageError(f"'{name}' matches {len(ends)} columns ({some}): give a longer part of the name.")
     short = [column.removeprefix(SETTING) for column in columns]
     near = difflib.get_close_matches(name, list(dict.fromkeys([*columns, *short])), 3)
     hint = f"did you mean {' or '.join(near)}?" if near else "--output FILE.csv writes all there are."
@@ -91,7 +91,7 @@ class Filter:
         """Raises `UsageError` for what is no condition."""
         match = re.fullmatch(r"\s*([^<>=!\s]+)\s*(>=|<=|!=|==|=|>|<)\s*(.*?)\s*", text)
         if match is None:
-            raise UsageError(f'\'{text}\' is no filter: write "accuracy>0.8", "state=finished" or "run=best*".')
+            raise UsageError(f'\'{text}\' is not a filter: write "accuracy>0.8", "state=finished" or "run=best*".')
         column, sign, value = match.groups()
         return cls(column, "=" if sign == "==" else sign, value)
 

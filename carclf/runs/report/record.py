@@ -222,4 +222,4 @@ def _csv(path: Path, needs: Sequence[str] = (), **how: Any) -> pd.DataFrame | No
 
 def _damaged(path: Path, error: Exception | str) -> UsageError:
     reason = str(error).splitlines()[0]
-    return UsageError(f"'{path}' can't be read ({reason}): the report needs it whole, or not there.")
+    return UsageError(f"'{path}' can't be read ({reason}): repair or remove it.")

@@ -151,14 +151,14 @@ def check_url(url: str | None) -> str:
     """The address of a RabbitMQ server. Raises `UsageError`, which never shows the password."""
     example = "give one like amqp://user:password@host:5672/, or set CARCLF_BROKER"
     if not url:
-        raise UsageError(f"There is no address of a RabbitMQ server: {example}.")
+        raise UsageError(f"No address of a RabbitMQ server is given: {example}.")
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("amqp", "amqps") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable:
-        raise UsageError(f"'{redact(url)}' is no address of a RabbitMQ server: {example}.")
+        raise UsageError(f"'{redact(url)}' is not the address of a RabbitMQ server: {example}.")
     return url
 
 

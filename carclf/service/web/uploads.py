@@ -83,7 +83,7 @@ async def read_uploads(request: Request, settings: ServiceSettings, holding: Hol
         detail = f"The photos did not arrive within {settings.body_timeout:g} seconds: try again."
         raise Refused(408, detail, {"Connection": "close"}) from None
     except ClientDisconnect:
-        raise Refused(400, "The body ended before all of it had come.") from None
+        raise Refused(400, "The body ended before it was complete.") from None
     except Refused:
         await body.drain()
         raise
@@ -104,9 +104,9 @@ def _boundary(request: Request) -> bytes:
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data":
         given = kind.decode("latin-1")
-        raise Refused(415, f"A body of type {_shown(given)} is not taken: {HOW}.")
+        raise Refused(415, f"A body of type {_shown(given)} is not accepted: {HOW}.")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Refused(415, "A compressed body is not taken: send it without Content-Encoding.")
+        raise Refused(415, "A compressed body is not accepted: send it without Content-Encoding.")
     boundary = options.get(b"boundary", b"")
     if not boundary:
         raise Refused(400, f"The Content-Type names no boundary: {HOW}.")
@@ -149,7 +149,7 @@ async def _parse(body: Body, boundary: bytes, settings: ServiceSettings, holding
     except FormParserError:
         raise Refused(400, f"The body is not well-formed multipart/form-data: {HOW}.") from None
     if not parts.ended:
-        raise Refused(400, "The body ends before its closing boundary: it was not sent as a whole.")
+        raise Refused(400, "The body ends before its closing boundary: it was not sent completely.")
     if not parts.uploads:
         raise Refused(422, f"There is no photo in the request: {HOW}.")
     return parts.uploads
@@ -201,7 +201,7 @@ class _Parts:
         self._check_count()
         kind = parse_options_header(self._headers.get("content-type", b""))[0].decode("latin-1")
         if not _TYPES.match(kind):
-            raise Refused(415, f"'{self._shown_name()}' was sent as {_shown(kind)}, which is no photo: send images.")
+            raise Refused(415, f"'{self._shown_name()}' was sent as {_shown(kind)}, which is not a photo: send images.")
 
     def data(self, data: bytes, start: int, end: int) -> None:
         if self._name is None:

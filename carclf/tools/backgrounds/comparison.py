@@ -70,7 +70,7 @@ def compare_backgrounds(config: TrainConfig, output: Path, styles: Sequence[str]
 def _checked(styles: Sequence[str]) -> tuple[str, ...]:
     unknown = [style for style in styles if style not in KNOWN]
     if unknown:
-        raise UsageError(f"Unknown style '{unknown[0]}': choose of {', '.join(KNOWN)}.")
+        raise UsageError(f"Unknown style '{unknown[0]}': choose from {', '.join(KNOWN)}.")
     if len(set(styles)) < len(styles) or len(styles) < 2:
         raise UsageError(f"Give two or more different styles of {', '.join(KNOWN)}.")
     return tuple(styles)
@@ -80,11 +80,11 @@ def _claim(output: Path, config: TrainConfig) -> None:
     """Notes the settings in the output, or checks that those noted there are the same."""
     path = output / "settings.yaml"
     folder = OutputFolder(output, path.name, failed=f"The output '{output}' can't be written")
-    if folder.check(f"'{output}' exists and holds no comparison: choose an empty or new folder as output."):
+    if folder.check(f"'{output}' exists and is not a comparison: choose an empty or new folder as output."):
         noted = read_config(TrainConfig, path).model_dump(exclude=FREE)
         changed = changed_keys(config.model_dump(exclude=FREE), noted)
         if changed:
-            raise UsageError(f"'{output}' was begun with other settings ({', '.join(changed)}): pass the same, or "
+            raise UsageError(f"'{output}' was started with other settings ({', '.join(changed)}): pass the same, or "
                              "another output.")  # fmt: skip
         return
     folder.make(lambda: write_config(config, path))
@@ -107,8 +107,8 @@ def _photos(config: TrainConfig, output: Path, styles: Sequence[str]) -> pd.Data
     split = pd.read_csv(path, dtype=str, keep_default_na=False)
     photos = split.merge(files, on="file", how="left")
     if photos.isna().any(axis=None):
-        raise UsageError(f"The photos in '{config.data}' are not those that '{output}' was begun with: pass the same, "
-                         "or another output.")  # fmt: skip
+        raise UsageError(f"The photos in '{config.data}' are not those that '{output}' was started with: pass "
+                         "the same, or another output.")  # fmt: skip
     return photos
 
 
@@ -178,5 +178,7 @@ def _correct(run: Path, files: list[str]) -> np.ndarray:
     table = pd.read_csv(run / "validation" / "predictions.csv", dtype=str, keep_default_na=False)
     answers = dict(zip(table["file"], table["correct"] == "True", strict=True))
     if set(answers) != set(files):
-        raise UsageError(f"'{run}' judged other photos than the comparison holds out: remove it, and start again.")
+        raise UsageError(
+            f"'{run}' was measured on other photos than the comparison holds out: remove it and start again."
+        )
     return np.array([answers[file] for file in files])

@@ -96,14 +96,14 @@ def read_competition(
     photos = images or next((path for name in TESTS if (path := folder / name).is_dir()), None)
     if photos is None or not photos.is_dir():
         where = f"'{images}'" if images else f"folder {' or '.join(TESTS)} in '{folder}'"
-        raise UsageError(f"There is no {where} with the photos to answer: name it by --images.")
+        raise UsageError(f"There is no {where} with the photos to answer: name it with --images.")
     if (photos / photos.name).is_dir():  # as some unpackers leave it
         photos = photos / photos.name
     counts = _counts(folder / LABELS, columns[1])
     names = _names(folder, columns[1], classes)
     strange = sorted(set(names.values()) - set(counts)) if counts else []
     if strange and classes is not None:
-        raise UsageError(f"'{classes}' has the {columns[1]} '{strange[0]}', which '{folder / LABELS}' has not.")
+        raise UsageError(f"'{classes}' has the {columns[1]} '{strange[0]}', which '{folder / LABELS}' does not have.")
     return Competition(sample, ids, (columns[0], columns[1]), newline, photos, counts, names)
 
 
@@ -119,7 +119,7 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]], str]:
     rows = [row for row in rows if row]
     wrong = next((number for number, row in enumerate(rows, 2) if len(row) != len(header)), None)
     if wrong is not None:
-        raise UsageError(f"'{path}' has {len(rows[wrong - 2])} values in line {wrong}, where {len(header)} belong.")
+        raise UsageError(f"'{path}' has {len(rows[wrong - 2])} values in line {wrong}, not {len(header)}.")
     return header, rows, "\r\n" if "\r\n" in text else "\n"
 
 

@@ -104,11 +104,13 @@ def check_output(output: Path) -> None:
     """Raises `UsageError` unless the folder is new, empty, or an export, and nothing beside."""
     folder = OutputFolder(output, is_export)
     ours = folder.check(
-        f"'{output}' exists and is no export: name a new folder.",
+        f"'{output}' exists and is not an export: name a new folder.",
         file=f"'{output}' is a file: name a folder for the export.",
     )
     if ours and (more := folder.others(*FILES)):
-        raise UsageError(f"'{output}' holds '{more[0]}', which no export wrote: move it away, or name a new folder.")
+        raise UsageError(
+            f"'{output}' holds '{more[0]}', which is not part of an export: move it away, or name a new folder."
+        )
 
 
 def _write(net, info: ModelInfo, file: Path, name: str, folder: Path) -> dict:
@@ -160,7 +162,7 @@ def _photos(folder: Path | None, limit: int | None, say: Callable[[str], None]) 
     from detection.images.write import save_image
 
     count = DRAWN if limit is None else limit
-    say(f"draws {count} scenes, as no photos are given")
+    say(f"no photos are given: drawing {count} scenes")
     with tempfile.TemporaryDirectory(prefix="carclf-export-") as name:
         shapes, files = list(CAR_SHAPES), []
         for number in range(count):

@@ -184,7 +184,7 @@ def test_detections_of_a_cleaned_folder(carclf, photos, model, tmp_path, monkeyp
     result = carclf("predict", photos, "--model", model, "--detections", file, "--format", "json")
     assert [row["status"] for row in json.loads(result.stdout)] == ["no_car", "ok", "ok"]
     assert "Note: the detections are of 'fake', and the model was trained on cut-outs of 'compact'" in result.stderr
-    assert "leave one out" in sentence(carclf("predict", photos, "--detections", file, "--detector", "compact"))
+    assert "not both" in sentence(carclf("predict", photos, "--detections", file, "--detector", "compact"))
     assert "no detections file" in sentence(carclf("predict", photos, "--detections", tmp_path / "gone"))
 
 
@@ -200,7 +200,7 @@ def test_what_does_not_fit_together_is_one_sentence(carclf, photos, model):
 def test_what_is_read_is_not_written_over(carclf, photos, model, monkeypatch):
     (photos / "list.csv").write_text("file\nred.jpg\n")
     monkeypatch.chdir(photos)
-    assert "is read" in sentence(carclf("predict", "list.csv", "--model", model, "--output", photos / "list.csv"))
+    assert "is an input" in sentence(carclf("predict", "list.csv", "--model", model, "--output", photos / "list.csv"))
     said = sentence(carclf("predict", "red.jpg", "--model", model, "--output", "red.jpg", "--format", "csv"))
     assert "'red.jpg' is the name of a photo" in said
     assert (photos / "list.csv").read_text() == "file\nred.jpg\n"
@@ -213,10 +213,10 @@ def test_ctrl_c_says_how_to_go_on(carclf, photos, model, tmp_path, monkeypatch):
     monkeypatch.setattr("carclf.classifier.classifier.TorchClassifier.predict", interrupt)
     result = carclf("predict", photos, "--model", model, "--output", tmp_path / "rows.csv")
     assert (result.exit_code, result.stdout) == (130, "")
-    assert result.stderr == "Stopped after 0 of 3 photos: the same command goes on from there.\n"
+    assert result.stderr == "Stopped after 0 of 3 photos: the same command resumes from there.\n"
     assert not (tmp_path / "rows.csv").exists()
     result = carclf("predict", photos, "--model", model)
-    assert result.stderr == "Stopped after 0 of 3 photos; with --output a run can go on.\n"
+    assert result.stderr == "Stopped after 0 of 3 photos; with --output, a run can be resumed.\n"
 
 
 def test_failed_photos_are_tried_again_when_asked(carclf, photos, model, tmp_path):

@@ -127,7 +127,7 @@ def symlink():
         ({"..\\outside.jpg": b"x"}, "leads out"),
         ({"C:/outside.jpg": b"x"}, "leads out"),
         ({"inner.zip": packed({"../outside.jpg": b"x"})}, r"inner.zip' holds '../outside.jpg'"),
-        ({"inner.zip": b"no zip"}, "inner.zip' is no zip file"),
+        ({"inner.zip": b"no zip"}, "inner.zip' is not a zip file"),
         ({"red": b"x", "red/1.jpg": b"x"}, "can't be unpacked"),
         ({}, "holds no files"),
         ({"red": None}, "holds no files"),
@@ -180,8 +180,8 @@ def test_encrypted_damaged_and_unknown(home, photos):
         (bytes(encrypted), "is encrypted"),
         (bytes(unknown), "packed in a way"),
         (damaged, "damaged at 'red/1.jpg'"),
-        (good[:-30], "no zip file"),
-        (b"", "no zip file"),
+        (good[:-30], "is not a zip file"),
+        (b"", "is not a zip file"),
     )
     for data, said in cases:
         (home / "bad.zip").write_bytes(data)

@@ -21,7 +21,7 @@ def test_no_box(empty):
 
 @pytest.mark.parametrize("text", ["1,2,3", "1,2,3,4,5", "x1,2,3,4", "1,2,3,4px", "box", "(1,2),(3,4)", [1, 2]])
 def test_what_is_no_box(text):
-    with pytest.raises(UsageError, match="is no box"):
+    with pytest.raises(UsageError, match="is not a box"):
         parse_box(text)
 
 
@@ -32,8 +32,8 @@ def test_what_is_no_box(text):
         ((5, 5, 6, 6), ""),
         ((5, 5, 5, 6), "is empty"),
         ((9, 5, 5, 6), "is empty"),
-        ((0, 0, 21, 10), "reaches out"),
-        ((-1, 0, 5, 5), "reaches out"),
+        ((0, 0, 21, 10), "extends beyond"),
+        ((-1, 0, 5, 5), "extends beyond"),
         ((20, 0, 30, 5), "lies outside"),
         ((-9, -9, 0, 0), "lies outside"),
     ],

@@ -76,9 +76,9 @@ def test_copies_across_the_split_boxes_and_missing_photos(root):
     assert found(check, "missing") == ["blue/99.jpg"]
     reasons = check.found("box_outside").set_index("file")["reason"].to_dict()
     assert reasons == {
-        "red/2.jpg": "the box -1,0,60,40 reaches out of the photo (60 x 40)",
+        "red/2.jpg": "the box -1,0,60,40 extends beyond the photo (60 x 40)",
         "red/again.jpg": "the box 50,5,40,30 is empty",
-        "blue/0.jpg": "the box 0,0,200,40 reaches out of the photo (60 x 40)",
+        "blue/0.jpg": "the box 0,0,200,40 extends beyond the photo (60 x 40)",
         "blue/1.jpg": "the box 70,0,80,9 lies outside the photo (60 x 40)",
     }
     assert check.classes.to_dict("records") == [

@@ -110,10 +110,13 @@ def say(path, **content):
         (lambda path: say(path, other=1), "holds no annotations"),
         (lambda path: say(path, annotations=np.zeros((0, 0))), "lists no photos"),
         (lambda path: say(path, annotations=np.zeros(3)), "names no classes"),
-        (lambda path: shutil.copyfile(path.with_name("cars_test_annos.mat"), path), "names no classes: of the test"),
+        (lambda path: shutil.copyfile(path.with_name("cars_test_annos.mat"), path), "names no classes: for the test"),
         (lambda path: say(path, annotations=annotations([(1, 1, 9, 9, 3, "00001.jpg")])), "class 3 is none of the 2"),
         (lambda path: say(path, annotations=annotations([(1, 1, 9, 1)], FIELDS[:3] + FIELDS[4:5])), "has no 'bbox_y2'"),
-        (lambda path: say(path, annotations=annotations([(1, 1, 9, "b", 1, "1.jpg")])), "is not as the devkit's"),
+        (
+            lambda path: say(path, annotations=annotations([(1, 1, 9, "b", 1, "1.jpg")])),
+            "is not built like the devkit's",
+        ),
         (lambda path: path.with_name("cars_meta.mat").unlink(), "put cars_meta.mat"),
         (lambda path: say(path.with_name("cars_meta.mat"), other=1), "holds no class names"),
         (

@@ -140,7 +140,7 @@ def test_a_folder_that_stage_1_wrote(root):
         ("file,class\nred/1.jpg,a\nred/2.jpg,\n", "line 3"),
         ("", "can't be read as a csv"),
         ("file,class,subset\nred/1.jpg,a,train\nred/2.jpg,a,holdout\n", "subset 'holdout' in line 3: known are train"),
-        ("file,class,box\nred/1.jpg,a,1 2 3\n", "wrong box in line 2: '1 2 3' is no box"),
+        ("file,class,box\nred/1.jpg,a,1 2 3\n", "wrong box in line 2: '1 2 3' is not a box"),
     ],
 )
 def test_a_wrong_csv_is_one_sentence(root, text, said):
@@ -155,7 +155,7 @@ def test_missing_and_empty_folders(tmp_path, root):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no photos"):
         read_table(tmp_path / "empty")
-    with pytest.raises(UsageError, match="side by side"):
+    with pytest.raises(UsageError, match="are not in class folders"):
         read_table(root / "red")
     with pytest.raises(UsageError, match="no photo folder"):
         read_table(write(tmp_path / "a.csv", "file,class\na.jpg,b\n"), tmp_path / "nowhere")

@@ -158,7 +158,7 @@ def test_crops_to_the_boxes(boxed, tmp_path):
     assert shapes["red/0.jpg"] == (14, 24) and shapes["red/1.jpg"] == (40, 60) and shapes["red/2.jpg"] == (40, 14)
     assert [shapes[f"red/4.{suffix}"][1] for suffix in ("jpg", "webp", "bmp")] == [22, 23, 24]
     assert rows.loc["red/4.bmp", "file"].endswith("4.png") and rows["file"].str.lower().nunique() == 9
-    assert "reaches out" in rows.loc["red/2.jpg", "reason"] and "outside" in rows.loc["red/3.jpg", "reason"]
+    assert "extends beyond" in rows.loc["red/2.jpg", "reason"] and "outside" in rows.loc["red/3.jpg", "reason"]
     assert rows.loc["red/0.jpg", "box"] == "10,10,30,20"
     before = (output / "prepared.csv").read_bytes()
     assert carclf(boxed, output, "--crop-to-boxes", "--padding", "0.1", "--test", "0").stdout == result.stdout
@@ -210,8 +210,8 @@ def test_what_is_not_made_over(root, listed, tmp_path):
     refused("was not made by", listed, tmp_path / "file")
     (output / "prepare.json").write_text("{")
     refused("is damaged", listed, output)
-    refused("lies in the photos' folder", root, root / "out")
-    refused("The photos lie in OUT", listed, root)
+    refused("is inside the photos' folder", root, root / "out")
+    refused("The photos are inside OUT", listed, root)
 
 
 def test_a_foreign_file_in_a_place_is_not_overwritten(listed, tmp_path):
@@ -221,7 +221,7 @@ def test_a_foreign_file_in_a_place_is_not_overwritten(listed, tmp_path):
     place.unlink()
     place.write_bytes(b"mine")
     result = carclf(listed, output)
-    assert result.exit_code == 2 and re.search("is there already, and is not .*: choose another OUT", result.stderr)
+    assert result.exit_code == 2 and re.search("exists already, and is not .*: choose another OUT", result.stderr)
     assert place.read_bytes() == b"mine" and result.stderr.count("\n") == 1
 
 

@@ -123,7 +123,7 @@ def test_standard_input_is_taken_as_it_comes(tree):
         (["empty"], "'empty' holds no photo"),
         (["photos/a.jpg", "*.tiff"], r"pattern '\*\.tiff' matches no photo"),
         (["photos/a.jpg", "gone.csv"], "'gone.csv' can't be read as a csv: No such file"),
-        (["-", "-"], "a single time"),
+        (["-", "-"], "only once: give - only once"),
         (["-"], "named no photos"),
     ],
 )

@@ -115,7 +115,7 @@ def test_the_format_follows_from_the_output(tmp_path, monkeypatch):
     for format, output, said in [
         (None, tmp_path / "a.xlsx", "choose the format with --format"),
         ("xml", None, "Unknown format 'xml'"),
-        ("parquet", None, "no format for standard output"),
+        ("parquet", None, "can't be written to standard output"),
     ]:
         with pytest.raises(UsageError, match=said):
             choose_format(format, output)

@@ -33,7 +33,7 @@ def test_resume_with_other_settings_names_them(config):
 def test_output_that_is_something_else_is_refused(config, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "holiday.jpg").write_bytes(b"x")
-    with pytest.raises(UsageError, match="no run folder"):
+    with pytest.raises(UsageError, match="not a run folder"):
         open_run(config)
 
 

@@ -168,7 +168,7 @@ def test_a_name_is_a_path_or_the_end_of_one(runs):
     make_run(runs / "old" / "first")
     registry = Registry.read([runs])
     assert registry.find("sweep/second").name == "second" and registry.find(str(runs / "third")).name == "third"
-    with pytest.raises(UsageError, match="may be 2 runs"):
+    with pytest.raises(UsageError, match="matches 2 runs"):
         registry.find("first")
     assert registry.find("old/first").results["epochs"] == 6
     with pytest.raises(UsageError, match="no run 'nope'"):
@@ -197,10 +197,10 @@ def test_filters(runs, filters, left):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("accuracy", "is no filter"),
-        (">0.8", "is no filter"),
+        ("accuracy", "is not a filter"),
+        (">0.8", "is not a filter"),
         ("acuracy>0.8", "did you mean accuracy"),
-        ("learning_rate>0.1", "may be 2 columns"),
+        ("learning_rate>0.1", "matches 2 columns"),
         ("accuracy>good", "can't be compared with 'good'"),
     ],
 )

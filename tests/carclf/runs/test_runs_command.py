@@ -91,7 +91,7 @@ def test_parquet_without_pyarrow_is_one_sentence(runs, tmp_path, monkeypatch):
         (["show", "nope"], "no run 'nope'"),
         (["show", "first", "runs/first"], "named twice"),
         (["compare", "first", "--output", "x.txt"], "must end in"),
-        (["compare", "first", "broken", "--output", "x.png"], "no curves of broken"),
+        (["compare", "first", "broken", "--output", "x.png"], "no curves for broken"),
         (["compare", "first", "--output", "x.png", "--by", "moon"], "by epoch or by time"),
     ],
 )

@@ -187,7 +187,7 @@ def test_another_recipe_or_other_photos_need_another_output(config, photos, tmp_
         compare_backgrounds(config, tmp_path / "out", ["raw", "box"], seeds=1)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.doc").touch()
-    with pytest.raises(UsageError, match="holds no comparison"):
+    with pytest.raises(UsageError, match="is not a comparison"):
         compare_backgrounds(config, tmp_path / "mine", ["raw", "box"], seeds=1)
 
 

@@ -36,10 +36,10 @@ def test_only_a_new_folder_or_an_export_is_written(tmp_path):
     check_output(tmp_path / "new")
     check_output(tmp_path)
     (tmp_path / "photo.jpg").write_bytes(b"x")
-    with pytest.raises(UsageError, match="exists and is no export"):
+    with pytest.raises(UsageError, match="exists and is not an export"):
         check_output(tmp_path)
     (tmp_path / EXPORT_FILE).write_text("{}")
-    with pytest.raises(UsageError, match=r"holds 'photo.jpg', which no export wrote"):
+    with pytest.raises(UsageError, match=r"holds 'photo.jpg', which is not part of an export"):
         check_output(tmp_path)
     (tmp_path / "photo.jpg").unlink()
     check_output(tmp_path)
