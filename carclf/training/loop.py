@@ -24,7 +24,7 @@ from carclf.training.distributed import is_first, joined, launch, on_first, say_
 from carclf.training.record.checkpoints import remove_checkpoints
 from carclf.training.record.loggers import check_loggers, log_result
 from carclf.training.record.state import recorded_run, versions
-from carclf.training.stage import Job, checkpoints, run_stage
+from carclf.training.stage import TrainingJob, checkpoints, run_stage
 from carclf.training.start import first_network
 from carclf.training.teacher import Teacher
 from carclf.weights import BEST
@@ -96,7 +96,7 @@ def _run_stages(config: TrainConfig, run: Path, device: str, state: RunState) ->
     if first.parent:
         state.update(parent=first.parent)
         say_once(first.said)
-    job = Job(config, run, table, info, device, state, teacher)
+    job = TrainingJob(config, run, table, info, device, state, teacher)
     best = -1.0
     for number in range(1, len(config.stages) + 1):
         best = max(best, _do_stage(first.net, number, best, job))
@@ -106,7 +106,7 @@ def _run_stages(config: TrainConfig, run: Path, device: str, state: RunState) ->
     )
 
 
-def _do_stage(net: CarNet, number: int, best: float, job: Job) -> float:
+def _do_stage(net: CarNet, number: int, best: float, job: TrainingJob) -> float:
     """Runs a stage, or takes over what it left before; returns its accuracy. best: of the stages before."""
     stage = job.config.stages[number - 1]
     file = job.run / "stages" / f"{number}-{stage.name}.safetensors"
@@ -139,7 +139,7 @@ def _prepare(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutStyle,
     return table, style, detector
 
 
-def _judge(job: Job) -> dict:
+def _judge(job: TrainingJob) -> dict:
     """Measures the written file, not the network in memory, on the validation photos; writes metrics.json.
 
     How sure the classifier may be comes from the same photos, and into the file.

@@ -37,7 +37,7 @@ _AT_ONCE = 64  # validation photos
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What all stages of a training share. table: columns file, label, split, perhaps variants."""
 
     config: TrainConfig
@@ -49,7 +49,7 @@ class Job:
     teacher: Teacher | None = None
 
 
-def run_stage(net: CarNet, number: int, job: Job) -> float:
+def run_stage(net: CarNet, number: int, job: TrainingJob) -> float:
     """Trains `net` in place and leaves the stage's best weights in it; returns their validation accuracy.
 
     Resumes from the stage's last checkpoint where there is one. Raises `UsageError` when it can't be trained.
@@ -84,7 +84,7 @@ def run_stage(net: CarNet, number: int, job: Job) -> float:
     return row["accuracy"]
 
 
-def checkpoints(job: Job, number: int) -> Path:
+def checkpoints(job: TrainingJob, number: int) -> Path:
     """The folder of a stage's checkpoints; whoever has saved its result may remove them."""
     return job.run / "checkpoints" / f"{number}-{job.config.stages[number - 1].name}"
 
@@ -123,7 +123,7 @@ def _smaller(stage: Stage, at_once: int) -> int:
     return smaller
 
 
-def _fit(net: CarNet, number: int, at_once: int, job: Job) -> dict[str, Any]:
+def _fit(net: CarNet, number: int, at_once: int, job: TrainingJob) -> dict[str, Any]:
     """The entry of stages.json, but for what its epochs say. at_once: photos in memory of each process."""
     config, info, stage = job.config, job.info, job.config.stages[number - 1]
     processes = place()[1]
@@ -184,7 +184,7 @@ def _fit(net: CarNet, number: int, at_once: int, job: Job) -> dict[str, Any]:
 
     def where() -> str:
         epoch = trainer.current_epoch
-        return f"in epoch {epoch + 1}/{stage.epochs} of {_title(job, number)}, which keeps its {epoch} whole epochs"
+        return f"in epoch {epoch + 1}/{stage.epochs} of {_title(job, number)} (whole epochs kept: {epoch})"
 
     fit(
         trainer,
@@ -211,7 +211,7 @@ def _fit(net: CarNet, number: int, at_once: int, job: Job) -> dict[str, Any]:
     return _about(net, number, at_once, job) | {"best_epoch": kept["epoch"] + 1, "accuracy": float(accuracy)}
 
 
-def _train_data(stage: Stage, seed: int, job: Job) -> CropDataset:
+def _train_data(stage: Stage, seed: int, job: TrainingJob) -> CropDataset:
     """The training photos, varied as the stage says."""
     variants = {variant_column(name): share for name, share in job.config.backgrounds.items()}
     augmented = Augmented(stage.image_size, stage.augmentation, job.config.augmentation)
@@ -219,7 +219,7 @@ def _train_data(stage: Stage, seed: int, job: Job) -> CropDataset:
     return CropDataset(rows, job.info.classes, augmented, seed, variants)
 
 
-def _validation_data(job: Job) -> CropDataset:
+def _validation_data(job: TrainingJob) -> CropDataset:
     """This process's part of the validation photos: each photo is measured once."""
     rank, processes = place()
     rows = job.table[job.table["split"] == "val"]
@@ -228,11 +228,11 @@ def _validation_data(job: Job) -> CropDataset:
     return CropDataset(rows[rank::processes], job.info.classes, Plain(job.info.image_size))
 
 
-def _title(job: Job, number: int) -> str:
+def _title(job: TrainingJob, number: int) -> str:
     return f"stage {number}/{len(job.config.stages)} {job.config.stages[number - 1].name}"
 
 
-def _about(net: CarNet, number: int, at_once: int, job: Job) -> dict[str, Any]:
+def _about(net: CarNet, number: int, at_once: int, job: TrainingJob) -> dict[str, Any]:
     stage = job.config.stages[number - 1]
     trained = sum(value.numel() for value in net.parameters() if value.requires_grad)
     return {

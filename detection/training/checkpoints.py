@@ -176,14 +176,17 @@ def _read_rows(path: Path, first_step: int) -> list[dict]:
             rows = [{key: _number(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
     except OSError:
         return []
-    return [row for row in rows if isinstance(step := row.get("step"), float) and step < first_step]
+    return [row for row in rows if isinstance(step := row.get("step"), (int, float)) and step < first_step]
 
 
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def _number(text: str) -> int | float | str:
+    """As it was logged, so that it is written again in the same digits."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def quiet_lightning() -> None:

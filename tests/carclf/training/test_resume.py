@@ -15,6 +15,8 @@ import carclf.training.loop
 from carclf.runs.folder import resumed_config
 from carclf.runs.tables import forget_later, read_batches, read_epochs
 from carclf.training.loop import train
+from carclf.training.module import StageModule
+from carclf.training.record.checkpoints import BestEpoch
 from carclf.training.record.log import EpochLog
 from detection import UsageError
 from detection.common.config import write_config
@@ -118,16 +120,86 @@ def test_a_stage_that_had_stopped_early_stays_so(undisturbed, tmp_path, monkeypa
 
 
 def test_a_finished_run_stays_as_it_is(undisturbed, capsys):
-    before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*") if path.name != "state.json"}
-    train(resumed_config(undisturbed))
-    assert "finished already" in capsys.readouterr().err
-    assert before == {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*") if path.name != "state.json"}
+    """Both ways: by the run alone, and by the same command."""
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
+    for config in (resumed_config(undisturbed), short_config(undisturbed.parent, output=undisturbed, **SETTINGS)):
+        assert train(config) == undisturbed
+        assert capsys.readouterr().err == f"{undisturbed} is finished already\n"
+    assert before == {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_step_says_how_to_resume_and_is_undone(number, undisturbed, tmp_path, monkeypatch, capsys):
+    """In the second epoch, of which nothing is kept; the same command then takes the run up again."""
+    config = short_config(undisturbed.parent, output=tmp_path / "a run", **SETTINGS)
+    handler = signal.getsignal(number)
+    ended = []
+    with monkeypatch.context() as patch:
+        real = EpochLog.on_train_batch_end
+
+        def end(log, trainer, module, outputs, batch, index):
+            if log.stage.name == "half" and trainer.current_epoch == 1:
+                ended.append(index)
+                if index == 0:
+                    os.kill(os.getpid(), number)
+            real(log, trainer, module, outputs, batch, index)
+
+        patch.setattr(EpochLog, "on_train_batch_end", end)
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+    assert ended == [0] and signal.getsignal(number) is handler
+    said = capsys.readouterr().err
+    assert "Stopping after this step; once more stops at once." in said
+    assert "Stopped in epoch 2/3 of stage 2/3 half (whole epochs kept: 1): the same command, or" in said
+    assert f"carclf train --resume '{tmp_path / 'a run'}', resumes it." in said
+    state = json.loads((tmp_path / "a run/state.json").read_text())
+    assert (state["state"], state["error"]) == ("failed", "stopped by hand")
+    same(train(config), undisturbed)
+
+
+def test_a_second_signal_stops_at_once(undisturbed, tmp_path, monkeypatch):
+    config = short_config(undisturbed.parent, output=tmp_path / "run", **SETTINGS)
+    handler = signal.getsignal(signal.SIGINT)
+    real = StageModule.training_step
+
+    def step(module, batch, index):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(module, batch, index)
+
+    monkeypatch.setattr(StageModule, "training_step", step)
+    with pytest.raises(KeyboardInterrupt):
+        train(config)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert not (tmp_path / "run/epochs.csv").exists()
+
+
+def test_a_stop_in_the_last_epoch_keeps_it(undisturbed, tmp_path, monkeypatch, capsys):
+    config = short_config(undisturbed.parent, output=tmp_path / "run", **SETTINGS)
+    with monkeypatch.context() as patch:
+        real = StageModule.validation_step
+        patch.setattr(
+            StageModule, "validation_step", lambda *rest: (os.kill(os.getpid(), signal.SIGTERM), real(*rest))[1]
+        )
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+    assert "Stopped after stage 1/3 head" in capsys.readouterr().err
+    assert [row["stage"] for row in read_epochs(tmp_path / "run")] == ["head"]
+    same(train(config), undisturbed)
+
+
+def test_checkpoints_of_version_0_4_know_their_best_epoch(tmp_path):
+    """By the name of the class that kept it then, and whatever else was in the list of callbacks."""
+    key = "Keeper{'monitor': 'val_accuracy', 'mode': 'max', 'every_n_train_steps': 0, 'every_n_epochs': 1, "
+    assert BestEpoch(tmp_path).state_key.startswith(key)
 
 
 def test_resuming_takes_the_machines_settings_only(undisturbed):
     assert resumed_config(undisturbed, ["workers=2", "threads=1"]).workers == 2
     with pytest.raises(UsageError, match=r"other settings \(ema\)"):
         train(resumed_config(undisturbed, ["ema=0.9"]))
+    with pytest.raises(UsageError, match=r"other settings \(ema\)"):
+        train(short_config(undisturbed.parent, output=undisturbed, **SETTINGS | {"ema": 0.9}))
     with pytest.raises(UsageError, match="no run folder"):
         resumed_config(undisturbed / "stages")
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from detection import UsageError
 from detection.training.module import DetectorModule
-from detection.training.train import train_detector
+from detection.training.train import resume_detector, train_detector
 from tests.coco_photos import make_coco, tiny_training
 
 # Every step is a checkpoint.
@@ -100,6 +100,69 @@ def test_killed_between_the_last_step_and_the_weights(source, undisturbed, tmp_p
     weights.unlink()
     at_step(monkeypatch, 8, raise_killed)
     assert_same(train_detector(config), undisturbed)
+
+
+def test_the_folder_alone_resumes_and_a_finished_run_stays_as_it_is(source, undisturbed, tmp_path, monkeypatch, capsys):
+    config = tiny_training(tmp_path, source, **OFTEN)
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        at_step(patch, 6, raise_killed)
+        with pytest.raises(Killed):
+            train_detector(config)
+    moved = run.rename(tmp_path / "moved")
+    with pytest.raises(UsageError, match=r"other settings \(seed\)"):
+        resume_detector(moved, ["seed=5"])
+    assert_same(resume_detector(moved, ["workers=1", "checkpoint_minutes=9"]), undisturbed)
+    assert not run.exists()
+    state = json.loads((moved / "state.json").read_text())
+    assert state["state"] == "finished" and len(state["resumed"]) == 1 and state["versions"]["detectron2"]
+    moved.rename(run)
+    capsys.readouterr()
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    for again, of in ((train_detector, config), (resume_detector, run)):
+        assert again(of) == run / "compact.safetensors"
+        assert capsys.readouterr().err == f"{run} is finished already\n"
+    with pytest.raises(UsageError, match=r"other settings \(batch_size\)"):
+        train_detector(config, ["batch_size=3"])
+    assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    with pytest.raises(UsageError, match="no run folder"):
+        resume_detector(run / "curves")
+
+
+def test_two_trainings_of_one_run_are_refused(source, tmp_path):
+    config = tiny_training(tmp_path, source, **OFTEN)
+    (tmp_path / "run").mkdir()
+    code = (
+        "import fcntl, sys; f = open(sys.argv[1], 'a+b'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True); input()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / "run/.lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    process.stdout.readline()
+    try:
+        with pytest.raises(UsageError, match="trained by another process"):
+            train_detector(config)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_training_that_cannot_begin_leaves_no_folder(source, tmp_path):
+    config = tiny_training(tmp_path, source, **OFTEN)
+    with pytest.raises(UsageError, match="is no start"):
+        train_detector(config, ["init=nonsense"])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_what_left_no_checkpoint_may_begin_with_other_settings(source, tmp_path, monkeypatch):
+    """As the advice of a training that ran out of memory is."""
+    config = tiny_training(tmp_path, source, **OFTEN)
+    with monkeypatch.context() as patch:
+        at_step(patch, 0, raise_killed)
+        with pytest.raises(Killed):
+            train_detector(config)
+    assert train_detector(config, ["batch_size=1", "steps=1"])
 
 
 @pytest.mark.slow
