@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from carclf.commands.options import Device
+from carclf.commands.options import ALL_VEHICLES, Device, EveryVehicle
 from detection.common.console import say
 from detection.common.errors import UsageError
 
@@ -31,8 +31,9 @@ def clean(
     no_car: Annotated[str, typer.Option(help="A photo without a car: keep, skip or quarantine.")] = "keep",
     only: Annotated[str, typer.Option(help="Kinds of vehicle, as car,truck; others are passed over.")] = "",
     all_vehicles: Annotated[
-        bool, typer.Option("--all-vehicles", help="A cut-out of each: name-1.jpg (the main one), name-2.jpg, ...")
+        bool, typer.Option(ALL_VEHICLES, help="A cut-out of each: name-1.jpg (the main one), name-2.jpg, ...")
     ] = False,
+    every_vehicle: EveryVehicle = False,
     format: Annotated[str | None, typer.Option(help="jpg, png or webp; by default what fits the background.")] = None,
     quality: Annotated[int, typer.Option(help="Quality of jpg and webp, 1-100.")] = 95,
     max_size: Annotated[int | None, typer.Option(help="Longest side of a cut-out, in pixels.")] = None,
@@ -82,7 +83,7 @@ def clean(
         quality=quality,
         max_size=max_size,
         only=only or (),
-        all_vehicles=all_vehicles,
+        all_vehicles=all_vehicles or every_vehicle,
         shard=shard or "1/1",
         restart=restart,
         retry_failed=retry_failed,

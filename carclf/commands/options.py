@@ -17,6 +17,10 @@ Threshold = Annotated[
 MaxMegapixels = Annotated[float, typer.Option(help="Largest picture, in megapixels.")]
 BatchSize = Annotated[int, typer.Option(help="Most photos that the models look at together.")]
 
+# One option in both verbs; `predict` showed the other spelling once.
+ALL_VEHICLES = "--all-vehicles"
+EveryVehicle = Annotated[bool, typer.Option("--every-vehicle", hidden=True, help="The same as --all-vehicles.")]
+
 
 def broker_option(help: str) -> Any:
     """The address of a RabbitMQ; better from the environment than from a command that others can see."""

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from carclf.commands.options import ALL_VEHICLES, EveryVehicle
 from detection.common.console import photo_bar, quiet_stdout, say
 from detection.common.errors import UsageError
 
@@ -28,8 +29,9 @@ def predict(
     ] = None,
     tta: Annotated[str, typer.Option(help="Views of each cut-out that are averaged: a number, mirror or ten.")] = "1",
     every_vehicle: Annotated[
-        bool, typer.Option("--every-vehicle", help="A row for each vehicle of a photo, the main one first.")
+        bool, typer.Option(ALL_VEHICLES, help="A row for each vehicle of a photo, the main one first.")
     ] = False,
+    every_vehicle_alias: EveryVehicle = False,
     format: Annotated[
         str | None, typer.Option(help="table, csv, json, jsonl or parquet; by default what OUTPUT ends in.")
     ] = None,
@@ -59,6 +61,7 @@ def predict(
 
     Exit code 0: every photo was read; 3: some could not be; 2: wrong usage.
     """
+    every_vehicle = every_vehicle or every_vehicle_alias
     ask = interactive or (not photos and sys.stdin.isatty() and sys.stdout.isatty())
     if not ask and not photos:
         raise UsageError("Name photos, folders, patterns or lists, - for paths from standard input, or --interactive.")
