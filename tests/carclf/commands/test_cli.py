@@ -192,7 +192,7 @@ def test_all_vehicles_has_two_spellings_in_both_verbs_and_shows_one(carclf, phot
 
 
 def test_clean_has_an_option_with_the_same_default_for_each_field():
-    """They are written twice, so that `carclf --help` loads neither pydantic nor OpenCV; here they are held together."""
+    """They are written twice, as `carclf --help` is to load neither pydantic nor OpenCV; here they are compared."""
     options = inspect.signature(clean).parameters
     names = {"image_format": "format", "watch": "interval"}
     for schema in (CutoutStyle, CleanOptions):
