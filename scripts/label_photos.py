@@ -26,15 +26,9 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, help="weights for it")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     args = parser.parse_args()
-    from detection.common.console import photo_bar
+    from detection.common.console import tracked
     from detection.detectors.load import load_detector
     from detection.training.pseudo_labels import label_folder
-
-    def track(paths):
-        with photo_bar("labelling", len(paths)) as advance:
-            for path in paths:
-                yield path
-                advance()
 
     def has_mask(relative: str) -> bool:
         return args.but_not is not None and (args.but_not / relative).with_suffix(".png").is_file()
@@ -50,7 +44,7 @@ def main() -> int:
             stretch=args.stretch,
             least_agreement=args.agreement,
             skip=has_mask,
-            track=track,
+            track=tracked("labelling"),
         )
     except UsageError as error:
         print(error, file=sys.stderr)

@@ -8,28 +8,19 @@ from pathlib import Path
 
 import torch
 from pydantic import ValidationError
-from safetensors.torch import save
 
 from carclf.classifier.info import FORMAT, ModelInfo
 from carclf.classifier.network import CarNet, Ensemble
 from detection.common.errors import UsageError
-from detection.common.files import replace_file
-from detection.common.weights import read_safetensors
+from detection.common.weights import is_matrix, read_safetensors, write_safetensors
 
 KEY = "carclf"
 
 
 def save_model(net: CarNet | Ensemble, info: ModelInfo, path: Path, half: bool = True) -> None:
-    """Writes by temp file + replace. half: matrices and kernels as float16; vectors (biases, norm statistics) stay
-    float32, as they are 2 % of the bytes and most of what rounding would harm."""
-    tensors = {}
-    for name, tensor in net.state_dict().items():
-        if name.endswith("num_batches_tracked"):
-            continue
-        tensor = tensor.detach().cpu().float()
-        tensors[name] = (tensor.half() if half and tensor.ndim > 1 else tensor).contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, save(tensors, metadata={KEY: info.model_dump_json()}))
+    """Writes by temp file + replace. half: matrices and kernels as float16 (`is_matrix`); all else is float32."""
+    state = {name: tensor.float() for name, tensor in net.state_dict().items()}
+    write_safetensors(path, state, {KEY: info.model_dump_json()}, half=lambda tensor: half and is_matrix(tensor))
 
 
 def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[CarNet | Ensemble, ModelInfo]:

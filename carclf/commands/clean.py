@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from carclf.commands.options import Device
+from carclf.commands.options import ALL_VEHICLES, Device, EveryVehicle
 from detection.common.console import say
 from detection.common.errors import UsageError
 
@@ -35,8 +35,9 @@ def clean(
     ] = "keep",
     only: Annotated[str, typer.Option(help="Kinds of vehicle to cut out, such as car,truck; others are ignored.")] = "",
     all_vehicles: Annotated[
-        bool, typer.Option("--all-vehicles", help="Cut out every vehicle: name-1.jpg (the main one), name-2.jpg, ...")
+        bool, typer.Option(ALL_VEHICLES, help="Cut out every vehicle: name-1.jpg (the main one), name-2.jpg, ...")
     ] = False,
+    every_vehicle: EveryVehicle = False,
     format: Annotated[
         str | None, typer.Option(help="jpg, png or webp. Default: png for a transparent background, otherwise jpg.")
     ] = None,
@@ -103,7 +104,7 @@ def clean(
         quality=quality,
         max_size=max_size,
         only=only or (),
-        all_vehicles=all_vehicles,
+        all_vehicles=all_vehicles or every_vehicle,
         shard=shard or "1/1",
         restart=restart,
         retry_failed=retry_failed,

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from detection.common.console import say, track
+from detection.common.console import say, tracked
+from detection.common.tally import exit_code
 
 Data = Annotated[
     Path,
@@ -47,13 +48,13 @@ def check(
     from carclf.datasets.check.report import report
     from detection.common.files import write_json, write_table
 
-    found = check_data(data, images, lambda rows, total: track(rows, total, "looking"))
+    found = check_data(data, images, tracked("looking"))
     if json:
         write_json(json, found.as_json())
     if csv:
         write_table(csv, found.rows)
     typer.echo(report(found), nl=False)
-    raise typer.Exit(0 if found.clean else 3)
+    raise typer.Exit(exit_code(not found.clean))
 
 
 def prepare(
@@ -83,7 +84,7 @@ def prepare(
     from carclf.datasets.prepare.prepare import PrepareOptions, prepare_data
 
     options = PrepareOptions(test=test, seed=seed, crop_to_boxes=crop_to_boxes, padding=padding, copy_files=copy)
-    made = prepare_data(data, output, images, options, lambda rows, total: track(rows, total, "preparing"))
+    made = prepare_data(data, output, images, options, tracked("preparing"))
     for note in made.notes:
         say(note)
     typer.echo(str(made))

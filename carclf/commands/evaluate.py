@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from carclf.commands.options import Detector, Device
-from detection.common.console import quiet_stdout, say, track
+from detection.common.console import quiet_stdout, say, tracked
 from detection.common.errors import UsageError
 
 
@@ -65,7 +65,7 @@ def evaluate(
             recognizer,
             table,
             output,
-            track=lambda rows: track(rows, total=len(table), what="evaluating"),
+            track=tracked("evaluating"),
             darken=darken,
         )
         write_run_report(output)
@@ -112,7 +112,6 @@ def calibrate(
     from carclf.datasets import choose_split, read_table
     from carclf.evaluation.calibrate import calibrate_chain
     from carclf.weights import BUNDLED
-    from detection.common.console import quiet_stdout, track
 
     path = find_model(model).weights
     if model in (*BUNDLED, "bundled") and not dry_run:
@@ -129,7 +128,7 @@ def calibrate(
             detector=detector,
             device=device,
             write=not dry_run,
-            track=lambda rows, total: track(rows, total=total, what="recognizing"),
+            track=tracked("recognizing"),
         )
     typer.echo(f"temperature {trust.temperature:.3f}, threshold {trust.threshold:.4f}")
     for name, value in trust.figures.items():
@@ -239,4 +238,4 @@ def submit(
         statuses = ", ".join(status for status in FAILED if summary.counts[status])
         say(f"the {summary.failed} {statuses} got {summary.fallback}, {summary.source}")
     typer.echo(str(output))
-    raise typer.Exit(3 if summary.failed else 0)
+    raise typer.Exit(summary.tally.exit_code)

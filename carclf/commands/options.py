@@ -22,6 +22,10 @@ Threshold = Annotated[
 MaxMegapixels = Annotated[float, typer.Option(help="Largest photo accepted, in megapixels.")]
 BatchSize = Annotated[int, typer.Option(help="Largest number of photos that the models process together.")]
 
+# One option in both verbs; `predict` showed the other spelling once.
+ALL_VEHICLES = "--all-vehicles"
+EveryVehicle = Annotated[bool, typer.Option("--every-vehicle", hidden=True, help="The same as --all-vehicles.")]
+
 
 def broker_option(help: str) -> Any:
     """The address of a RabbitMQ; better from the environment than from a command that others can see."""

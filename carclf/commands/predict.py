@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from carclf.commands.options import ALL_VEHICLES, EveryVehicle
 from detection.common.console import photo_bar, quiet_stdout, say
 from detection.common.errors import UsageError
 
@@ -39,8 +40,9 @@ def predict(
         str, typer.Option(help="Views per cut-out, whose answers are averaged: a number, mirror (2) or ten (10).")
     ] = "1",
     every_vehicle: Annotated[
-        bool, typer.Option("--every-vehicle", help="Write one row per vehicle, the main one of the photo first.")
+        bool, typer.Option(ALL_VEHICLES, help="Write one row per vehicle, the main one of the photo first.")
     ] = False,
+    every_vehicle_alias: EveryVehicle = False,
     format: Annotated[
         str | None, typer.Option(help="table, csv, json, jsonl or parquet. Default: chosen by the ending of --output.")
     ] = None,
@@ -75,6 +77,7 @@ def predict(
     Exit code 0: every photo was read; 3: some could not be read; 2: wrong usage.
     """
     photos = photos or []
+    every_vehicle = every_vehicle or every_vehicle_alias
     ask = interactive or (not photos and sys.stdin.isatty() and sys.stdout.isatty())
     if not ask and not photos:
         raise UsageError("Name photos, folders, patterns or lists, - for paths from standard input, or --interactive.")

@@ -10,6 +10,7 @@ import typer
 from carclf.commands import options
 from detection.common.console import say
 from detection.common.errors import UsageError
+from detection.common.tally import counted
 
 
 def serve(
@@ -108,7 +109,7 @@ def dead_letters(
         name = "".join(one if one.isprintable() else "?" for one in letter.name)
         typer.echo(f"{when}\t{len(letter.data)}\t{name}\t{letter.reason}{where}")
     done = ", removed" if remove and letters else ""
-    say(f"{len(letters)} dead letter{'s' * (len(letters) != 1)}{done}")
+    say(f"{counted(len(letters), 'dead letter')}{done}")
 
 
 def worker(
@@ -155,4 +156,4 @@ def worker(
     from carclf.service.queue.worker import run_worker
 
     answered = run_worker(url, settings, make_backend, alive)
-    say(f"{answered} photo{'s' * (answered != 1)} answered")
+    say(f"{counted(answered, 'photo')} answered")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from carclf.datasets.names import name_below
+from detection.common.console import Track, untracked
 from detection.common.errors import UsageError
 from detection.images.read import ImageError, load_image
 from detection.images.write import save_image
@@ -110,7 +110,7 @@ def crop_table(
     root: Path,
     folder: Path,
     padding: float = 0.0,
-    track: Callable[[Iterable, int], Iterable] = lambda rows, total: rows,
+    track: Track = untracked,
 ) -> pd.DataFrame:
     """The table with each photo that has a box replaced by its crop, and without the column box.
 

@@ -34,14 +34,6 @@ def names(values: Iterable) -> str:
     return ", ".join(values[:3]) + (f" and {len(values) - 3} more" if len(values) > 3 else "")
 
 
-def count(number: int, one: str, many: str) -> str:
-    """
-    >>> count(1, "class has", "classes have")
-    '1 class has'
-    """
-    return f"{number} {one if number == 1 else many}"
-
-
 # What one of the usual file systems does not take, or what a shell trips over.
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from carclf.datasets.copies import picture_numbers
-from carclf.datasets.names import count, names
+from carclf.datasets.names import names
 from detection.common.errors import UsageError
+from detection.common.tally import counted
 
 log = logging.getLogger("carclf")
 
@@ -71,7 +72,7 @@ def _own_split(table: pd.DataFrame, picture: pd.Series, validation: float, seed:
     if (counts < 2).any():
         alone = sorted(counts.index[counts < 2])
         raise UsageError(
-            f"{count(len(alone), 'class has', 'classes have')} only one photo ({names(alone)}): "
+            f"{counted(len(alone), 'class has', 'classes have')} only one photo ({names(alone)}): "
             "add photos or leave them out, each class needs one for training and one for validation."
         )
     side: dict[int, str] = {}
@@ -109,7 +110,7 @@ def _check_given(table: pd.DataFrame, train: pd.Series) -> None:
     untrained = sorted(set(table["label"]) - set(known))
     if untrained:
         raise UsageError(
-            f"{count(len(untrained), 'class has', 'classes have')} no photo to train on in the data's own split "
+            f"{counted(len(untrained), 'class has', 'classes have')} no photo to train on in the data's own split "
             f"({names(untrained)}): move some of theirs to train, or leave them out."
         )
 
@@ -121,5 +122,5 @@ def _warn_of_copies_across(table: pd.DataFrame, picture: pd.Series) -> None:
         log.warning(
             "The data's own split separates copies: %d photos of %s lie on several sides, the first is '%s'. They "
             "flatter the figures: `carclf data check` lists them, take them out of one side.",
-            rows.sum(), count(len(crossing), "picture", "pictures"), table["file"][rows].iloc[0],
+            rows.sum(), counted(len(crossing), "picture"), table["file"][rows].iloc[0],
         )  # fmt: skip

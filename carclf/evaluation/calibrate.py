@@ -15,6 +15,7 @@ from carclf.classifier.classifier import TorchClassifier
 from carclf.classifier.contract import temper
 from carclf.evaluation.confidence import LOST, calibration, fit_confidence, fit_temperature
 from carclf.evaluation.evaluate import class_numbers
+from detection.common.console import Track, untracked
 from detection.common.device import choose_device
 from detection.common.errors import UsageError
 
@@ -110,13 +111,13 @@ def calibrate_chain(
     detector: str | None = None,
     device: str = "auto",
     write: bool = True,
-    track=None,
+    track: Track = untracked,
 ) -> Trust:
     """`judge` for the file of a classifier, on raw photos; with `write` it takes temperature and threshold.
 
     table: columns file and label, photos that it was not trained on. others: folders of photos without its classes.
-    track: called with an iterable and its length, for a progress bar. Raises `UsageError` for labels that the model
-    does not know, and for folders without photos.
+    track: the photos' results go through it. Raises `UsageError` for labels that the model does not know, and for
+    folders without photos.
     """
     from carclf.evaluation.chain import all_probabilities, check_labels
     from carclf.recognition.recognizer import CarRecognizer
@@ -134,7 +135,7 @@ def calibrate_chain(
     recognizer = CarRecognizer(plain, detector=detector, device=device)
     photos = [*table["file"], *(photo for some in folders.values() for photo in some)]
     seen = recognizer.recognize_fully(photos)
-    rows = all_probabilities(track(seen, len(photos)) if track else seen, len(info.classes))
+    rows = all_probabilities(track(seen, len(photos)), len(info.classes))
     parts = np.split(rows, np.cumsum([len(table), *map(len, folders.values())])[:-1])
     truth = class_numbers(table["label"].tolist(), info.classes)
     trust = judge(parts[0], truth, dict(zip(folders, parts[1:], strict=True)), lost)

@@ -12,6 +12,7 @@ import numpy as np
 from carclf.evaluation.brightness import by_brightness, darkened
 from carclf.evaluation.evaluate import evaluate
 from carclf.recognition.prediction import OK
+from detection.common.console import Track, untracked
 from detection.common.errors import UsageError
 from detection.common.files import write_table
 
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def evaluate_chain(
-    recognizer: CarRecognizer, table: pandas.DataFrame, output: Path, track=None, darken: float = 1.0
+    recognizer: CarRecognizer, table: pandas.DataFrame, output: Path, track: Track = untracked, darken: float = 1.0
 ) -> dict:
     """Recognizes every file of a table (file, label) and writes `carclf.evaluation`'s figures into a folder.
 
     The model and the time that it took are in metrics.json too. It is the very chain of prediction. Photos without an
-    answer count as wrong. `track` wraps the stream of results, for a progress bar.
+    answer count as wrong. track: the results go through it.
     darken: the photos' values are multiplied by it first, to see what less light costs. brightness.csv has the accuracy
     of the photos as they are, from the darkest to the brightest.
     Raises `UsageError` for labels that the model does not know.
@@ -37,7 +38,7 @@ def evaluate_chain(
     started = time.perf_counter()
     files = list(table["file"])
     results = recognizer.recognize_fully(files if darken == 1 else darkened(files, darken))
-    rows = list(track(results) if track else results)
+    rows = list(track(results, len(files)))
     seconds = time.perf_counter() - started
     probabilities = all_probabilities(rows, len(recognizer.classes))
     answered = table.assign(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +13,10 @@ from carclf.recognition.inputs import Source
 from carclf.recognition.item import Item
 from carclf.recognition.output.formats import output_columns, row_of, write_rows
 from carclf.recognition.prediction import FAILED, STATUSES, VEHICLE
+from detection.common.console import Advance
 from detection.common.files import file_stamp
 from detection.common.rows import RowJournal
+from detection.common.tally import StatusCounts, counted
 
 if TYPE_CHECKING:
     from carclf.recognition.pictures.folders import Pictures
@@ -41,14 +43,17 @@ class Tally:
     @property
     def exit_code(self) -> int:
         """0 when every photo was read (a photo without a car is an answer), 3 when some failed."""
-        return 3 if any(self.counts[status] for status in FAILED) else 0
+        return self._statuses.exit_code
 
     def __str__(self) -> str:
         """For example `12 photos: 10 ok, 1 no_car, 1 unreadable`."""
-        parts = ", ".join(f"{self.counts[status]} {status}" for status in STATUSES if self.counts[status])
-        vehicles = f", {self.vehicles} vehicle{'s' * (self.vehicles != 1)}" if self.vehicles else ""
+        vehicles = f", {counted(self.vehicles, 'vehicle')}" if self.vehicles else ""
         before = f" ({self.before} done before)" if self.before else ""
-        return f"{self.photos} photo{'s' * (self.photos != 1)}{vehicles}: {parts}{before}"
+        return f"{counted(self.photos, 'photo')}{vehicles}: {self._statuses}{before}"
+
+    @property
+    def _statuses(self) -> StatusCounts:
+        return StatusCounts(self.counts, STATUSES, FAILED)
 
 
 class Naming:
@@ -62,7 +67,7 @@ class Naming:
         recognizer: CarRecognizer,
         sources: Iterable[Source],
         pictures: Pictures | None = None,
-        advance: Callable[[], None] = lambda: None,
+        advance: Advance = lambda: None,
     ):
         self._recognizer, self._sources, self._pictures, self._advance = recognizer, sources, pictures, advance
         self.columns = output_columns(recognizer.every_vehicle)

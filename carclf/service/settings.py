@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
+from detection.common.config import first_complaint
 from detection.common.errors import UsageError
 
 API_KEY_VARIABLE = "CARCLF_API_KEY"
@@ -69,12 +70,9 @@ class ServiceSettings(BaseModel):
         try:
             return cls(**values)
         except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            text = first["msg"].removeprefix("Value error, ")
-            raise UsageError(
-                f"The service can't run with these settings: {where + ': ' if where else ''}{text}."
-            ) from None
+            complaint = first_complaint(error)
+            where = f"{complaint.key}: " if complaint.key else ""
+            raise UsageError(f"The service can't run with these settings: {where}{complaint.text}.") from None
 
 
 def check_api_key(key: str, what: str) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from detection.common.errors import UsageError
@@ -24,14 +22,18 @@ class StrictConfig(BaseModel):
 
 
 def read_config(schema: type[Config], path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """Merges schema defaults < YAML file < `key=value` overrides (dots reach into nested keys).
+    """Merges schema defaults < the file's `base` < YAML file < `key=value` overrides (dots reach into nested keys).
 
+    base: a key of the file that names another one, relative to it or shipped (`read_values`).
     Raises `UsageError` with one sentence for a missing file, bad YAML, an unknown key or a wrong value.
     """
-    merged = OmegaConf.create()
-    if path is not None:
-        merged = _read_yaml(shipped_path(Path(path)))
+    # Here and not above: what only needs a `StrictConfig` reads no YAML.
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    values = {} if path is None else read_values(shipped_path(Path(path)))
     try:
+        merged = OmegaConf.create(values)
         for override in overrides:
             if "=" not in override:
                 raise UsageError(f"'{override}' is not a setting: write key=value, for example seed=1.")
@@ -47,11 +49,47 @@ def check_config(schema: type[Config], values: object, path: str | Path | None =
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        raise UsageError(_sentence(error, schema, path)) from error
+        complaint = first_complaint(error)
+        key = complaint.key or "the settings"
+        where = f" in '{path}'" if path is not None else ""
+        if complaint.kind == "extra_forbidden":
+            known = ", ".join(schema.model_fields)
+            raise UsageError(f"Unknown setting '{key}'{where}: known at the top are {known}.") from error
+        if complaint.kind == "missing":
+            raise UsageError(f"The setting '{key}'{where} is missing: add it, or pass {key}=VALUE.") from error
+        raise UsageError(f"The setting '{key}'{where} {complaint.wrong}.") from error
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """One thing that pydantic finds wrong.
+
+    key: where, with dots; empty for the whole. kind: pydantic's name for it. text: a sentence without its full stop and
+    without the value that was given, which may be a secret.
+    """
+
+    key: str
+    kind: str
+    text: str
+    given: object = field(repr=False)
+
+    @property
+    def wrong(self) -> str:
+        return f"is wrong: {self.text[0].lower()}{self.text[1:]} (given: {self.given!r})"
+
+
+def first_complaint(error: ValidationError) -> Complaint:
+    """What pydantic says first, for a sentence about it."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    text = first["msg"].removeprefix("Value error, ").rstrip(".")
+    return Complaint(key, first["type"], text, first.get("input"))
 
 
 def write_config(config: BaseModel, path: str | Path) -> None:
     """Saves a resolved config as YAML that `read_config` reads back to an equal value."""
+    import yaml
+
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     replace_file(Path(path), text.encode("utf-8"))
 
@@ -65,11 +103,57 @@ def shipped_path(path: Path) -> Path:
     return next((file for home in homes if (file := home.joinpath(*path.parts[1:])).is_file()), path)
 
 
-def _read_yaml(path: Path) -> DictConfig:
+def read_values(path: Path) -> dict[str, Any]:
+    """The plain values of a YAML file over those of the file that its key `base` names, `${...}` as they stand.
+
+    base: a path relative to the file that names it, or of a shipped file (configs/...); that file may name one too.
+    Mappings are merged key by key, all else is replaced, a list as a whole. Raises `UsageError` with one sentence for a
+    file that is missing or no YAML, and for files that are each other's base.
+    """
+    layers: list[dict[str, Any]] = []
+    seen: list[Path] = []
+    following: Path | None = path
+    while following is not None:
+        seen.append(following.resolve())
+        values = _read_yaml(following)
+        base = values.pop("base", None)
+        layers.append(values)
+        following = None if base is None else _find_base(base, following)
+        if following is not None and following.resolve() in seen:
+            raise UsageError(f"The config file '{path}' has itself as base, by way of '{base}': leave out one `base`.")
+    merged: dict[str, Any] = {}
+    for values in reversed(layers):
+        merged = _merge(merged, values)
+    return merged
+
+
+def _find_base(base: object, path: Path) -> Path:
+    if not isinstance(base, str) or not base:
+        raise UsageError(f"The setting 'base' in '{path}' is wrong: it names another config file (given: {base!r}).")
+    found = path.parent / base
+    if not found.is_file():
+        found = shipped_path(Path(base))
+    if not found.is_file():
+        raise UsageError(
+            f"There is no config file '{base}', which '{path}' names as its base: write a path relative to that file."
+        )
+    return found
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        before = merged.get(key)
+        merged[key] = _merge(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
     if not path.is_file():
         raise UsageError(f"There is no config file '{path}': check the path; the shipped ones are under configs/.")
     try:
-        # The safe loader first: OmegaConf's own accepts no tags either, but this keeps the promise visible.
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"The config file '{path}' is not valid YAML: {str(error).splitlines()[0]}.") from error
@@ -77,17 +161,4 @@ def _read_yaml(path: Path) -> DictConfig:
         values = {}
     if not isinstance(values, dict):
         raise UsageError(f"The config file '{path}' must hold 'key: value' lines, not a {type(values).__name__}.")
-    return OmegaConf.create(values)
-
-
-def _sentence(error: ValidationError, schema: type[BaseModel], path: str | Path | None) -> str:
-    """Turns the first complaint of pydantic into one sentence."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "the settings"
-    where = f" in '{path}'" if path is not None else ""
-    if first["type"] == "extra_forbidden":
-        return f"Unknown setting '{key}'{where}: known at the top are {', '.join(schema.model_fields)}."
-    if first["type"] == "missing":
-        return f"The setting '{key}'{where} is missing: add it, or pass {key}=VALUE."
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
-    return f"The setting '{key}'{where} is wrong: {message[0].lower() + message[1:]} (given: {first.get('input')!r})."
+    return values

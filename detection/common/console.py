@@ -6,14 +6,32 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import Protocol, TypeVar
 
-if TYPE_CHECKING:
-    pass
+Thing = TypeVar("Thing")
+# How long work tells of its progress: it calls this after each photo, or it goes through what a `Track` gives it.
+Advance = Callable[[], None]
+
+
+class Track(Protocol):
+    """Passes a stream on and counts what comes through; `total` is their number."""
+
+    def __call__(self, things: Iterable[Thing], total: int) -> Iterable[Thing]: ...
+
+
+def untracked(things: Iterable[Thing], total: int) -> Iterable[Thing]:
+    """A `Track` that tells nobody."""
+    return things
+
+
+def tracked(what: str) -> Track:
+    """A `Track` that draws a progress bar, called `what`."""
+    return partial(track, what=what)
 
 
 @contextmanager
-def photo_bar(what: str, total: int | None, done: int = 0, shown: bool = True) -> Iterator[Callable[[], None]]:
+def photo_bar(what: str, total: int | None, done: int = 0, shown: bool = True) -> Iterator[Advance]:
     """Yields a function to call after each photo; the bar, with photos/s, is drawn on stderr if that is a terminal.
 
     total: None where it is not known beforehand.
@@ -32,9 +50,6 @@ def photo_bar(what: str, total: int | None, done: int = 0, shown: bool = True) -
     with Progress(*columns, console=console, disable=not (shown and console.is_terminal), transient=True) as progress:
         task = progress.add_task(what, total=total, completed=done)
         yield lambda: progress.advance(task)
-
-
-Thing = TypeVar("Thing")
 
 
 def say(text: str = "") -> None:

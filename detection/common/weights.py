@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import timm
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from detection.common.errors import UsageError
+from detection.common.files import replace_file
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -28,6 +30,37 @@ def read_metadata(path: Path) -> dict[str, str]:
     """The metadata alone, without reading the tensors. Raises `UsageError` as `read_safetensors` does."""
     with _opened(path) as file:
         return file.metadata() or {}
+
+
+def write_safetensors(
+    path: Path,
+    state: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+    half: Callable[[Tensor], bool] = lambda tensor: False,
+) -> None:
+    """Writes tensors in a file by way of a temp file and a rename.
+
+    half: which floating-point ones are stored as float16; the others keep their dtype. The counters of batch norms
+    (`num_batches_tracked`) are left out, as no answer depends on them.
+    """
+    tensors = {
+        name: _stored(tensor, tensor.is_floating_point() and half(tensor))
+        for name, tensor in state.items()
+        if not name.endswith("num_batches_tracked")
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, save(tensors, metadata=None if metadata is None else dict(metadata)))
+
+
+def _stored(tensor: Tensor, half: bool) -> Tensor:
+    tensor = tensor.detach().cpu()
+    return (tensor.half() if half else tensor).contiguous()
+
+
+def is_matrix(tensor: Tensor) -> bool:
+    """Matrices and kernels: vectors (biases, statistics of norms) are 2 % of the bytes, and rounding harms them most;
+    variances of frozen batch norms even leave the range of float16."""
+    return tensor.ndim > 1
 
 
 @contextmanager

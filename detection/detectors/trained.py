@@ -11,10 +11,10 @@ import torch
 import yaml
 from pydantic import Field
 
-from detection.common.config import StrictConfig, check_config
+from detection.common.config import StrictConfig, check_config, read_values
 from detection.common.errors import UsageError
 from detection.common.files import replace_file
-from detection.common.weights import read_metadata
+from detection.common.weights import is_matrix, read_metadata, write_safetensors
 from detection.detectors.compact.weights import save_compact
 
 COMPACT_FILE, ZOO_FILE, ZOO_CONFIG = "compact.safetensors", "model.safetensors", "model.yaml"
@@ -56,22 +56,14 @@ def save_detector(model: torch.nn.Module, cfg, config: ModelChoice, kinds: Seque
     if config.compact:
         save_compact(model, output / COMPACT_FILE, details)
         return output / COMPACT_FILE
-    from safetensors.torch import save
-
     cfg = cfg.clone()
     cfg.MODEL.WEIGHTS = ""
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = config.score_threshold
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = config.short_side, config.long_side
     note = f"# {config.model}, trained by carclf train-detector; kinds: {', '.join(kinds)}. Weights: {ZOO_FILE}\n"
     replace_file(output / ZOO_CONFIG, (note + cfg.dump()).encode())
-    # Only the matrices in half precision: variances of frozen BatchNorms leave its range.
-    tensors = {
-        name: (value.half() if value.is_floating_point() and value.ndim > 1 else value).contiguous()
-        for name, value in model.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
     metadata = {"format": ZOO_FORMAT, "details": json.dumps(details | {"model": config.model})}
-    replace_file(output / ZOO_FILE, save(tensors, metadata=metadata))
+    write_safetensors(output / ZOO_FILE, model.state_dict(), metadata, half=is_matrix)
     return output / ZOO_FILE
 
 
@@ -103,6 +95,8 @@ def read_model_choice(path: Path) -> ModelChoice | None:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return None
+    if isinstance(values, dict) and "base" in values:
+        values = read_values(path)
     if not isinstance(values, dict) or not {"output", "sources"} <= values.keys():
         return None
     return check_config(ModelChoice, {key: values[key] for key in ModelChoice.model_fields if key in values}, path)

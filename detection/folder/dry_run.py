@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from detection.common.tally import counted
 from detection.cutout.cut import CutoutStyle
 from detection.folder.options import CleanOptions
 from detection.folder.out.folder import check_output, remaining
@@ -32,7 +33,7 @@ class DryRun:
         quality = "" if plan.suffix == ".png" else f", quality {options.quality}"
         size = "" if options.max_size is None else f", at most {options.max_size} pixels a side"
         lines = [
-            f"{total} photo{'s' * (total != 1)} in '{plan.source}'{shard}: {len(self.todo)} to do, "
+            f"{counted(total, 'photo')} in '{plan.source}'{shard}: {len(self.todo)} to do, "
             f"{self.earlier} done earlier{failed}.",
             f"Would go to '{plan.output}' as {plan.suffix[1:]}{quality}{size}; nothing was written.",
         ]

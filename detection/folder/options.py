@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from detection.common.config import StrictConfig
+from detection.common.config import StrictConfig, first_complaint
 from detection.common.errors import UsageError
 from detection.folder.shards import Shard, parse_shard
 
@@ -52,15 +52,12 @@ class CleanOptions(StrictConfig):
         try:
             return cls(**values)
         except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            if first["type"] == "extra_forbidden":
+            complaint = first_complaint(error)
+            name = complaint.key
+            if complaint.kind == "extra_forbidden":
                 known = ", ".join(cls.model_fields)
                 raise UsageError(f"'{name}' is not an option of a folder run: known are {known}.") from error
-            text = first["msg"].removeprefix("Value error, ").rstrip(".")
-            if name:
-                text = f"{name} is wrong: {text[0].lower()}{text[1:]} (given: {first.get('input')!r})"
-            raise UsageError(f"{text}.") from error
+            raise UsageError(f"{f'{name} {complaint.wrong}' if name else complaint.text}.") from error
 
     def again(self) -> CleanOptions:
         """For what comes after the first look of `watch`: nothing is begun again any more."""

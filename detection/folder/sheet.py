@@ -6,7 +6,7 @@ import csv
 import math
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html import escape
@@ -15,9 +15,11 @@ from typing import BinaryIO
 
 import numpy as np
 
+from detection.common.console import Advance
 from detection.common.errors import UsageError
 from detection.common.files import replace_file
 from detection.common.output_folder import OutputFolder, lies_in
+from detection.common.tally import StatusCounts, counted
 from detection.folder.out.detections import Detections
 from detection.folder.out.manifest import COLUMNS, STATUSES
 from detection.images.contact_page import Pair, draw_pair, join_page, page_size, printable
@@ -39,7 +41,7 @@ def write_contact_sheets(
     worst_first: bool = False,
     limit: int | None = None,
     workers: int = 2,
-    progress: Callable[[], None] | None = None,
+    progress: Advance | None = None,
 ) -> list[Path]:
     """Writes page-00001.jpg, ... and index.html into the folder `target`; returns the pages' paths.
 
@@ -224,7 +226,7 @@ def _figure(name: str, pairs: Sequence[Pair], grid: tuple[int, int]) -> str:
 
 def _counted(counts: Counter[str]) -> str:
     names = [*STATUSES, *sorted(set(counts) - set(STATUSES))]
-    return ", ".join(f"{counts[name]} {escape(printable(name))}" for name in names if counts[name])
+    return escape(printable(str(StatusCounts(counts, names))))
 
 
 def _write_index(target: Path, figures: Iterable[str], counts: Counter[str], shown: int, worst_first: bool) -> None:
@@ -241,7 +243,7 @@ figcaption {{ overflow-wrap: anywhere }}
 img {{ max-width: 100%; height: auto }}
 </style></head><body>
 <h1>Contact sheet</h1>
-<p>{total} photo{"s" * (total != 1)}: {_counted(counts) or "none"}. {order}</p>{part}
+<p>{counted(total, "photo")}: {_counted(counts) or "none"}. {order}</p>{part}
 <p>Left the photo with the box that was found (yellow) and, where it is known, the outline (pink); right what was
 written.</p>
 """

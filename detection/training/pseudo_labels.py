@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from detection.common.console import Track, untracked
 from detection.common.errors import UsageError
 from detection.common.files import replace_file
 from detection.detectors.mask_rcnn import MaskRcnnDetector
@@ -60,7 +61,7 @@ def label_folder(
     stretch: float = 1.0,
     least_agreement: float = 0.97,
     skip: Callable[[str], bool] = lambda _relative: False,
-    track: Callable[[Sequence[Path]], Iterable[Path]] = iter,
+    track: Track = untracked,
 ) -> tuple[int, int]:
     """Writes a COCO file of the photos below `images` (every n-th) whose looks agree; returns (kept, looked at).
 
@@ -72,7 +73,7 @@ def label_folder(
         raise UsageError(f"The folder '{images}' holds no photo to label: check the path.")
     entries: list[dict] = []
     annotations: list[dict] = []
-    for path in track(paths):
+    for path in track(paths, len(paths)):
         try:
             image = load_image(path)
         except ImageError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ import pandas as pd
 from carclf.datasets import photo_root, read_table
 from carclf.datasets.boxes import box_problem
 from carclf.datasets.copies import Pictures
-from carclf.datasets.names import SPLITS, count, name_below, names
+from carclf.datasets.names import SPLITS, name_below, names
 from carclf.datasets.splits import crossing_pictures
+from detection.common.console import Track, untracked
+from detection.common.tally import counted
 from detection.images.read import ImageError, image_size
 
 # The findings of rows; what each means, and what to do.
@@ -85,11 +86,11 @@ class DataCheck:
 def check_data(
     data: str | Path,
     images: str | Path | None = None,
-    track: Callable[[Iterable, int], Iterable] = lambda rows, total: rows,
+    track: Track = untracked,
 ) -> DataCheck:
     """Looks at every photo of `read_table(data, images)`. Raises `UsageError` as it does.
 
-    track: wraps the rows that are gone through, and is told their number, for a progress bar.
+    track: the rows go through it.
     """
     table = read_table(data, images, keep_missing=True)
     root = photo_root(data, images)
@@ -180,7 +181,7 @@ def _problems(classes: pd.DataFrame) -> list[str]:
     need = 1 if "val" in classes else 2
     for number, what in ((0, "no readable photo"), (1, "only one readable photo")):
         if number < need and len(short := classes["class"][classes[to_train] == number]):
-            some = count(len(short), "class has", "classes have")
+            some = counted(len(short), "class has", "classes have")
             least = "one" if need == 1 else "two, one of them for validation"
             problems.append(f"{some} {what} to train on ({names(short)}): each needs {least}.")
     return problems

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from carclf.datasets.check.check import FINDINGS, DataCheck
-from carclf.datasets.names import count
+from detection.common.tally import counted
 
 MOST_ROWS = 10
 _COPIES = ("exact_duplicate", "near_duplicate", "crosses_split", "conflicting_label")
@@ -40,8 +40,8 @@ def _class_table(classes: pd.DataFrame) -> str:
 
 def _finding(finding: str, rows: pd.DataFrame) -> Iterator[str]:
     copies = finding in _COPIES
-    of = f" of {count(rows['picture'].nunique(), 'picture', 'pictures')}" if copies else ""
-    yield f"{finding}: {count(len(rows), 'photo', 'photos')}{of}. {FINDINGS[finding].capitalize()}."
+    of = f" of {counted(rows['picture'].nunique(), 'picture')}" if copies else ""
+    yield f"{finding}: {counted(len(rows), 'photo')}{of}. {FINDINGS[finding].capitalize()}."
     before = None
     for row in rows.head(MOST_ROWS).to_dict("records"):
         lead = "=" if copies and row["picture"] == before else "-"  # = a copy of the line above
@@ -60,8 +60,8 @@ def _summary(check: DataCheck) -> Iterator[str]:
     status = check.rows["status"].value_counts()
     splits = check.rows["split"].value_counts()
     sides = ", ".join(f"{number} {split}" for split, number in splits.items() if split)
-    photos = count(len(check.rows), "photo", "photos")
-    yield f"{photos} of {count(len(check.classes), 'class', 'classes')} in {check.root}{': ' if sides else ''}{sides}"
+    photos = counted(len(check.rows), "photo")
+    yield f"{photos} of {counted(len(check.classes), 'class', 'classes')} in {check.root}{': ' if sides else ''}{sides}"
     if len(status) > 1 or "ok" not in status:
         yield ", ".join(f"{number} {name}" for name, number in status.items())
     ends = check.balance

@@ -8,8 +8,9 @@ import pandas as pd
 
 from carclf.datasets.boxes import parse_box
 from carclf.datasets.layouts.found import find_photos
-from carclf.datasets.names import SPLITS, count, names, safe_name, split_named
+from carclf.datasets.names import SPLITS, names, safe_name, split_named
 from detection.common.errors import UsageError
+from detection.common.tally import counted
 
 FILE_COLUMNS = ("file", "path", "image", "filename", "img_file", "Id")
 LABEL_COLUMNS = ("class", "label", "Category")
@@ -41,7 +42,7 @@ def read_list(path: Path, images: Path | None, keep_missing: bool = False) -> pd
         raise UsageError(f"'{path}' gives no class in line {_line(label.str.strip() == '')}: each photo needs one.")
     twice = listed[file_column].duplicated()
     if twice.any():
-        raise UsageError(f"'{path}' lists {count(int(twice.sum()), 'photo', 'photos')} twice, the first is "
+        raise UsageError(f"'{path}' lists {counted(int(twice.sum()), 'photo')} twice, the first is "
                          f"'{listed[file_column][twice].iloc[0]}': keep one line each.")  # fmt: skip
     columns = {"label": label} | _splits(listed, path) | _boxes(listed, path)
     folders = listed["Category"] if "Category" in listed else listed[label_column]

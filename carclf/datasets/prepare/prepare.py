@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,16 @@ from carclf.datasets.boxes import box_problem, write_box_crop
 from carclf.datasets.names import name_below
 from carclf.datasets.prepare.places import places_of
 from detection.common.config import StrictConfig
+from detection.common.console import Track, untracked
 from detection.common.errors import UsageError
 from detection.common.files import bring_file, remove_leftovers, write_json, write_table
 from detection.common.output_folder import OutputFolder, changed_keys, check_apart
+from detection.common.tally import StatusCounts, counted, exit_code
 from detection.images.read import ImageError, image_size, load_image
 
 MANIFEST, SETTINGS = "prepared.csv", "prepare.json"
 # What can become of a photo; the last two have no file.
 STATUSES = ("linked", "copied", "cropped", "unreadable", "wrong_box")
-Track = Callable[[Iterable, int], Iterable]
 
 
 class PrepareOptions(StrictConfig):
@@ -56,14 +57,13 @@ class Prepared:
     @property
     def exit_code(self) -> int:
         """0, or 3 when a photo has no place."""
-        return 3 if (self.rows["file"] == "").any() else 0
+        return exit_code((self.rows["file"] == "").any())
 
     def __str__(self) -> str:
-        status, splits = Counter(self.rows["status"]), Counter(self.rows["split"][self.rows["file"] != ""])
-        parts = ", ".join(f"{status[name]} {name}" for name in STATUSES if status[name])
+        statuses = StatusCounts(Counter(self.rows["status"]), STATUSES)
+        splits = Counter(self.rows["split"][self.rows["file"] != ""])
         sides = ", ".join(f"{number} {split}" for split, number in sorted(splits.items(), reverse=True))
-        total = len(self.rows)
-        return f"{total} photo{'s' * (total != 1)}: {parts}; {sides or 'none'}. {self.output / MANIFEST}"
+        return f"{counted(len(self.rows), 'photo')}: {statuses}; {sides or 'none'}. {self.output / MANIFEST}"
 
 
 def prepare_data(
@@ -71,12 +71,12 @@ def prepare_data(
     output: str | Path,
     images: str | Path | None = None,
     options: PrepareOptions | None = None,
-    track: Track = lambda rows, total: rows,
+    track: Track = untracked,
 ) -> Prepared:
     """Makes output/train/<class>/... and so on, and prepared.csv there with one row a photo.
 
     The data's own split is kept; else copies of a photo stay on one side. What an earlier call made of the same photos
-    and options is kept, so that a stopped one is gone on with. track: wraps the rows, for a progress bar.
+    and options is kept, so that a stopped one is gone on with. track: the rows go through it.
     Raises `UsageError` for data that can't be read (see `read_table`), and for an output that lies in the data, holds
     other things, was made of other photos or with other options, or can't be written.
     """

@@ -17,6 +17,7 @@ from detection.common.console import photo_bar
 from detection.common.errors import UsageError
 from detection.common.files import write_table, write_text
 from detection.common.rows import RowJournal
+from detection.common.tally import StatusCounts, counted
 
 FAILED = ("missing", "unreadable", "error")  # these get the most frequent class
 SURE = ("ok", "no_car", "unreadable", "missing")  # an answer that holds as long as the photo is the same
@@ -32,13 +33,15 @@ class Summary:
     details: Path
 
     @property
+    def tally(self) -> StatusCounts:
+        return StatusCounts(self.counts, ("ok", "no_car", *FAILED), FAILED)
+
+    @property
     def failed(self) -> int:
-        return sum(self.counts[status] for status in FAILED)
+        return self.tally.failures
 
     def __str__(self) -> str:
-        total = sum(self.counts.values())
-        parts = [f"{self.counts[status]} {status}" for status in ("ok", "no_car", *FAILED) if self.counts[status]]
-        return f"{total} id{'s' * (total != 1)}: {', '.join(parts)}"
+        return f"{counted(self.tally.total, 'id')}: {self.tally}"
 
 
 def submit(recognizer: CarRecognizer, competition: Competition, output: Path, restart: bool = False) -> Summary:

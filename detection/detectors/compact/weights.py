@@ -10,8 +10,7 @@ import torch
 
 import detection
 from detection.common.errors import UsageError
-from detection.common.files import replace_file
-from detection.common.weights import read_safetensors
+from detection.common.weights import read_safetensors, write_safetensors
 from detection.detectors.mask_rcnn import DetectorSettings, MaskRcnnDetector
 
 WEIGHTS_FORMAT = "carclf-detector-1"
@@ -27,15 +26,8 @@ def save_compact(model: torch.nn.Module, path: Path, details: dict) -> None:
 
     details: at least short_side, long_side and score_threshold.
     """
-    from safetensors.torch import save
-
-    tensors = {
-        name: value.half().contiguous() if value.is_floating_point() else value
-        for name, value in model.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, save(tensors, metadata={"format": WEIGHTS_FORMAT, "details": json.dumps(details)}))
+    metadata = {"format": WEIGHTS_FORMAT, "details": json.dumps(details)}
+    write_safetensors(path, model.state_dict(), metadata, half=lambda tensor: True)
 
 
 def load_compact(device: torch.device, path: Path, score_threshold: float | None) -> MaskRcnnDetector:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from detection.common.errors import UsageError
-from detection.common.files import cache_folder, replace_file, user_cache_folder
+from detection.common.files import cache_folder, user_cache_folder
+from detection.common.weights import write_safetensors
 
 _HOST = "https://dl.fbaipublicfiles.com/detectron2/"
 _BACKBONES = "ImageNetPretrained/"
@@ -66,9 +67,7 @@ def _fetch(url: str, name: str, target: Path | None, option: str) -> Path:
         ) from error
     finally:
         download.unlink(missing_ok=True)
-    from safetensors.torch import save
-
-    replace_file(target, save(tensors))
+    write_safetensors(target, tensors)
     return target
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from detection.common.tally import StatusCounts, counted
 from detection.folder.out.manifest import FAILED, STATUSES
 
 
@@ -38,19 +39,22 @@ class CleanSummary:
         return bound_by(self.busy) if self.busy else ""
 
     @property
+    def tally(self) -> StatusCounts:
+        return StatusCounts(self.counts, STATUSES, FAILED)
+
+    @property
     def exit_code(self) -> int:
         """0, or 3 when some photos failed; a photo without a car is an answer, not a failure."""
-        return 3 if any(self.counts.get(status) for status in FAILED) else 0
+        return self.tally.exit_code
 
     def __str__(self) -> str:
-        parts = ", ".join(f"{self.counts[status]} {status}" for status in STATUSES if self.counts.get(status))
-        total = sum(self.counts.values())
-        earlier = total - self.processed
+        tally = self.tally
+        earlier = tally.total - self.processed
         done = self.what or "nothing to do"
         if self.processed:
             done = f"{self.processed} now at {self.photos_per_second:.1f} photos/s"
         before = f", {earlier} earlier" if earlier and not self.what else ""
-        text = f"{total} photo{'s' * (total != 1)}: {parts or 'none'} ({done}{before})."
+        text = f"{counted(tally.total, 'photo')}: {str(tally) or 'none'} ({done}{before})."
         if not self.busy:
             return text
         shares = ", ".join(f"{part} {self.busy[part]:.0%}" for part in PARTS)

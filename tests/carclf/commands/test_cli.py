@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -10,7 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from carclf.cli import app
+from carclf.commands.clean import clean
 from carclf.version import __version__
+from detection.cutout.cut import CutoutStyle
+from detection.folder.options import CleanOptions
 from tests.carclf.tiny import CLASSES, save_tiny_model
 from tests.fakes import FakeDetector, draw_car
 
@@ -175,3 +179,24 @@ def test_ctrl_c_ends_quietly(carclf, photos, model, tmp_path, monkeypatch):
     data = labelled(photos, {"red.jpg": CLASSES[0]})
     result = carclf("evaluate", model, "--data", data, "--output", tmp_path / "figures")
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "Stopped.\n")
+
+
+def test_all_vehicles_has_two_spellings_in_both_verbs_and_shows_one(carclf, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("detection.detectors.load.load_detector", lambda name, device, **_: FakeDetector())
+    for spelling in ("--all-vehicles", "--every-vehicle"):
+        assert carclf("clean", photos, tmp_path / spelling, spelling).exit_code == 0
+        assert (tmp_path / spelling / "red-1.jpg").is_file()
+    for verb in ("clean", "predict"):
+        shown = carclf(verb, "--help").output
+        assert "--all-vehicles" in shown and "--every-vehicle" not in shown
+
+
+def test_clean_has_an_option_with_the_same_default_for_each_field():
+    """They are written twice, as `carclf --help` is to load neither pydantic nor OpenCV; here they are compared."""
+    options = inspect.signature(clean).parameters
+    names = {"image_format": "format", "watch": "interval"}
+    for schema in (CutoutStyle, CleanOptions):
+        for name, field in schema.model_fields.items():
+            default = options[names.get(name, name)].default
+            if name not in ("only", "shard", "watch"):  # as typed: text
+                assert default == field.default, name

@@ -148,10 +148,11 @@ def test_the_suffix_chooses_the_format(carclf, photos, model, tmp_path):
     assert "--format" in sentence(carclf("predict", photos, "--model", model, "--output", tmp_path / "rows"))
 
 
-def test_threshold_tta_and_every_vehicle(carclf, photos, model):
+@pytest.mark.parametrize("spelling", ["--all-vehicles", "--every-vehicle"])
+def test_threshold_tta_and_every_vehicle(carclf, photos, model, spelling):
     result = carclf(
         "predict", photos, "--model", model, "--format", "json", "--threshold", "1", "--tta", "mirror",
-        "--every-vehicle",
+        spelling,
     )  # fmt: skip
     rows = json.loads(result.stdout)
     assert list(rows[0]) == ["file", "vehicle", *KEYS[1:]]

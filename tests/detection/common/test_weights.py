@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from detection import UsageError
-from detection.common.weights import read_metadata, read_safetensors
+from detection.common.weights import is_matrix, read_metadata, read_safetensors, write_safetensors
 
 
 def test_tensors_and_metadata_come_back(tmp_path):
@@ -28,3 +28,22 @@ def test_missing_and_damaged_files_are_one_sentence(tmp_path, read):
     (tmp_path / "a.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes()[:-20])
     with pytest.raises(UsageError, match="not a whole safetensors file"):
         read(tmp_path / "a.safetensors")
+
+
+def test_tensors_are_halved_where_they_are_to_be(tmp_path):
+    state = {
+        "layer.weight": torch.rand(3, 2, dtype=torch.float32).T,
+        "norm.running_var": torch.tensor([1e6, 1e-9]),
+        "norm.num_batches_tracked": torch.tensor(7),
+        "order": torch.tensor([[1, 2]]),
+    }
+    path = tmp_path / "new" / "weights.safetensors"
+    write_safetensors(path, state, {"format": "x"}, half=is_matrix)
+    tensors, metadata = read_safetensors(path)
+    assert metadata == {"format": "x"} and set(tensors) == {"layer.weight", "norm.running_var", "order"}
+    assert [tensors[name].dtype for name in sorted(tensors)] == [torch.float16, torch.float32, torch.int64]
+    assert torch.equal(tensors["layer.weight"], state["layer.weight"].half())
+    assert torch.equal(tensors["norm.running_var"], state["norm.running_var"])
+    write_safetensors(path, state)
+    assert torch.equal(read_safetensors(path)[0]["layer.weight"], state["layer.weight"])
+    assert [file.name for file in path.parent.iterdir()] == [path.name]

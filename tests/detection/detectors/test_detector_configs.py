@@ -8,6 +8,7 @@ import torch
 
 from detection import UsageError, load_detector
 from detection.common.config import read_config
+from detection.detectors.trained import read_model_choice
 from detection.detectors.zoo import model as zoo
 from detection.training.config import DetectorTraining
 from detection.training.examples import read_records
@@ -102,3 +103,47 @@ def test_a_training_config_gives_sides_and_threshold_to_the_published_weights(tm
 def test_a_folder_without_a_finished_training_is_one_sentence(tmp_path):
     with pytest.raises(UsageError, match="holds no finished detector"):
         load_detector(str(tmp_path), device="cpu")
+
+
+# What each zoo model's file says beside what they all share; as it was when every file said all of it.
+OWN = {
+    "mask_rcnn_R50_FPN": ("runs/mask-rcnn-r50-fpn", "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x", 4),
+    "mask_rcnn_R101_FPN": ("runs/mask-rcnn-r101-fpn", "COCO-InstanceSegmentation/mask_rcnn_R_101_FPN_3x", 4),
+    "mask_rcnn_X101_FPN": ("runs/mask-rcnn-x101-fpn", "COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x", 2),
+    "faster_rcnn_R101_FPN": ("runs/faster-rcnn-r101-fpn", "COCO-Detection/faster_rcnn_R_101_FPN_3x", 4),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_files_of_the_zoo_models_differ_only_where_they_say_so(name):
+    output, model, batch_size = OWN[name]
+    expected = DetectorTraining(
+        output=output,
+        model=model,
+        init="zoo",
+        photos="photos",
+        masks="photos/annotations.json",
+        kinds="one",
+        steps=1000,
+        steps_per_epoch=100,
+        batch_size=batch_size,
+        learning_rate=1e-4,
+        backbone_learning_rate=1e-5,
+        ema=0.99,
+        validate_every=2,
+        short_side=800,
+        long_side=1333,
+        score_threshold=0.5,
+        sources=[{"name": "own", "images": "photos", "annotations": "photos/annotations.json", "validation": 0.2}],
+    )
+    assert read_config(DetectorTraining, FOLDER / f"{name}.yaml") == expected
+
+
+def test_a_detector_is_found_in_a_file_that_has_a_base(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("base: configs/detector/mask_rcnn_R50_FPN.yaml\nshort_side: 400\n")
+    choice = read_model_choice(file)
+    assert (choice.model, choice.short_side, choice.long_side) == (OWN["mask_rcnn_R50_FPN"][1], 400, 1333)
+    file.write_text("base: nowhere.yaml\n")
+    with pytest.raises(UsageError, match="names as its base"):
+        read_model_choice(file)
