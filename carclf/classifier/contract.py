@@ -123,7 +123,7 @@ class _Adapted(Classifier):
     def predict(
         self, crops: Sequence[np.ndarray], batch_size: int = 32, tta: TtaConfig | str | int | bool | None = False
     ) -> np.ndarray:
-        settings = {"tta": tta} if tta else {}  # it need not know of several views
+        settings: dict[str, Any] = {"tta": tta} if tta else {}  # it need not know of several views
         return self._found.predict(crops, batch_size=batch_size, **settings)
 
     def predict_files(

@@ -33,6 +33,13 @@ def clean(
     no_car: Annotated[
         str, typer.Option(help="What to do with a photo without a car: keep, skip or quarantine.")
     ] = "keep",
+    check: Annotated[
+        bool | None,
+        typer.Option(
+            "--check/--no-check",
+            help="Whether a second network must take what was found for a car. Default: with the compact detector.",
+        ),
+    ] = None,
     only: Annotated[str, typer.Option(help="Kinds of vehicle to cut out, such as car,truck; others are ignored.")] = "",
     all_vehicles: Annotated[
         bool, typer.Option(ALL_VEHICLES, help="Cut out every vehicle: name-1.jpg (the main one), name-2.jpg, ...")
@@ -103,6 +110,7 @@ def clean(
         image_format=format,
         quality=quality,
         max_size=max_size,
+        check=check,
         only=only or (),
         all_vehicles=all_vehicles or every_vehicle,
         shard=shard or "1/1",

@@ -223,7 +223,7 @@ class CarRecognizer:
         for batch in batches(items, self.batch_size):
             whole = [item for item in batch if item.cutout is not None]
             rows = try_batch(
-                lambda crops: self.classifier.predict(crops, self.batch_size, self.tta),
+                lambda crops: self.classifier.predict(crops, batch_size=self.batch_size, tta=self.tta),
                 [item.cutout for item in whole],
             )
             for item, row in zip(whole, rows, strict=True):

@@ -193,7 +193,7 @@ def _fit(net: CarNet, number: int, at_once: int, job: TrainingJob) -> dict[str, 
         module,
         train_dataloaders=make_loader(data[0], at_once, workers, order),
         # Fewer at once after training ran out of memory.
-        val_dataloaders=make_loader(sets[1], max(2, _AT_ONCE * at_once // portion(stage, stage.at_once)), workers),
+        val_dataloaders=make_loader(data[1], max(2, _AT_ONCE * at_once // portion(stage, stage.at_once)), workers),
     )
     if last.stopped:  # in its last epoch
         raise KeyboardInterrupt(f"after {_title(job, number)}")

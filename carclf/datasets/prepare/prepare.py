@@ -84,8 +84,8 @@ def prepare_data(
     output = Path(output)
     table, root = read_table(data, images), photo_root(data, images)
     photos = root if Path(data).is_dir() else Path(os.path.commonpath(map(os.path.dirname, table["file"])))
-    taken = f"The photos lie in OUT '{output}': choose another OUT."
-    inside = f"OUT '{output}' lies in the photos' folder '{photos}': choose a folder outside it."
+    taken = f"The photos are inside OUT '{output}': choose another OUT."
+    inside = f"OUT '{output}' is inside the photos' folder '{photos}': choose a folder outside it."
     check_apart(photos, output, same=taken, inside=inside, around=taken)
     try:
         settings = _settings(table, root, options)
