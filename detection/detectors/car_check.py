@@ -26,7 +26,7 @@ CAR_CLASSES = {
 # the network more than they cost the detector. Pairs of a detector's score and the least probability of the classes
 # above together, surest first. A score below the detector's own threshold counts from WEAK_SCORE on. Chosen on one half
 # of the photos that scripts/evaluate_finder.py reads; it also prints the figures of the other half.
-LEAST = ((0.93, 0.02), (0.0, 0.05))
+LEAST = ((0.98, 0.0), (0.93, 0.02), (0.0, 0.05))
 WEAK_SCORE, WEAK_LEAST = 0.5, 0.3
 # The mean and deviation that this network takes.
 _HALF = 127.5
@@ -59,11 +59,20 @@ class CarCheck(CarChecker):
         return looks(probabilities, self._names)
 
 
-def is_car(look: Look, score: float, weak: bool = False) -> bool:
-    """Whether the look of a vehicle of this score takes it for a car. weak: the score is below the detector's own
-    threshold."""
-    least = WEAK_LEAST if weak else next(least for lowest, least in LEAST if score >= lowest)
-    return look.car >= least
+def is_car(look: Look | None, score: float, weak: bool = False) -> bool:
+    """Whether a vehicle of this score counts as a car by its look, None where it was not looked at. weak: the score is
+    below the detector's own threshold."""
+    least = WEAK_LEAST if weak else _least(score)
+    return least == 0 or (look is not None and look.car >= least)
+
+
+def needs_look(score: float) -> bool:
+    """Whether a vehicle of this score has to be looked at: the surest ones are cars whatever they look like."""
+    return _least(score) > 0
+
+
+def _least(score: float) -> float:
+    return next(least for lowest, least in LEAST if score >= lowest)
 
 
 def normalise(views):

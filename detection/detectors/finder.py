@@ -13,7 +13,7 @@ import numpy as np
 
 from detection.common.errors import UsageError
 from detection.common.stream import try_batch
-from detection.detectors.car_check import WEAK_SCORE, car_view, is_car
+from detection.detectors.car_check import WEAK_SCORE, car_view, is_car, needs_look
 from detection.detectors.contract import COMPACT, CarChecker, Detector
 from detection.vehicle import Look, MainChoice, Vehicle, rank_vehicles
 
@@ -175,7 +175,7 @@ class _Case:
         if self._failed is not None:
             return None
         for index in self._sure:
-            if self._vehicles[index].look is None:
+            if self._vehicles[index].look is None and needs_look(self._vehicles[index].score):
                 return index
             if self._counts(index) and not self._every:
                 return None
@@ -217,7 +217,7 @@ class _Case:
 
     def _counts(self, index: int, weak: bool = False) -> bool:
         vehicle = self._vehicles[index]
-        return vehicle.look is not None and is_car(vehicle.look, vehicle.score, weak)
+        return is_car(vehicle.look, vehicle.score, weak)
 
 
 class CheckError(RuntimeError):

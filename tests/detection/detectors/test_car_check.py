@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from detection.detectors.car_check import CAR_CLASSES, LEAST, CarCheck, car_view, class_names, is_car, looks
+from detection.detectors.car_check import CAR_CLASSES, LEAST, CarCheck, car_view, class_names, is_car, looks, needs_look
 from detection.images.read import load_image
 from detection.vehicle import Look
 
@@ -19,18 +19,19 @@ def test_the_view_is_the_box_with_a_margin():
 def test_what_is_no_car_is_named():
     probabilities = np.full((2, 1000), 1e-4, np.float32)
     probabilities[0, [817, 511]] = 0.5, 0.3
-    probabilities[1, [547, 817]] = 0.8, LEAST[0][1] / 2  # an electric locomotive
+    probabilities[1, [547, 817]] = 0.8, LEAST[1][1] / 2  # an electric locomotive
     car, locomotive = looks(probabilities, class_names())
     assert (
         is_car(car, 0.9)
         and is_car(car, 0.6, weak=True)
         and car.car == pytest.approx(0.8 + 1e-4 * (len(CAR_CLASSES) - 2))
     )
-    assert not is_car(locomotive, 1.0) and locomotive.other == "electric locomotive"
+    assert not is_car(locomotive, 0.97) and locomotive.other == "electric locomotive"
 
 
 def test_the_surer_the_detector_the_less_the_look_has_to_be_a_cars():
     assert [is_car(Look(0.03, "tent"), score) for score in (0.95, 0.9)] == [True, False]
+    assert is_car(None, 0.98) and not needs_look(0.98) and needs_look(0.97) and not is_car(None, 0.97)
     assert [is_car(Look(0.2, "tent"), 0.6, weak) for weak in (False, True)] == [True, False]
 
 
