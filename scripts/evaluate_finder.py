@@ -3,7 +3,7 @@
     python scripts/evaluate_finder.py DATA [--limit N]
 
 DATA holds stanford_cars, porsche, weather, not_car and car_masks, laid out as in docs/detectors.md. The photos of each
-kind are parted by a hash of their names: the rule was chosen on the half `choose`, and `report` gives its figures. None
+kind are parted by a hash of their paths: the rule was chosen on the half `choose`, and `report` gives its figures. None
 of them but part of not_car and car_masks was seen by the detector's training.
 """
 
@@ -103,8 +103,9 @@ def rules(finder: VehicleFinder) -> dict[str, Answer]:
     return {"clean 0.4.0": clean_0_4_0, "predict 0.4.0": predict_0_4_0, "one finder": now}
 
 
-def half_of(path: Path) -> str:
-    return ("choose", "report")[int(hashlib.sha256(path.name.encode()).hexdigest(), 16) % 2]
+def half_of(place: str) -> str:
+    """The half that a photo belongs to, by its path below DATA with slashes."""
+    return ("choose", "report")[int(hashlib.sha256(place.encode()).hexdigest(), 16) % 2]
 
 
 def overlap(one: Box, other: Box) -> float:
@@ -126,7 +127,9 @@ def main() -> None:
     seconds: list[float] = []
     for kind, photos in photos_of(arguments.data).items():
         for half in ("choose", "report"):
-            some = [photo for photo in photos if half_of(photo[0]) == half][: arguments.limit]
+            some = [photo for photo in photos if half_of(photo[0].relative_to(arguments.data).as_posix()) == half][
+                : arguments.limit
+            ]
             counts = dict.fromkeys(asked, 0)
             for path, boxes in some:
                 image = load_image(path)
