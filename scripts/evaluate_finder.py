@@ -126,10 +126,11 @@ def main() -> None:
     asked = rules(finder)
     seconds: list[float] = []
     for kind, photos in photos_of(arguments.data).items():
-        for half in ("choose", "report"):
-            some = [photo for photo in photos if half_of(photo[0].relative_to(arguments.data).as_posix()) == half][
-                : arguments.limit
-            ]
+        halves: dict[str, list[tuple[Path, list[Box]]]] = {"choose": [], "report": []}
+        for path, boxes in photos:
+            halves[half_of(path.relative_to(arguments.data).as_posix())].append((path, boxes))
+        for half, some in halves.items():
+            some = some[: arguments.limit]
             counts = dict.fromkeys(asked, 0)
             for path, boxes in some:
                 image = load_image(path)
