@@ -82,6 +82,8 @@ def as_classifier(found: Any) -> Classifier:
 class _Adapted(Classifier):
     """Passes on what an object has, and has defaults for the rest."""
 
+    info: ModelInfo  # only if the object has one
+
     def __init__(self, found: Any):
         self._found = found
         self.device = getattr(found, "device", "cpu")

@@ -40,7 +40,7 @@ def train(
     from detection.common.config import read_config
 
     config, settings = _config_of(arguments, resume, example="configs/train/quick.yaml")
-    resolved = resumed_config(resume, settings) if config is None else read_config(TrainConfig, config, settings)
+    resolved = read_config(TrainConfig, config, settings) if resume is None else resumed_config(resume, settings)
     if smoke:
         from carclf.tools.smoke import try_recipe
 
@@ -69,17 +69,17 @@ def train_detector(
         from detection.training.train import resume_detector
         from detection.training.train import train_detector as train_on_masks
 
-        weights = resume_detector(resume, settings) if config is None else train_on_masks(config, settings)
+        weights = train_on_masks(config, settings) if resume is None else resume_detector(resume, settings)
     typer.echo(str(weights))
 
 
-def _config_of(arguments: Sequence[str] | None, resume: Path | None, example: str) -> tuple[str | None, list[str]]:
-    """The config to train by, None with `resume`, and the settings over it. Raises `UsageError` for none or both."""
+def _config_of(arguments: Sequence[str] | None, resume: Path | None, example: str) -> tuple[str, list[str]]:
+    """The config to train by, empty with `resume`, and the settings over it. Raises `UsageError` for none or both."""
     arguments = list(arguments or ())
     if resume is not None:
         if arguments and "=" not in arguments[0]:
             raise UsageError(f"--resume takes the config from the run folder: leave '{arguments[0]}' out.")
-        return None, arguments
+        return "", arguments
     if not arguments or ("=" in arguments[0] and not Path(arguments[0]).is_file()):
         raise UsageError(f"Name a config, for example {example}, or a run to resume: --resume RUN.")
     return arguments[0], arguments[1:]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from detection.images.read import ImageError
 
 if TYPE_CHECKING:
     from carclf.recognition.photo import Photo
+    from carclf.recognition.prediction import Status
     from detection.vehicle import Vehicle
 
 
@@ -45,7 +46,7 @@ class Item:
     brightness: float | None = None
     cutout: np.ndarray | None = None
     vehicle: Vehicle | None = None
-    status: str = OK
+    status: Status = OK
     reason: str = ""
     box: tuple[float, float, float, float] | None = None
     rank: int | None = None
@@ -60,7 +61,8 @@ class Item:
 
     def read(self) -> Item:
         """Loads the photo, in whichever thread. Raises `UsageError` for what is no photo."""
-        given, self.given = self.given, None
+        given: Any = self.given  # perhaps no photo at all
+        self.given = None
         try:
             if isinstance(given, (str, os.PathLike)) and Path(given).exists():
                 status = os.stat(given)
@@ -96,7 +98,7 @@ class Item:
         if not self.pictures:
             self.cutout = None
 
-    def fail(self, status: str, reason: str) -> None:
+    def fail(self, status: Status, reason: str) -> None:
         self.status, self.reason, self.cutout = status, reason, None
         if not self.pictures:
             self.photo = None

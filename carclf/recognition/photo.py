@@ -13,6 +13,7 @@ from detection.images.read import ImageError, decode_image, load_image, pillow_t
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from typing_extensions import TypeIs
 
     Photo = str | os.PathLike | bytes | bytearray | memoryview | np.ndarray | Image
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _BYTES = (bytes, bytearray, memoryview)
 
 
-def is_photo(value: object) -> bool:
+def is_photo(value: object) -> TypeIs[Photo]:
     """Whether it is one photo, not a collection of them."""
     return isinstance(value, (str, os.PathLike, np.ndarray, *_BYTES)) or _is_pillow(value)
 
@@ -58,7 +59,7 @@ def read_photo(photo: Photo) -> np.ndarray:
     raise UsageError(f"A photo is a path, bytes, a Pillow image or an RGB uint8 array, not {type(photo).__name__}.")
 
 
-def _is_pillow(value: object) -> bool:
+def _is_pillow(value: object) -> TypeIs[Image]:
     from PIL.Image import Image
 
     return isinstance(value, Image)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -168,12 +169,12 @@ class CarRecognizer:
     def _find(self, items: list[Item]) -> list[Finding | Exception]:
         """What counts in each photo."""
         if self.finder is not None:
-            views = [detector_view(item.photo) for item in items]
+            seen = [_view(item) for item in items]
             return self.finder.decide(
-                [partial(_same, view) for view in views], self.finder.find(views), every=self.every_vehicle
+                [partial(_same, view) for view in seen], self.finder.find(seen), every=self.every_vehicle
             )
         assert self.detections is not None
-        views = [partial(detector_view, item.photo) for item in items]
+        views = [partial(_view, item) for item in items]
         found = [_known(self.detections, item) for item in items]
         look = None if self._make_check is None else self._look
         return apply_rule(views, found, self.detections.threshold, look, every=self.every_vehicle)
@@ -198,6 +199,7 @@ class CarRecognizer:
             item.fail(NO_CAR, finding.why_none if finding.other else f"{finding.why_none} in the photo")
             yield item
             return
+        assert item.photo is not None  # it was found in it
         bright = expose(item.photo)
         if not self.every_vehicle:
             self._cut_vehicle(item, bright, choice.main, _tie(choice, item.size))
@@ -215,7 +217,8 @@ class CarRecognizer:
             item.fail(ERROR, f"the cut-out failed: {brief(error)}")
             return
         item.reason = note
-        item.box = tuple(round(float(value), 1) for value in vehicle.box)
+        x1, y1, x2, y2 = (round(float(value), 1) for value in vehicle.box)
+        item.box = x1, y1, x2, y2
         item.cut(limited(opaque(crop)), vehicle)
 
     def _classify(self, items: Iterable[Item]) -> Iterator[Item]:
@@ -224,7 +227,7 @@ class CarRecognizer:
             whole = [item for item in batch if item.cutout is not None]
             rows = try_batch(
                 lambda crops: self.classifier.predict(crops, batch_size=self.batch_size, tta=self.tta),
-                [item.cutout for item in whole],
+                [item.cutout for item in batch if item.cutout is not None],
             )
             for item, row in zip(whole, rows, strict=True):
                 if isinstance(row, Exception):
@@ -234,22 +237,29 @@ class CarRecognizer:
             yield from batch
 
     def _recognition(self, item: Item) -> Recognition:
-        seen = {"brightness": item.brightness}
-        if item.pictures:
-            seen |= {"photo": item.photo, "cutout": item.cutout, "vehicle": item.vehicle}
-        common = {"file": item.name, "box": item.box, "reason": item.reason, "vehicle": item.rank}
+        shown = item.pictures
+        return Recognition(
+            self._prediction(item),
+            item.probabilities,
+            item.brightness,
+            photo=item.photo if shown else None,
+            cutout=item.cutout if shown else None,
+            vehicle=item.vehicle if shown else None,
+        )
+
+    def _prediction(self, item: Item) -> Prediction:
+        plain = Prediction(item.name, item.status, box=item.box, reason=item.reason, vehicle=item.rank)
         if item.probabilities is None:
-            return Recognition(Prediction(status=item.status, **common), **seen)
+            return plain
         status, first = decide(item.probabilities, self.threshold)
         best = np.argsort(-item.probabilities, kind="stable")[: self.top]
         top = tuple((self.classifier.classes[i], round(float(item.probabilities[i]), 6)) for i in best)
-        confidence = top[0][1]
+        confidence, reason = top[0][1], item.reason
         if status == UNKNOWN:
             unsure = f"not one of the {len(self.classes)} classes, or too unsure: {confidence:.0%} for {top[0][0]}"
-            common["reason"] = "; ".join(part for part in (unsure, item.reason) if part)
+            reason = "; ".join(part for part in (unsure, item.reason) if part)
         label = self.classifier.classes[first] if status == OK else None
-        prediction = Prediction(status=status, label=label, confidence=confidence, top=top, **common)
-        return Recognition(prediction, item.probabilities, **seen)
+        return replace(plain, status=status, label=label, confidence=confidence, top=top, reason=reason)
 
 
 def _tie(choice: MainChoice, size: tuple[int, int]) -> str:
@@ -263,7 +273,8 @@ def _tie(choice: MainChoice, size: tuple[int, int]) -> str:
 def _scaled(box, old: tuple[int, int], new: tuple[int, int]) -> tuple[float, float, float, float]:
     """A box of a photo of one (height, width) in the same photo of another."""
     down, across = new[0] / old[0], new[1] / old[1]
-    return tuple(round(float(value) * factor, 1) for value, factor in zip(box, (across, down) * 2, strict=True))
+    x1, y1, x2, y2 = (round(float(value) * factor, 1) for value, factor in zip(box, (across, down) * 2, strict=True))
+    return x1, y1, x2, y2
 
 
 def _tta(tta: TtaConfig | str | int | bool | None) -> TtaConfig | None:
@@ -295,6 +306,11 @@ def _known(detections: Detections, item: Item) -> list[Vehicle] | Exception:
         return detections.find(item.source, item.stamp)
     except Exception as error:
         return error
+
+
+def _view(item: Item) -> np.ndarray:
+    assert item.photo is not None  # photos that could not be read do not come here
+    return detector_view(item.photo)
 
 
 def _same(thing: Thing) -> Thing:

@@ -38,10 +38,10 @@ def read_config(schema: type[Config], path: str | Path | None = None, overrides:
             if "=" not in override:
                 raise UsageError(f"'{override}' is not a setting: write key=value, for example seed=1.")
         settings = OmegaConf.merge(merged, OmegaConf.from_dotlist(list(overrides)))
-        values = OmegaConf.to_container(settings, resolve=True)
+        plain = OmegaConf.to_container(settings, resolve=True)
     except OmegaConfBaseException as error:
         raise UsageError(f"The settings can't be merged: {str(error).splitlines()[0]}.") from error
-    return check_config(schema, values, path)
+    return check_config(schema, plain, path)
 
 
 def check_config(schema: type[Config], values: object, path: str | Path | None = None) -> Config:

@@ -43,7 +43,7 @@ class CarCheck(CarChecker):
 
         self.net = timm.create_model(ARCHITECTURE)
         self.net.load_state_dict(imagenet_state(ARCHITECTURE))
-        self.net.to(device, memory_format=torch.channels_last).eval()
+        self.net.to(device).to(memory_format=torch.channels_last).eval()
         self.device = device
         self._names = class_names()
 

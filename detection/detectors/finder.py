@@ -160,7 +160,7 @@ class _Case:
     ):
         self._view, self._checked, self._every = view, checked, every
         self._vehicles = list(vehicles)
-        self._size: tuple[int, int] = vehicles[0].mask.shape[:2] if len(vehicles) else (1, 1)  # type: ignore[assignment]
+        self._size: tuple[int, int] = vehicles[0].mask.shape[:2] if len(vehicles) else (1, 1)
         self._failed: Exception | None = None
         wanted = [index for index, one in enumerate(vehicles) if not only or one.kind in only]
         places = {id(vehicles[index]): index for index in wanted if vehicles[index].score >= sure}

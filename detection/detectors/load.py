@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from detection.common.config import shipped_path
 from detection.common.errors import UsageError
@@ -12,6 +12,7 @@ from detection.detectors.onnx.folder import is_export
 
 if TYPE_CHECKING:
     from detection.detectors.contract import Detector
+    from detection.detectors.fast.speed_up import Precision
     from detection.detectors.mask_rcnn import MaskRcnnDetector
 
 PRECISIONS = ("auto", "float32")
@@ -44,7 +45,7 @@ def load_detector(
     if precision not in PRECISIONS:
         raise UsageError(f"'{precision}' is not a precision: choose {' or '.join(PRECISIONS)}.")
     detector = load_as_trained(name_or_config, device, weights, score_threshold)
-    detector.speed_up(precision)
+    detector.speed_up(cast("Precision", precision))
     return detector
 
 

@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from detection.detectors.outputs import (
     resized_shape,
 )
 from detection.vehicle import Vehicle
+
+if TYPE_CHECKING:
+    from detectron2.modeling import GeneralizedRCNN
 
 # Detectron2 0.6 calls torch in ways that newer versions advise against: nothing that a user could act on.
 warnings.filterwarnings("ignore", message=".*torch.meshgrid.*")
@@ -62,7 +66,7 @@ class MaskRcnnDetector(Detector):
     `precision` is what `speed_up` has chosen, float32 before.
     """
 
-    def __init__(self, model: torch.nn.Module, settings: DetectorSettings, batch_size: int | None = None):
+    def __init__(self, model: GeneralizedRCNN, settings: DetectorSettings, batch_size: int | None = None):
         self.model = model.eval()
         self.settings = settings
         self.name, self.fingerprint = settings.name, settings.fingerprint
@@ -138,11 +142,12 @@ class MaskRcnnDetector(Detector):
 
         scale: of the resized photo, against the size that the model is used at.
         """
-        sides = {
-            "short_side": round(self.settings.short_side * scale),
-            "long_side": round(self.settings.long_side * scale),
-        }
-        small = MaskRcnnDetector(self.model, replace(self.settings, **sides), self.batch_size)
+        settings = replace(
+            self.settings,
+            short_side=round(self.settings.short_side * scale),
+            long_side=round(self.settings.long_side * scale),
+        )
+        small = MaskRcnnDetector(self.model, settings, self.batch_size)
         small.precision = self.precision
         resized = small._resized(image)
         (output,) = small._forward([resized])
@@ -195,7 +200,7 @@ class MaskRcnnDetector(Detector):
             self.batch_size, self._measure_memory = fitting_batch(device, len(batch)), False
         return outputs
 
-    def _vehicles(self, output, size: tuple[int, int], resized: tuple[int, int]) -> list[Vehicle]:
+    def _vehicles(self, output, size: tuple[int, int], resized: Sequence[int]) -> list[Vehicle]:
         scale = np.array([size[1] / resized[1], size[0] / resized[0]] * 2, np.float64)
         return make_vehicles(
             output.pred_boxes.tensor.float().numpy().astype(np.float64) * scale,

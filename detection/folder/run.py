@@ -75,7 +75,7 @@ def clean_folder(
             if options.save_detections:
                 path = plan.output / options.shard.file(DETECTIONS)
                 run.saved = stack.enter_context(DetectionsWriter(path, *_about(finders[0])))
-            return run.watch() if options.watch is not None else run.once()
+            return run.once() if options.watch is None else run.watch(options.watch)
         except (OSError, OutputError) as error:
             raise _unwritable(plan, error) from error
 
@@ -105,8 +105,8 @@ class _Run:
             raise
         return self._end()
 
-    def watch(self) -> CleanSummary:
-        """Does photos as they come, until Ctrl-C."""
+    def watch(self, pause: float) -> CleanSummary:
+        """Does photos as they come, until Ctrl-C. pause: seconds between two looks."""
         todo = self._todo()
         failed = [record.source for record in self._journal.records(todo) if record.status in FAILED]
         again = failed if self._plan.options.retry_failed else []
@@ -125,7 +125,7 @@ class _Run:
                         before = time.perf_counter()
                         write_results(self._plan, self._journal, self._rows())
                         next_manifest = time.perf_counter() + 20 * (time.perf_counter() - before)
-                time.sleep(self._plan.options.watch)
+                time.sleep(pause)
                 self._look_again()
                 todo = remaining(self._plan, self._journal)
         except KeyboardInterrupt:
@@ -233,6 +233,7 @@ def _about(finder: PhotoFinder) -> tuple[str, str, float]:
 
 def _unwritable(plan: Plan, error: OSError | OutputError) -> UsageError:
     cause = error.__cause__ if isinstance(error, OutputError) else error
+    assert isinstance(cause, OSError)
     if cause.errno == errno.ENOENT and not plan.output.is_dir():
         return UsageError(f"OUT '{plan.output}' has vanished: put it back, or choose another one, and start again.")
     return UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def check_data(
     return DataCheck(root, rows.drop(columns="digest"), classes, _problems(classes))
 
 
-def _look(photo: dict[str, Any], root: Path, pictures: Pictures) -> dict[str, Any]:
+def _look(photo: Mapping[Hashable, Any], root: Path, pictures: Pictures) -> dict[str, Any]:
     path = Path(photo["file"])
     box = photo.get("box")
     row = {

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ def _with_split(table: pd.DataFrame, options: PrepareOptions) -> tuple[pd.DataFr
     return table.assign(split=[side.get(file, "train") for file in table["file"]]), [note]
 
 
-def _describe(photo: Mapping[str, Any], root: Path) -> dict[str, Any]:
+def _describe(photo: Mapping[Hashable, Any], root: Path) -> dict[str, Any]:
     box = photo.get("box")
     return {
         "source": name_below(root, photo["file"]),
@@ -131,7 +131,7 @@ def _describe(photo: Mapping[str, Any], root: Path) -> dict[str, Any]:
     }
 
 
-def _bring(photo: Mapping[str, Any], output: Path, options: PrepareOptions) -> dict[str, Any]:
+def _bring(photo: Mapping[Hashable, Any], output: Path, options: PrepareOptions) -> dict[str, Any]:
     """Puts one photo into its place; returns what changes in its row."""
     source, target = Path(photo["file"]), output / photo["place"]
     box = photo.get("box") if options.crop_to_boxes else None

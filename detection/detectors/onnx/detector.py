@@ -87,17 +87,18 @@ class OnnxDetector(Detector):
 
     def _detect(self, image: np.ndarray) -> list[Vehicle]:
         settings = self.settings
-        size = resized_shape(*image.shape[:2], settings.short_side, settings.long_side)
+        height, width = image.shape[:2]
+        size = resized_shape(height, width, settings.short_side, settings.long_side)
         features = self._see(resize_photo(image, size))
         boxes, scores, classes = self._judge(features, self._propose(features, size), size)
         boxes = widen_boxes(boxes, settings.mask_margin, size)
-        scale = np.array([image.shape[1] / size[1], image.shape[0] / size[0]] * 2, np.float64)
+        scale = np.array([width / size[1], height / size[0]] * 2, np.float64)
         return make_vehicles(
             boxes.astype(np.float64) * scale,
             scores,
             classes,
             self._outline(features, boxes, classes),
-            image.shape[:2],
+            (height, width),
             dict(enumerate(settings.kinds)),
             settings.score_threshold,
             settings.mask_scores,

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from pathlib import Path
 from types import MethodType
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,10 @@ from torchvision.ops import roi_align
 from detection.detectors.car_check import SIDE, CarCheck, class_names, normalise
 from detection.detectors.mask_rcnn import MaskRcnnDetector
 from detection.detectors.onnx.folder import BOXES, CHECK, FEATURES, MASKS, ExportedDetector
+
+if TYPE_CHECKING:
+    from detectron2.layers import ROIAlign
+    from detectron2.modeling import GeneralizedRCNN, ROIHeads
 
 _DYNAMIC = torch.export.Dim.AUTO
 
@@ -83,6 +88,7 @@ def write_network(
         output_names=list(outputs),
         verbose=False,
     )
+    assert program is not None  # only the older exporter, without dynamo, gives none
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # where in whose source tree it comes from
         node.doc_string = None
@@ -92,7 +98,7 @@ def write_network(
 class _Features(nn.Module):
     """Backbone, pyramid and the proposals' head."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: GeneralizedRCNN):
         super().__init__()
         self.backbone, self.head = model.backbone, model.proposal_generator.rpn_head
         self.levels = list(model.proposal_generator.in_features)
@@ -113,7 +119,7 @@ class _Features(nn.Module):
 class _Boxes(nn.Module):
     """Box head: the boxes of each level are pooled from that level's features, and answered one level after another."""
 
-    def __init__(self, heads: nn.Module):
+    def __init__(self, heads: ROIHeads):
         super().__init__()
         self.head, self.predictor = heads.box_head, heads.box_predictor
         self.poolers = [_pooling(level) for level in heads.box_pooler.level_poolers]
@@ -130,7 +136,7 @@ class _Boxes(nn.Module):
 class _Masks(nn.Module):
     """Mask head."""
 
-    def __init__(self, heads: nn.Module):
+    def __init__(self, heads: ROIHeads):
         super().__init__()
         self.head = heads.mask_head
         self.poolers = [_pooling(pooler.level_poolers[0]) for pooler in heads.mask_pooler]
@@ -142,7 +148,7 @@ class _Masks(nn.Module):
         return fine.sigmoid()
 
 
-def _write_features(model: nn.Module, path: Path) -> None:
+def _write_features(model: GeneralizedRCNN, path: Path) -> None:
     net = _Features(model)
     divisor = model.backbone.size_divisibility
     down, across = torch.export.Dim("down", min=1, max=64), torch.export.Dim("across", min=1, max=64)
@@ -150,14 +156,14 @@ def _write_features(model: nn.Module, path: Path) -> None:
     write_network(net, {"image": image}, net.names, {"image": {2: divisor * down, 3: divisor * across}}, path)
 
 
-def _write_boxes(model: nn.Module, path: Path) -> None:
+def _write_boxes(model: GeneralizedRCNN, path: Path) -> None:
     features = _example_features(model)
     inputs = {name: features[name] for name in ("p3", "p4", "p5")}
     inputs |= {f"boxes{level}": _example_boxes() for level in (3, 4, 5)}
     write_network(_Boxes(model.roi_heads), inputs, ["scores", "deltas"], _changing(inputs), path)
 
 
-def _write_masks(model: nn.Module, path: Path) -> None:
+def _write_masks(model: GeneralizedRCNN, path: Path) -> None:
     features = _example_features(model)
     inputs = {name: features[name] for name in ("p2", "c1", "p4")} | {"boxes": _example_boxes()}
     write_network(_Masks(model.roi_heads), inputs, ["masks"], _changing(inputs), path)
@@ -182,7 +188,7 @@ def _write_check(path: Path) -> None:
     write_network(_Check(net), {"views": views}, ["probabilities"], {"views": {0: _DYNAMIC}}, path)
 
 
-def _example_features(model: nn.Module) -> dict[str, Tensor]:
+def _example_features(model: GeneralizedRCNN) -> dict[str, Tensor]:
     divisor = model.backbone.size_divisibility
     return model.backbone(torch.zeros(1, 3, 5 * divisor, 7 * divisor))
 
@@ -195,7 +201,7 @@ def _changing(inputs: dict[str, Tensor]) -> dict[str, dict[int, object]]:
     return {name: {0: _DYNAMIC} if "boxes" in name else {2: _DYNAMIC, 3: _DYNAMIC} for name in inputs}
 
 
-def _pooling(level: nn.Module) -> tuple:
+def _pooling(level: ROIAlign) -> tuple:
     """Output size, scale, samples and alignment of a Detectron2 `ROIAlign`."""
     return level.output_size, level.spatial_scale, level.sampling_ratio, level.aligned
 
@@ -207,6 +213,7 @@ def _pool(features: Tensor, boxes: Tensor, pooling: tuple) -> Tensor:
 
 def _pad_for_even_sides(model: nn.Module) -> None:
     """timm works out the padding of some convolutions from the size of the input; ours are multiples of the stride."""
+    conv: Any  # a convolution of timm, and what is noted on it here
     for conv in model.modules():
         if type(conv).__name__ == "Conv2dSame":
             padding = [
@@ -221,6 +228,7 @@ def _pad_for_even_sides(model: nn.Module) -> None:
             conv.forward = MethodType(_even_forward, conv)
 
 
-def _even_forward(self: nn.Conv2d, x: Tensor) -> Tensor:
+def _even_forward(self: Any, x: Tensor) -> Tensor:
+    """self: a `Conv2dSame` that has its `even_padding`."""
     padded = F.pad(x, self.even_padding)
     return F.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)

@@ -10,7 +10,7 @@ are on their way as `_Room` allows, so the queues behind it need no bounds of th
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
 from queue import SimpleQueue
@@ -50,7 +50,7 @@ class Engine:
         self._readers = ThreadPoolExecutor(workers, thread_name_prefix="carclf-read")
         self._cutters = ThreadPoolExecutor(workers, thread_name_prefix="carclf-cut")
 
-    def run(self, sources: Sequence[str]) -> Iterator[Record]:
+    def run(self, sources: Sequence[str]) -> Generator[Record, None, None]:
         """The record of each source, in about that order, each when its file is in place.
 
         Raises `UsageError` when the folder of photos vanishes, `OutputError` when nothing more can be written.

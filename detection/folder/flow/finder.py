@@ -122,7 +122,7 @@ def make_finders(
     """
     if detections is not None:
         return [FileFinder(detections, check_of(detections.detector, check))]
-    several = detector if isinstance(detector, (list, tuple)) else [detector]
+    several: Sequence[Any] = detector if isinstance(detector, (list, tuple)) else [detector]
     finders = [
         DetectorFinder(VehicleFinder(as_detector(one if hasattr(one, "detect") else one()), check)) for one in several
     ]

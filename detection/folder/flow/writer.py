@@ -37,6 +37,7 @@ def finish_photo(plan: Plan, photo: Photo, finding: Finding | Exception | None, 
     try:
         if isinstance(finding, Exception):
             raise finding
+        assert finding is not None  # only photos that could not be read come without one
         if finding.choice.main is None:
             return _without_car(plan, photo, finding.why_none, meter)
         cut = _all_vehicles if plan.options.all_vehicles else _main
@@ -48,6 +49,7 @@ def finish_photo(plan: Plan, photo: Photo, finding: Finding | Exception | None, 
 
 
 def _main(plan: Plan, photo: Photo, choice: MainChoice, meter: Meter) -> Record:
+    assert choice.main is not None
     output = plan.target(photo.source)
     vehicle, area, written = _cut(plan, photo, choice.main, output, meter)
     return Record(_ok_row(photo, choice, output, vehicle, area), photo.stamp, written)
@@ -55,12 +57,15 @@ def _main(plan: Plan, photo: Photo, choice: MainChoice, meter: Meter) -> Record:
 
 def _all_vehicles(plan: Plan, photo: Photo, choice: MainChoice, meter: Meter) -> Record:
     """Every vehicle by its rank; the row is about the first."""
-    crops, row, first = [], None, None
+    assert choice.main is not None
+    crops: list[Crop] = []
+    row: tuple[str, ...] = ()
+    first: int | None = None
     for rank, found in enumerate((choice.main, *choice.runners_up), 1):
         output = plan.target(photo.source, rank)
         vehicle, area, written = _cut(plan, photo, found, output, meter)
         crops.append(Crop(crop_cells(output, rank, vehicle.kind, vehicle.score, vehicle.box, area), written))
-        if row is None:
+        if rank == 1:
             row, first = _ok_row(photo, choice, output, vehicle, area), written
     return Record(row, photo.stamp, first, tuple(crops))
 
@@ -68,7 +73,8 @@ def _all_vehicles(plan: Plan, photo: Photo, choice: MainChoice, meter: Meter) ->
 def _cut(plan: Plan, photo: Photo, found: Vehicle, output: str, meter: Meter) -> tuple[Vehicle, int, int]:
     """Cuts out one vehicle and writes it. Returns it as it was cut, the pixels of its mask, and the file's bytes."""
     with meter.part("cut"):
-        crop, vehicle = extract(photo.image, found, plan.style, expose(photo.image))
+        image = _image(photo)
+        crop, vehicle = extract(image, found, plan.style, expose(image))
         area = int(np.count_nonzero(vehicle.mask))
     return vehicle, area, _save(plan, output, crop, meter)
 
@@ -87,7 +93,7 @@ def _ok_row(photo: Photo, choice: MainChoice, output: str, vehicle: Vehicle, are
         box=vehicle.box,
         mask_area=area,
         candidates=len(choice.weights),
-        size=photo.image.shape[:2],
+        size=_image(photo).shape[:2],
     )
 
 
@@ -95,7 +101,7 @@ def _without_car(plan: Plan, photo: Photo, reason: str, meter: Meter) -> Record:
     output, written = "", None
     if plan.style.no_car == "keep":
         output = plan.target(photo.source, 0 if plan.options.all_vehicles else None)
-        written = _save(plan, output, photo.image, meter)
+        written = _save(plan, output, _image(photo), meter)
     elif plan.style.no_car == "quarantine":
         output = f"{QUARANTINE}/{photo.source}"
         source = plan.source / photo.source
@@ -106,9 +112,14 @@ def _without_car(plan: Plan, photo: Photo, reason: str, meter: Meter) -> Record:
             with _writing(plan, plan.output / output) as path:
                 replace_file(path, data)
         written = len(data)
-    size = photo.image.shape[:2]
+    size = _image(photo).shape[:2]
     cells = row_cells(photo.source, "no_car", output=output, reason=reason, candidates=0, size=size)
     return Record(cells, photo.stamp, written)
+
+
+def _image(photo: Photo) -> np.ndarray:
+    assert photo.image is not None  # photos that could not be read have had their row by now
+    return photo.image
 
 
 def _save(plan: Plan, output: str, array: np.ndarray, meter: Meter) -> int:

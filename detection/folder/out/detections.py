@@ -178,8 +178,8 @@ class Detections:
         """The number of photos."""
         return len(np.unique(self._keys))
 
-    def __contains__(self, source: str) -> bool:
-        return self._find(source) is not None
+    def __contains__(self, source: object) -> bool:
+        return isinstance(source, str) and self._find(source) is not None
 
     def get(self, source: str, stamp: tuple[int, int] | None = None) -> list[Vehicle] | None:
         """What was found in a photo, best first as the detector gave it: masks bool HxW of the size that it saw.
