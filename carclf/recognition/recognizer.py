@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -22,7 +22,7 @@ from detection.cutout.extract import detector_view, extract
 from detection.detectors.contract import COMPACT, CarChecker, Detector, as_detector
 from detection.detectors.finder import CheckError, Finding, VehicleFinder, apply_rule, check_of
 from detection.images.exposure import expose
-from detection.vehicle import Look, MainChoice
+from detection.vehicle import MainChoice
 
 if TYPE_CHECKING:
     from carclf.classifier.tta.views import TtaConfig
@@ -83,7 +83,7 @@ class CarRecognizer:
         self.finder: VehicleFinder | None = None
         if not crops and detections is None:
             self.finder = VehicleFinder(_load_detector(detector or model.detector or COMPACT, device), check)
-        self._make_check = None if detections is None else _check_of(detections, check)
+        self._stored_check = None if detections is None else check_of(detections.detector, check)
         self.crops = crops
         self.top = min(top, len(model.classes))
         self.batch_size = batch_size
@@ -176,16 +176,8 @@ class CarRecognizer:
         assert self.detections is not None
         views = [partial(_view, item) for item in items]
         found = [_known(self.detections, item) for item in items]
-        look = None if self._make_check is None else self._look
+        look = None if self._stored_check is None else self._stored_check.look
         return apply_rule(views, found, self.detections.threshold, look, every=self.every_vehicle)
-
-    @cached_property
-    def _check(self) -> CarChecker:
-        assert self._make_check is not None
-        return self._make_check()
-
-    def _look(self, views: Sequence[np.ndarray]) -> list[Look]:
-        return self._check.look(views)
 
     def _cut_photo(self, item: Item, finding: Finding | Exception) -> Iterator[Item]:
         """The item of each vehicle that is to be named, at least one."""
@@ -293,12 +285,6 @@ def _load_detector(detector, device: str) -> Detector:
     from detection.detectors.load import load_detector
 
     return as_detector(load_detector(os.fspath(detector), device=device))
-
-
-def _check_of(detections: Detections, check: CarChecker | bool | None) -> Callable[[], CarChecker] | None:
-    if check is None or isinstance(check, bool):
-        return check_of(detections.detector, check)
-    return partial(_same, check)
 
 
 def _known(detections: Detections, item: Item) -> list[Vehicle] | Exception:

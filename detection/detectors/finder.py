@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -246,16 +247,27 @@ def _chosen_check(detector: Detector, check: CarChecker | bool | None) -> CarChe
     return detector.car_check() or CarCheck(choose_device(detector.device))
 
 
-def check_of(detector: str, check: bool | None = None) -> Callable[[], CarChecker] | None:
-    """What loads the check of vehicles that a detector of this name has found before; None for none.
+class LateCheck(CarChecker):
+    """ImageNet's check, loaded when it is first asked: of vehicles that were found before, most were looked at, too."""
+
+    @cached_property
+    def _check(self) -> CarChecker:
+        from detection.detectors.car_check import CarCheck
+
+        return CarCheck()
+
+    def look(self, views: Sequence[np.ndarray]) -> list[Look]:
+        return self._check.look(views)
+
+
+def check_of(detector: str, check: CarChecker | bool | None = None) -> CarChecker | None:
+    """The check of vehicles that a detector of this name has found before; None for none.
 
     check: as for `VehicleFinder`.
     """
-    if check is False or (check is None and detector != COMPACT):
-        return None
-    from detection.detectors.car_check import CarCheck
-
-    return CarCheck
+    if check is None:
+        check = detector == COMPACT
+    return (LateCheck() if check else None) if isinstance(check, bool) else check
 
 
 def with_rule(fingerprint: str, checked: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ from detection.detectors.contract import CarChecker, Detector, as_detector
 from detection.detectors.finder import Finding, VehicleFinder, apply_rule, check_of, with_rule
 from detection.folder.flow.reader import Photo
 from detection.folder.out.detections import Detections
-from detection.vehicle import Look, Vehicle
+from detection.vehicle import Vehicle
 
 Loader = Callable[[], Detector]
 
@@ -73,16 +73,16 @@ class DetectorFinder(PhotoFinder):
 class FileFinder(PhotoFinder):
     """Looks up what an earlier run has found: no photo has to be shown to a detector again.
 
-    make_check: gives the check for vehicles that were not looked at then; None for none.
+    check: of vehicles that were not looked at then; None for none.
     """
 
     kinds = ()
     shrunk = False
 
-    def __init__(self, detections: Detections, make_check: Callable[[], CarChecker] | None):
-        self._detections, self._make_check = detections, make_check
+    def __init__(self, detections: Detections, check: CarChecker | None):
+        self._detections, self._check = detections, check
         self.name, self.threshold = detections.detector, detections.threshold
-        self.fingerprint = with_rule(detections.fingerprint, make_check is not None)
+        self.fingerprint = with_rule(detections.fingerprint, check is not None)
         self.plain_fingerprint = with_rule(detections.fingerprint, False)
 
     def plain(self) -> FileFinder:
@@ -94,21 +94,14 @@ class FileFinder(PhotoFinder):
     def find(self, photos: Sequence[Photo], only: Sequence[str], every: bool) -> list[Finding | Exception]:
         found = [self._look_up(photo) for photo in photos]
         views = [partial(_view, photo) for photo in photos]
-        return apply_rule(views, found, self.threshold, None if self._make_check is None else self._look, only, every)
+        look = None if self._check is None else self._check.look
+        return apply_rule(views, found, self.threshold, look, only, every)
 
     def _look_up(self, photo: Photo) -> list[Vehicle] | Exception:
         try:
             return self._detections.find(photo.source, photo.stamp)
         except Exception as error:
             return error
-
-    @cached_property
-    def _check(self) -> CarChecker:
-        assert self._make_check is not None
-        return self._make_check()
-
-    def _look(self, views: Sequence[np.ndarray]) -> list[Look]:
-        return self._check.look(views)
 
 
 def make_finders(
