@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from detection.masks.records import Source
+from detection.masks.records import MaskSource
 
 COLOURS = ((220, 60, 60), (60, 60, 220), (60, 220, 60))
 
 
-def make_coco(folder: Path, cars: int = 12, empties: int = 4, categories=("car",)) -> Source:
+def make_coco(folder: Path, cars: int = 12, empties: int = 4, categories=("car",)) -> MaskSource:
     """Photos of 120x160 pixels with one block of 60x80 each, and some without; writes images/ and a.json.
 
     The block's colour tells its category. The masks are compressed run-length encodings.
@@ -43,10 +43,10 @@ def make_coco(folder: Path, cars: int = 12, empties: int = 4, categories=("car",
         "categories": [{"id": index + 1, "name": name} for index, name in enumerate(categories)],
     }
     (folder / "a.json").write_text(json.dumps(content))
-    return Source(name="made", images=str(folder / "images"), annotations=str(folder / "a.json"))
+    return MaskSource(name="made", images=str(folder / "images"), annotations=str(folder / "a.json"))
 
 
-def tiny_training(folder: Path, source: Source, **settings) -> Path:
+def tiny_training(folder: Path, source: MaskSource, **settings) -> Path:
     """A training config for a few steps on tiny examples; `settings` win. Its output is `folder`/run."""
     values = {
         "output": str(folder / "run"),

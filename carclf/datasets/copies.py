@@ -15,7 +15,7 @@ from detection.images.read import ImageError, load_image
 
 
 @dataclass(frozen=True)
-class Look:
+class PhotoDigest:
     """What one look at a photo tells.
 
     digest: SHA-256 of the file. picture: a number that copies share; None for a file that can't be read.
@@ -39,15 +39,15 @@ class Pictures:
         self._hashes = np.zeros(most, np.uint64)
         self._thumbnails: list[np.ndarray] = []
         self._numbers: list[int] = []
-        self._by_digest: dict[bytes, Look] = {}
+        self._by_digest: dict[bytes, PhotoDigest] = {}
 
-    def look(self, file: str) -> Look:
+    def look(self, file: str) -> PhotoDigest:
         digest = _digest(file)
         if digest not in self._by_digest:
             try:
-                self._by_digest[digest] = Look(digest, self._number(load_image(file, max_side=72)))
+                self._by_digest[digest] = PhotoDigest(digest, self._number(load_image(file, max_side=72)))
             except ImageError as error:
-                self._by_digest[digest] = Look(digest, None, str(error))
+                self._by_digest[digest] = PhotoDigest(digest, None, str(error))
         return self._by_digest[digest]
 
     def _number(self, small: np.ndarray) -> int:

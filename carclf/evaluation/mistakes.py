@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from detection.images.contact_page import Pair, draw_pair, join_page
+from detection.images.contact_page import SheetPair, draw_pair, join_page
 from detection.images.write import save_image
 
 COLUMNS = ("file", "label", "predicted", "confidence", "label_probability", "rank", "status", "reason")
@@ -50,7 +50,7 @@ def save_error_sheet(rows: Sequence[Mapping], path: Path) -> None:
         answered = error["confidence"] != ""
         example = examples.get(error["predicted"])
         pairs.append(
-            Pair(
+            SheetPair(
                 name=str(error["file"]),
                 photo=Path(error["file"]),
                 cut=Path(example) if example else None,

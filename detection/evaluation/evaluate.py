@@ -10,7 +10,7 @@ import numpy as np
 from detection.detectors.contract import Detector, as_detector
 from detection.evaluation.boundary import boundary_f_score
 from detection.evaluation.coco_ap import AveragePrecision
-from detection.masks.records import Record
+from detection.masks.records import MaskRecord
 from detection.vehicle import Vehicle, choose_main
 
 # COCO's precision is over all scores; below this one nothing changes but the time.
@@ -21,7 +21,7 @@ TIMED_PHOTOS = 24
 
 def evaluate_detector(
     detector: Detector,
-    records: Sequence[Record],
+    records: Sequence[MaskRecord],
     finish: Callable[[np.ndarray, Vehicle], Vehicle] | None = None,
 ) -> dict[str, float]:
     """Figures on `records`, one photo at a time as in prediction.

@@ -22,7 +22,7 @@ from detection.common.output_folder import OutputFolder, lies_in
 from detection.common.tally import StatusCounts, counted
 from detection.folder.out.detections import Detections
 from detection.folder.out.manifest import COLUMNS, STATUSES
-from detection.images.contact_page import Pair, draw_pair, join_page, page_size, printable
+from detection.images.contact_page import SheetPair, draw_pair, join_page, page_size, printable
 from detection.images.write import save_image
 from detection.vehicle import Vehicle
 
@@ -167,11 +167,11 @@ def _row(file: BinaryIO, offset: int, manifest: Path) -> dict[str, str]:
     return dict(zip(COLUMNS, cells, strict=False))
 
 
-def _pair(values: dict[str, str], source: Path, output: Path) -> Pair:
+def _pair(values: dict[str, str], source: Path, output: Path) -> SheetPair:
     box = _numbers([values[key] for key in ("x1", "y1", "x2", "y2")])
     size = _numbers([values["height"], values["width"]])
     score = _numbers([values["score"]])
-    return Pair(
+    return SheetPair(
         name=values["source"],
         photo=source / values["source"],
         cut=output / values["output"] if values["output"] else None,
@@ -192,7 +192,7 @@ def _numbers(cells: Sequence[str]) -> list[float] | None:
     return numbers if all(map(math.isfinite, numbers)) else None
 
 
-def _with_mask(pair: Pair, detections: Detections | None) -> Pair:
+def _with_mask(pair: SheetPair, detections: Detections | None) -> SheetPair:
     """The pair with the mask of the detected vehicle whose box fits the row's box best."""
     if detections is None or pair.box is None or pair.size is None:
         return pair
@@ -212,7 +212,7 @@ def _overlap(box: Sequence[float], size: tuple[int, int], vehicle: Vehicle) -> f
     return float(shared / union) if union > 0 else 0.0
 
 
-def _figure(name: str, pairs: Sequence[Pair], grid: tuple[int, int]) -> str:
+def _figure(name: str, pairs: Sequence[SheetPair], grid: tuple[int, int]) -> str:
     """The page's part of index.html."""
     height, width = page_size(grid[0], min(grid[1], -(-len(pairs) // grid[0])))
     found = _counted(Counter(pair.status for pair in pairs))

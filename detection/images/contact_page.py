@@ -26,7 +26,7 @@ _CHECKER_SIDE = 8
 
 
 @dataclass(frozen=True)
-class Pair:
+class SheetPair:
     """One photo of a folder run, and what became of it.
 
     `photo` and `cut` are files, `cut` None when there is none, which `nothing` says in its place; `box` is xyxy in
@@ -51,7 +51,7 @@ def page_size(columns: int, rows: int) -> tuple[int, int]:
     return rows * (THUMB[1] + _TEXT) + (rows + 1) * _MARGIN, columns * (2 * THUMB[0] + _GAP) + (columns + 1) * _MARGIN
 
 
-def draw_pair(pair: Pair) -> np.ndarray:
+def draw_pair(pair: SheetPair) -> np.ndarray:
     """RGB uint8 of one cell: the photo with box and outline, the cut-out, the text. Never fails: reasons are drawn."""
     cell = Image.new("RGB", (2 * THUMB[0] + _GAP, THUMB[1] + _TEXT), _PAGE)
     draw = ImageDraw.Draw(cell)
@@ -98,7 +98,7 @@ def printable(text: str) -> str:
     return "".join(parts)
 
 
-def _photo(pair: Pair) -> np.ndarray | str:
+def _photo(pair: SheetPair) -> np.ndarray | str:
     try:
         # Twice as large as drawn: a JPEG is decoded at reduced size, and shrinking that by half looks best.
         picture = _fit(load_image(pair.photo, max_side=2 * max(THUMB)))
@@ -119,7 +119,7 @@ def _photo(pair: Pair) -> np.ndarray | str:
     return picture
 
 
-def _cut(pair: Pair) -> np.ndarray | str:
+def _cut(pair: SheetPair) -> np.ndarray | str:
     if pair.cut is None:
         return pair.nothing
     try:
@@ -157,7 +157,7 @@ def _fit(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _caption(draw: ImageDraw.ImageDraw, pair: Pair, width: int) -> None:
+def _caption(draw: ImageDraw.ImageDraw, pair: SheetPair, width: int) -> None:
     """The name's end, then status and score, then the reason."""
     top = THUMB[1] + 3
     _text(draw, (0, top), _shorten(_drawable(pair.name), width, keep_end=True), _INK)

@@ -19,7 +19,7 @@ from detection.images.read import ImageError, load_image
 from detection.masks.coco_file import read_coco_file
 
 
-class Source(StrictConfig):
+class MaskSource(StrictConfig):
     """One source of training photos.
 
     kind "coco": `annotations` is a COCO json, `images` its folder; a file without annotations gives negatives.
@@ -41,7 +41,7 @@ class Source(StrictConfig):
 
 
 @dataclass(frozen=True)
-class Record:
+class MaskRecord:
     """One photo. `masks` are COCO run-length encodings of the size (height, width); none means no vehicle.
 
     `categories` holds the name that the source gives each mask's category; empty where it knows no categories.
@@ -76,7 +76,7 @@ class Record:
         return round(size[1] * self.stretch), size[0]
 
 
-def read_source(source: Source) -> list[Record]:
+def read_source(source: MaskSource) -> list[MaskRecord]:
     """All records of a source. Raises `UsageError` for what is missing."""
     images = Path(source.images)
     if not images.is_dir():
@@ -88,7 +88,7 @@ def read_source(source: Source) -> list[Record]:
     return [_record(source, path, _size_of(path), ()) for path in find_images(images)]
 
 
-def _read_coco(source: Source, images: Path) -> list[Record]:
+def _read_coco(source: MaskSource, images: Path) -> list[MaskRecord]:
     records = []
     for photo in read_coco_file(Path(source.annotations or ""), source.name):
         path = images / photo.file_name.replace("\\", "/")
@@ -103,7 +103,7 @@ def _read_coco(source: Source, images: Path) -> list[Record]:
     return records
 
 
-def _read_alpha(source: Source, images: Path) -> list[Record]:
+def _read_alpha(source: MaskSource, images: Path) -> list[MaskRecord]:
     records = []
     folder = Path(source.annotations or "")
     for alpha_path in sorted(folder.rglob("*.png")):
@@ -121,9 +121,9 @@ def _read_alpha(source: Source, images: Path) -> list[Record]:
 
 
 def _record(
-    source: Source, path: Path, size: tuple[int, int], masks: tuple[dict, ...], categories: tuple[str, ...] = ()
-) -> Record:
-    return Record(source.name, str(path), size, masks, source.weight, source.incomplete, source.stretch, categories)
+    source: MaskSource, path: Path, size: tuple[int, int], masks: tuple[dict, ...], categories: tuple[str, ...] = ()
+) -> MaskRecord:
+    return MaskRecord(source.name, str(path), size, masks, source.weight, source.incomplete, source.stretch, categories)
 
 
 def _size_of(path: Path) -> tuple[int, int]:
@@ -142,8 +142,8 @@ def largest_piece(mask: np.ndarray) -> np.ndarray:
 
 
 def split_records(
-    records: Sequence[Record], share: float, seed: int, distance: int = 10
-) -> tuple[list[Record], list[Record]]:
+    records: Sequence[MaskRecord], share: float, seed: int, distance: int = 10
+) -> tuple[list[MaskRecord], list[MaskRecord]]:
     """Training and validation records; photos whose difference hashes are within `distance` bits stay together."""
     if share <= 0:
         return list(records), []

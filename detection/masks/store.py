@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from detection.masks.records import Record
+from detection.masks.records import MaskRecord
 
 # A training photo is shown at most this much larger than the example made of it, so more pixels would be thrown away.
 OVERSAMPLING = 2.5
@@ -25,7 +25,7 @@ class PhotoStore:
         self.budget = _third_of_memory() if budget is None else budget
         self._kept: dict[tuple[str, str], tuple[np.ndarray, tuple[np.ndarray, ...]]] = {}
 
-    def get(self, record: Record) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    def get(self, record: MaskRecord) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """The photo and one mask an instance, of the photo's shape."""
         key = record.source, record.path
         found = self._kept.get(key)
@@ -38,7 +38,7 @@ class PhotoStore:
                 self.used += size
         return found
 
-    def preload(self, records: Iterable[Record]) -> None:
+    def preload(self, records: Iterable[MaskRecord]) -> None:
         """Decodes photos while there is room, so that loader workers forked later share them."""
         for record in records:
             if self.used >= 0.98 * self.budget:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from detection.common.errors import UsageError
 from detection.detectors.trained import ModelChoice, Positive
-from detection.masks.records import Source
+from detection.masks.records import MaskSource
 from detection.training.resume import CONFIG, check_same_settings
 from detection.training.scenes.scene import SceneSettings
 
@@ -41,7 +41,7 @@ class DetectorTraining(ModelChoice):
     pseudo: str = "data/pseudo"  # likewise: masks made by scripts/label_photos.py
     photos: str = "photos"  # likewise: your own photos, and the COCO file of their masks
     masks: str = "photos/annotations.json"
-    sources: tuple[Source, ...]
+    sources: tuple[MaskSource, ...]
     scenes: SceneSettings = SceneSettings()
     steps: Positive = 4000
     steps_per_epoch: Positive = 250

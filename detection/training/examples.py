@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
 
 from detection.common.errors import UsageError
-from detection.masks.records import Record, read_source, split_records
+from detection.masks.records import MaskRecord, read_source, split_records
 from detection.training.checkpoints import ignore_interrupts
 from detection.training.config import DetectorTraining
 from detection.training.scenes.scene import SceneMaker
@@ -24,7 +24,7 @@ _EXIF_ORIENTATION = 0x0112
 
 def read_records(
     config: DetectorTraining,
-) -> tuple[tuple[str, ...], list[Record], dict[str, list[Record]]]:
+) -> tuple[tuple[str, ...], list[MaskRecord], dict[str, list[MaskRecord]]]:
     """The kinds of vehicle, the training records, and the held-out ones by source; categories are kinds already."""
     train, held_out = [], {}
     for source in config.sources:
@@ -57,13 +57,13 @@ def _mapping(config: DetectorTraining, names: Sequence[str]) -> dict[str, str | 
     return dict(config.kinds)
 
 
-def _renamed(record: Record, mapping: dict[str, str | None]) -> Record:
+def _renamed(record: MaskRecord, mapping: dict[str, str | None]) -> MaskRecord:
     names = record.categories or ("car",) * len(record.masks)
     kept = [(mask, kind) for mask, name in zip(record.masks, names, strict=True) if (kind := mapping.get(name, name))]
     return replace(record, masks=tuple(mask for mask, _ in kept), categories=tuple(kind for _, kind in kept))
 
 
-def check_records(records: Sequence[Record]) -> None:
+def check_records(records: Sequence[MaskRecord]) -> None:
     """Raises `UsageError` where masks were not drawn on the photo as it is shown; reads the photos' headers only."""
     for record in records:
         if not record.masks:
@@ -84,7 +84,7 @@ def check_records(records: Sequence[Record]) -> None:
             )
 
 
-def records_digest(records: Sequence[Record]) -> str:
+def records_digest(records: Sequence[MaskRecord]) -> str:
     """Changes when photos or masks are added, taken away or drawn anew."""
     digest = hashlib.sha256()
     for record in records:
@@ -96,7 +96,9 @@ def records_digest(records: Sequence[Record]) -> str:
 class DetectorData(pl.LightningDataModule):
     """Examples for training, and the held-out records for the figures."""
 
-    def __init__(self, config: DetectorTraining, train: Sequence[Record], held_out: dict[str, list[Record]], kinds):
+    def __init__(
+        self, config: DetectorTraining, train: Sequence[MaskRecord], held_out: dict[str, list[MaskRecord]], kinds
+    ):
         super().__init__()
         self.config, self.held_out, self.kinds = config, held_out, tuple(kinds)
         self.maker = SceneMaker(train, config.scenes)

@@ -24,7 +24,7 @@ from detection.detectors.contract import Detector
 from detection.detectors.load import load_detector
 from detection.detectors.trained import COMPACT_FILE, ZOO_FILE, save_detector
 from detection.evaluation.evaluate import evaluate_detector
-from detection.masks.records import Record
+from detection.masks.records import MaskRecord
 from detection.training.checkpoints import (
     LAST,
     LastCheckpoint,
@@ -111,7 +111,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def _measure(weights: Path, config: DetectorTraining, held_out: dict[str, list[Record]], device: str) -> None:
+def _measure(weights: Path, config: DetectorTraining, held_out: dict[str, list[MaskRecord]], device: str) -> None:
     """Writes metrics.json, and says the most important figures of each source."""
     figures = {}
     if held_out:
@@ -163,7 +163,11 @@ def _check_same(output: Path, config: DetectorTraining, digest: str) -> bool:
 
 
 def _describe(
-    output: Path, config: DetectorTraining, digest: str, train: Sequence[Record], held_out: dict[str, list[Record]]
+    output: Path,
+    config: DetectorTraining,
+    digest: str,
+    train: Sequence[MaskRecord],
+    held_out: dict[str, list[MaskRecord]],
 ) -> None:
     """Writes what the output folder says of the training: its settings and its photos."""
     names = {name: [Path(record.path).name for record in records] for name, records in held_out.items()}

@@ -21,7 +21,7 @@ from carclf.datasets.drawn.car_shapes import BODIES, CAR_SHAPES, Camera, vary
 from carclf.datasets.drawn.streets import draw_street
 from carclf.datasets.drawn.things import post
 
-__all__ = ["CAR_SHAPES", "NEGATIVES_FOLDER", "Scene", "draw_background", "draw_scene", "write_dataset"]
+__all__ = ["CAR_SHAPES", "NEGATIVES_FOLDER", "DrawnScene", "draw_background", "draw_scene", "write_dataset"]
 
 SUPERSAMPLING = 2
 JPEG_QUALITY = 92
@@ -29,7 +29,7 @@ NEGATIVES_FOLDER = "no_car"
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class DrawnScene:
     """image RGB uint8 HxWx3; mask bool HxW, the car's visible pixels; box xyxy pixels, half open, tight on the mask."""
 
     image: np.ndarray
@@ -38,7 +38,7 @@ class Scene:
     shape: str
 
 
-def draw_scene(shape: str, rng: np.random.Generator, size: tuple[int, int] = (360, 480)) -> Scene:
+def draw_scene(shape: str, rng: np.random.Generator, size: tuple[int, int] = (360, 480)) -> DrawnScene:
     """Draw one street with one car of this shape; size is (height, width) in pixels, at least 64 each.
 
     Raises KeyError for a shape that is not in CAR_SHAPES and ValueError for a smaller size.
@@ -58,7 +58,7 @@ def draw_scene(shape: str, rng: np.random.Generator, size: tuple[int, int] = (36
     small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA) > 127
     ys, xs = np.flatnonzero(small.any(1)), np.flatnonzero(small.any(0))
     box = (float(xs[0]), float(ys[0]), float(xs[-1] + 1), float(ys[-1] + 1))
-    return Scene(_photograph(canvas, size, rng), small, box, shape)
+    return DrawnScene(_photograph(canvas, size, rng), small, box, shape)
 
 
 def draw_background(rng: np.random.Generator, size: tuple[int, int] = (360, 480)) -> np.ndarray:

@@ -36,7 +36,7 @@ _DECODED_PIXELS = 64_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Photo:
+class UploadedPhoto:
     """A decoded photo on its way to the models: RGB uint8 HxWx3, and the (width, height) that it was sent with."""
 
     image: np.ndarray
@@ -129,20 +129,20 @@ class LocalBackend:
             log.exception("a photo of %d bytes failed", len(upload.data))
             return Answer(file=upload.name, status=ERROR, reason="the models failed")
 
-    async def _decode(self, upload: Upload, size: tuple[int, int] | None, pictures: bool) -> Photo:
+    async def _decode(self, upload: Upload, size: tuple[int, int] | None, pictures: bool) -> UploadedPhoto:
         self._decoding += 1
         try:
             with self._timed("decode"):
                 image = await self._in_helper(self._decode_now, upload)
         finally:
             self._decoding -= 1
-        return Photo(image, seen_size(image, size, self.settings.max_side), pictures)
+        return UploadedPhoto(image, seen_size(image, size, self.settings.max_side), pictures)
 
     def _decode_now(self, upload: Upload) -> np.ndarray:
         settings = self.settings
         return decode_image(upload.data, upload.name, max_side=settings.max_side, max_pixels=settings.max_pixels)
 
-    def _recognize_batch(self, recognizer: CarRecognizer, photos: list[Photo]) -> list[Recognition | Exception]:
+    def _recognize_batch(self, recognizer: CarRecognizer, photos: list[UploadedPhoto]) -> list[Recognition | Exception]:
         """In a thread of the models. A photo with which the whole batch fails costs its own answer."""
         results = try_batch(partial(self._recognize_some, recognizer), photos)
         for result in results:
@@ -150,7 +150,7 @@ class LocalBackend:
                 log.error("a photo failed: %s", result.prediction.reason)
         return results
 
-    def _recognize_some(self, recognizer: CarRecognizer, photos: list[Photo]) -> list[Recognition]:
+    def _recognize_some(self, recognizer: CarRecognizer, photos: list[UploadedPhoto]) -> list[Recognition]:
         items = [Item(photo.image, "") for photo in photos]
         # Outlines need the mask, and every answer the photo's size: pictures are kept for all of a batch or none.
         return list(recognizer.recognize_fully(items, pictures=True))

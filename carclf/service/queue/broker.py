@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from carclf.recognition.prediction import ERROR
 from carclf.service.contract import Answer, Busy, Upload
 from carclf.service.queue import queues
-from carclf.service.queue.connection import Connection, Interrupted, Refused
+from carclf.service.queue.connection import Connection, Interrupted, PublishRefused
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractIncomingMessage
@@ -147,7 +147,7 @@ class BrokerBackend:
                     expiration=_left(until),
                 )
                 return
-            except Refused as error:
+            except PublishRefused as error:
                 raise Busy(str(error)) from error
             except Interrupted:
                 await asyncio.sleep(0.1)

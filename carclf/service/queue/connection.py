@@ -22,7 +22,7 @@ CONNECT_TIMEOUT = 10.0
 HEARTBEAT = 20  # a machine that is gone without a word is noticed after about three of these, in seconds
 
 
-class Refused(Exception):
+class PublishRefused(Exception):
     """RabbitMQ did not take a message: the queue is full, or (`unroutable`) there is no such queue."""
 
     def __init__(self, unroutable: bool):
@@ -102,7 +102,7 @@ class Connection:
     async def publish(self, body: bytes, queue: str, seconds: float, **options) -> None:
         """Returns when RabbitMQ has the message safe, on disk where that is the queue's way.
 
-        options: of `RabbitBroker.publish`. Raises `Refused`, `Interrupted`, TimeoutError after so many seconds.
+        options: of `RabbitBroker.publish`. Raises `PublishRefused`, `Interrupted`, TimeoutError after so many seconds.
         """
         from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
 
@@ -122,7 +122,7 @@ class Connection:
             raise Interrupted
         error = sending.exception()
         if isinstance(error, DeliveryError):
-            raise Refused(isinstance(error, PublishError)) from error
+            raise PublishRefused(isinstance(error, PublishError)) from error
         if isinstance(error, CONNECTION_EXCEPTIONS):
             raise Interrupted from error
         if error is not None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from carclf.recognition.prediction import ERROR
 from carclf.service.contract import Answer, Backend, Upload
 from carclf.service.queue import queues
-from carclf.service.queue.connection import Connection, Interrupted, Refused
+from carclf.service.queue.connection import Connection, Interrupted, PublishRefused
 from detection.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class Worker:
                 content_type=message.content_type,
                 expiration=message.expiration,
             )
-        except (Refused, Interrupted, TimeoutError) as error:
+        except (PublishRefused, Interrupted, TimeoutError) as error:
             queues.log().warning("photo %s could not be put aside: %s", message.correlation_id, error)
             await _settle(message.reject(requeue=True))
         else:
@@ -267,7 +267,7 @@ class Worker:
                 content_type="application/json",
                 expiration=KEEP,
             )
-        except Refused as error:
+        except PublishRefused as error:
             if not error.unroutable:
                 await _settle(message.reject(requeue=True))
                 return

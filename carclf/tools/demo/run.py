@@ -47,7 +47,7 @@ STAGES = (
 
 
 @dataclass(frozen=True)
-class Plan:
+class DemoPlan:
     """How much is drawn and learnt; counts are per car shape, `negatives` are streets without a car."""
 
     train: int = 25
@@ -95,13 +95,13 @@ class Folders:
         return self.root / "index.html"
 
 
-def run_demo(output: str | Path, seed: int = 0, detector=None, plan: Plan | None = None) -> Path:
+def run_demo(output: str | Path, seed: int = 0, detector=None, plan: DemoPlan | None = None) -> Path:
     """Draws, cleans, trains, evaluates and predicts; returns the path of the HTML page.
 
     detector: a loaded one instead of the bundled `compact`. An earlier demo in `output` is replaced; raises
     `UsageError` when the folder holds anything else.
     """
-    plan = plan or Plan()
+    plan = plan or DemoPlan()
     folders = Folders(_empty(Path(output)))
     if detector is None:
         from detection.detectors.load import load_detector
@@ -153,7 +153,7 @@ def _clean(folders: Folders, detector) -> None:
     print(f"      {summary} {summary.manifest}")
 
 
-def _train(folders: Folders, plan: Plan, seed: int) -> None:
+def _train(folders: Folders, plan: DemoPlan, seed: int) -> None:
     from carclf.runs.recipe import ModelConfig, TrainConfig
     from carclf.training.loop import train
 

@@ -10,7 +10,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from detection.common.config import StrictConfig
-from detection.masks.records import Record
+from detection.masks.records import MaskRecord
 from detection.masks.store import OVERSAMPLING, PhotoStore
 from detection.training.scenes.pasting import place_cutout
 from detection.training.scenes.windows import draw_window, fit_aspect, warp_mask, warp_matrix, warp_photo
@@ -38,7 +38,7 @@ class Scene(NamedTuple):
 class SceneMaker:
     """Makes examples of photos with masks and of those without. All randomness comes from the generator given."""
 
-    def __init__(self, records: Sequence[Record], settings: SceneSettings):
+    def __init__(self, records: Sequence[MaskRecord], settings: SceneSettings):
         self.settings = settings
         self.store = PhotoStore(round(OVERSAMPLING * max(max(size) for size in settings.sizes)))
         self.positives = [record for record in records if record.masks]
@@ -134,21 +134,21 @@ class SceneMaker:
             return image, masks, categories
         return patch.onto(image), [*kept, new], [*categories, *_categories(record)]
 
-    def _cutout(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
+    def _cutout(self, record: MaskRecord) -> tuple[np.ndarray, np.ndarray]:
         image, (mask,) = self.store.get(record)
         return image, mask
 
 
-def _shares(records: Sequence[Record]) -> np.ndarray:
+def _shares(records: Sequence[MaskRecord]) -> np.ndarray:
     weights = np.array([record.weight for record in records], np.float64)
     return weights / weights.sum() if len(weights) else weights
 
 
-def _categories(record: Record) -> tuple[str, ...]:
+def _categories(record: MaskRecord) -> tuple[str, ...]:
     return record.categories or ("car",) * len(record.masks)
 
 
-def _is_cutout(record: Record) -> bool:
+def _is_cutout(record: MaskRecord) -> bool:
     """Whether the photo shows one vehicle, whole: one that its frame cuts off has an edge that is none."""
     if record.incomplete or len(record.masks) != 1:
         return False

@@ -8,11 +8,11 @@ import pytest
 
 from carclf.runs.recipe import Stage
 from carclf.tools.demo.page import overlap
-from carclf.tools.demo.run import MARKER, Plan, run_demo
+from carclf.tools.demo.run import MARKER, DemoPlan, run_demo
 from detection.common.errors import UsageError
 from tests.fakes import FakeDetector
 
-SHORT = Plan(
+SHORT = DemoPlan(
     train=4,
     test=1,
     negatives=1,

@@ -16,7 +16,7 @@ from detection.cutout.cut import CutoutStyle
 from detection.folder.out.detections import DetectionsWriter, read_detections
 from detection.folder.out.manifest import COLUMNS, row_cells
 from detection.folder.sheet import write_contact_sheets
-from detection.images.contact_page import THUMB, Pair, draw_pair, page_size, printable
+from detection.images.contact_page import THUMB, SheetPair, draw_pair, page_size, printable
 from detection.images.read import load_image
 from detection.vehicle import Vehicle
 from tests import traps
@@ -148,7 +148,7 @@ def test_names_in_any_script(tmp_path):
 
 
 def test_names_without_a_glyph_stay_apart():
-    one, other = (draw_pair(Pair(f"{name}.jpg", Path("nowhere.jpg"), None, "error")) for name in "車馬")
+    one, other = (draw_pair(SheetPair(f"{name}.jpg", Path("nowhere.jpg"), None, "error")) for name in "車馬")
     assert (one != other).any()
     assert printable("a\u2028b\udcff") == "a\\u2028b\\xff"
 
@@ -186,9 +186,9 @@ def test_odd_shapes_and_values(tmp_path):
     photo, cut = tmp_path / "thin.png", tmp_path / "thin cut.png"
     empty = np.zeros((1, 1), bool)
     for box in [(0.0, 0.0, 0.0, 0.0), (-1e30, -5.0, 1e30, 5.0), (5.0, 5.0, 1.0, 1.0), (2990.0, 0.0, 3000.0, 1.0)]:
-        cell = draw_pair(Pair("thin", photo, cut, "ok", 1.0, "r " * 500, box, (1, 3000), empty))
+        cell = draw_pair(SheetPair("thin", photo, cut, "ok", 1.0, "r " * 500, box, (1, 3000), empty))
         assert cell.shape == (THUMB[1] + 48, 2 * THUMB[0] + 4, 3)
-    assert draw_pair(Pair("", tmp_path, tmp_path, "strange", None, "x" * 5000)).shape == cell.shape
+    assert draw_pair(SheetPair("", tmp_path, tmp_path, "strange", None, "x" * 5000)).shape == cell.shape
 
 
 def test_wrong_usage(photos, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from detection import UsageError
 from detection.masks.coco_file import read_coco_file
-from detection.masks.records import Source, read_source
+from detection.masks.records import MaskSource, read_source
 from detection.training.examples import check_records
 
 SQUARE = [[10, 10, 50, 10, 50, 40, 10, 40]]
@@ -80,7 +80,7 @@ def test_photos_are_found_by_name_where_the_path_is_another_machines(tmp_path):
     from PIL import Image
 
     Image.fromarray(np.zeros((80, 100, 3), np.uint8)).save(tmp_path / "a.jpg")
-    source = Source(name="mine", images=str(tmp_path), annotations=str(tmp_path / "a.json"))
+    source = MaskSource(name="mine", images=str(tmp_path), annotations=str(tmp_path / "a.json"))
     write(tmp_path / "a.json", image_file_name="C:\\labels\\a.jpg")
     (record,) = read_source(source)
     assert record.path == str(tmp_path / "a.jpg")
@@ -100,7 +100,7 @@ def test_masks_drawn_on_another_photo_are_refused(tmp_path, shape, orientation, 
     exif[0x0112] = orientation
     Image.fromarray(np.zeros((*shape, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
     write(tmp_path / "a.json")
-    records = read_source(Source(name="mine", images=str(tmp_path), annotations=str(tmp_path / "a.json")))
+    records = read_source(MaskSource(name="mine", images=str(tmp_path), annotations=str(tmp_path / "a.json")))
     if fits:
         check_records(records)
         image = records[0].image()

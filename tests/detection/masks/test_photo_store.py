@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from detection.masks.records import Record
+from detection.masks.records import MaskRecord
 from detection.masks.store import PhotoStore
 
 
@@ -19,7 +19,7 @@ def record(folder, name="a.png", size=(400, 600), boxes=((100, 100, 300, 250),),
         photo[mask > 0] = 255
         masks.append(coco_mask.encode(np.asfortranarray(mask)))
     cv2.imwrite(str(folder / name), photo)
-    return Record("made", str(folder / name), size, tuple(masks), 1.0, False, stretch)
+    return MaskRecord("made", str(folder / name), size, tuple(masks), 1.0, False, stretch)
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,8 @@ def test_memory_stays_within_the_budget(tmp_path, monkeypatch):
     store.preload(records)
     assert store.used == 3 * size
     read = []
-    real = Record.image
-    monkeypatch.setattr(Record, "image", lambda self, *rest: read.append(self.path) or real(self, *rest))
+    real = MaskRecord.image
+    monkeypatch.setattr(MaskRecord, "image", lambda self, *rest: read.append(self.path) or real(self, *rest))
     for one in records * 2:
         store.get(one)
     assert store.used == 3 * size and len(read) == 4, "three are kept, two are read each time"

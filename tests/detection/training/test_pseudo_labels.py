@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 from detection.common.errors import UsageError
 from detection.evaluation.evaluate import iou
 from detection.images.write import save_image
-from detection.masks.records import Source, read_source
+from detection.masks.records import MaskSource, read_source
 from detection.training.pseudo_labels import LOOKS, label_folder, pseudo_label
 
 
@@ -90,7 +90,7 @@ def test_a_folder_becomes_a_coco_file_that_training_reads(tmp_path):
     assert (kept, seen) == (1, 3)
     content = json.loads(target.read_text())
     assert content["annotations"][0]["bbox"] == [20, 40, 100, 60]
-    records = read_source(Source(name="pseudo", images=str(images), annotations=str(target)))
+    records = read_source(MaskSource(name="pseudo", images=str(images), annotations=str(target)))
     assert [len(record.masks) for record in records] == [1]
     assert coco_mask.area(records[0].masks[0]) == 6000
 

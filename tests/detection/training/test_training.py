@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from detection import UsageError, load_detector
-from detection.masks.records import Source, largest_piece, read_source, split_records
+from detection.masks.records import MaskSource, largest_piece, read_source, split_records
 from detection.training.scenes.scene import SceneMaker, SceneSettings
 from detection.training.train import train_detector
 from detection.vehicle import mask_box
@@ -39,7 +39,7 @@ def test_alpha_source_keeps_the_largest_piece_and_undoes_the_squeeze(tmp_path):
     alpha[20:70, 10:60] = 255
     alpha[0:5, 80:90] = 255
     cv2.imwrite(str(tmp_path / "alpha/c/1.png"), alpha)
-    source = Source(
+    source = MaskSource(
         name="a", kind="alpha", images=str(tmp_path / "images"), annotations=str(tmp_path / "alpha"), stretch=4 / 3
     )
     (record,) = read_source(source)

@@ -86,9 +86,9 @@ def plan(tmp_path, **settings):
 
 
 def make_source():
-    from detection.masks.records import Source
+    from detection.masks.records import MaskSource
 
-    return Source(name="none", images="none")
+    return MaskSource(name="none", images="none")
 
 
 def test_heads_start_from_the_rows_of_kinds_of_the_same_name(tmp_path):
