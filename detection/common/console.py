@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
@@ -33,9 +34,45 @@ def tracked(what: str) -> Track:
     return partial(track, what=what)
 
 
+# Where nobody watches a bar, a line this often, and none of shorter work.
+LINE_SECONDS = 60.0
+
+
+class _Lines:
+    """Says now and then how far the work is; only when a photo is done, so it needs no thread."""
+
+    def __init__(self, total: int | None, done: int, interval: float):
+        self._total, self._before, self._done, self._interval = total, done, done, interval
+        self._start = self._told = time.monotonic()
+
+    def advance(self) -> None:
+        self._done += 1
+        now = time.monotonic()
+        if now - self._told >= self._interval:
+            self._told = now
+            say(progress_line(self._done, self._total, self._done - self._before, now - self._start))
+
+
+def progress_line(done: int, total: int | None, now_done: int, seconds: float) -> str:
+    """now_done: how many of `done` this run did, in this many seconds.
+
+    >>> progress_line(1200, 50000, 1200, 226.4)
+    '1,200 of 50,000, 5.3 photos/s, about 2.6 h left'
+    """
+    speed = now_done / max(seconds, 1e-9)
+    if total is None:
+        return f"{done:,} photos, {speed:.1f} photos/s"
+    left = max(0, total - done) / speed
+    shown = f"{left / 3600:.1f} h" if left >= 5400 else f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
+    return f"{done:,} of {total:,}, {speed:.1f} photos/s, about {shown} left"
+
+
 @contextmanager
-def photo_bar(what: str, total: int | None, done: int = 0, shown: bool = True) -> Iterator[Advance]:
+def photo_bar(
+    what: str, total: int | None, done: int = 0, shown: bool = True, interval: float | None = None
+) -> Iterator[Advance]:
     """Yields a function to call after each photo; the bar, with photos/s, is drawn on stderr if that is a terminal.
+    Elsewhere, as in a log file, there is a plain line every `interval` seconds (default: `LINE_SECONDS`).
 
     total: None where it is not known beforehand.
     """
@@ -50,6 +87,9 @@ def photo_bar(what: str, total: int | None, done: int = 0, shown: bool = True) -
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
+    if shown and not console.is_terminal:
+        yield _Lines(total, done, LINE_SECONDS if interval is None else interval).advance
+        return
     with Progress(*columns, console=console, disable=not (shown and console.is_terminal), transient=True) as progress:
         task = progress.add_task(what, total=total, completed=done)
         yield lambda: progress.advance(task)
