@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from carclf.commands import clean, data, evaluate, models, predict, runs, serve, setup, train
 from carclf.version import __version__
-from detection.common.console import say
+from detection.common.console import StdoutError, prepare_streams, say
 from detection.common.errors import UsageError
 
 
@@ -81,11 +81,21 @@ app.add_typer(runs.app, name="runs")
 
 
 def main() -> None:
-    """Console script `carclf`."""
+    """Console script `carclf`, and `python -m carclf`."""
+    prepare_streams()
     if not sys.warnoptions:  # libraries' advice to their own developers would bury the lines that matter
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
-    app(prog_name="carclf")
+    try:
+        try:
+            app(prog_name="carclf")
+        finally:
+            sys.stdout.flush()
+    except StdoutError as error:
+        say(str(error))
+        sys.exit(1)
+    except BrokenPipeError:  # `| head` has seen enough
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from carclf.commands.options import ALL_VEHICLES, EveryVehicle
-from detection.common.console import photo_bar, quiet_stdout, say
+from detection.common.console import photo_bar, quiet_stdout, say, stdout_is_closed
 from detection.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def predict(
     ask = interactive or (not photos and sys.stdin.isatty() and sys.stdout.isatty())
     if not ask and not photos:
         raise UsageError("Name photos, folders, patterns or lists, - for paths from standard input, or --interactive.")
+    if output is None and not ask and stdout_is_closed():
+        raise UsageError("Standard output is closed: name a file for the rows with --output.")
     if (restart or retry_failed) and output is None:
         raise UsageError(
             "Only a run with --output can resume or start over: without it, every photo is processed anyway."

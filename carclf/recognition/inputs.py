@@ -13,6 +13,7 @@ from pathlib import Path
 
 from carclf.datasets.names import names as named
 from detection.common.errors import UsageError
+from detection.common.files import read_name
 from detection.images.find import IMAGE_SUFFIXES, image_names
 
 STDIN = "-"
@@ -169,7 +170,7 @@ def _by_list(path: Path) -> _Part:
             for row in filter(None, rows):
                 if len(row) <= column or not row[column]:
                     raise UsageError(f"'{path}' names no photo in line {rows.line_num}: each line needs one.")
-                listed.append(row[column])
+                listed.append(read_name(row[column]))
     except (OSError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"'{path}' can't be read as a csv: {reason}.") from error

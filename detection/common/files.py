@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 
 TEMP_PREFIX = ".carclf-"
+_ESCAPE = re.compile(r"\\x[89a-f][0-9a-f]")
+_ESCAPED = re.compile(r"\\(\\|x[89a-f][0-9a-f])")
 _temp_numbers = itertools.count()
 
 
@@ -101,20 +104,69 @@ def same_content(path: Path, chunks: Iterable[bytes]) -> bool:
         return False
 
 
+def escape_name(text: str) -> str:
+    r"""A file name as valid UTF-8, for results; `read_name` gives the name back, whatever it is.
+
+    Each byte that is not UTF-8 becomes `\x` and two hexadecimal digits, and in such a name each backslash is doubled
+    (also in one that holds such an escape by itself). All other names stay as they are.
+
+    >>> print(escape_name("caf\udce9.jpg"), escape_name("back\\slash.jpg"), escape_name("caf\\xe9.jpg"))
+    caf\xe9.jpg back\slash.jpg caf\\xe9.jpg
+    """
+    if text.isascii() and "\\" not in text:
+        return text
+    if not _ESCAPE.search(text) and not any("\udc80" <= char <= "\udcff" for char in text):
+        return text
+    doubled = text.replace("\\", "\\\\")
+    return re.sub("[\udc80-\udcff]", lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", doubled)
+
+
+def read_name(text: str) -> str:
+    """The file name that `escape_name` has made this of, bytes that are not UTF-8 as surrogates (`os.fsencode`).
+
+    A name of an older file, with such bytes as they are, comes back unchanged.
+    """
+    if not _ESCAPE.search(text):
+        return text
+    return _ESCAPED.sub(lambda found: "\\" if found[1] == "\\" else chr(0xDC00 + int(found[1][1:], 16)), text)
+
+
+def escaped(value: Any) -> Any:
+    """`escape_name` of each text in lists and dicts; other values stay as they are."""
+    return _each_text(value, escape_name)
+
+
+def names_read(value: Any) -> Any:
+    """`read_name` of each text in lists and dicts."""
+    return _each_text(value, read_name)
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {_each_text(key, change): _each_text(one, change) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_each_text(one, change) for one in value]
+    return value
+
+
 def write_text(path: Path, text: str) -> None:
     """Temp file in the same folder, then replace: a reader sees the old file or the whole new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, text.encode("utf-8", "surrogateescape"))
+    replace_file(path, text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").encode("utf-8"))
 
 
 def write_json(path: Path, values: Mapping | Sequence[Any]) -> None:
-    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(escaped(values), indent=2, ensure_ascii=False) + "\n")
 
 
 def write_table(path: Path, rows: Sequence[Mapping] | pd.DataFrame) -> None:
     import pandas as pd
 
-    write_text(path, pd.DataFrame(rows).to_csv(index=False))
+    # pandas' own text can't hold a name that is not UTF-8.
+    table = rows.map(escaped) if isinstance(rows, pd.DataFrame) else pd.DataFrame([escaped(row) for row in rows])
+    write_text(path, table.to_csv(index=False))
 
 
 def file_stamp(path: Path) -> tuple[int, int] | None:

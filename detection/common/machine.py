@@ -16,20 +16,42 @@ def chosen_threads() -> int:
     return int(named) if named.isdecimal() and int(named) > 0 else usable_cores()
 
 
-def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """The cores that this process may use: those it is bound to, and no more than its container's quota; at least 1."""
+def usable_cores(cgroup: Path = Path("/sys/fs/cgroup"), process: Path = Path("/proc/self")) -> int:
+    """The cores that this process may use: those it is bound to, and no more than the least CPU quota of its control
+    group and of all groups above it (a container's, systemd's CPUQuota); at least 1."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota(cgroup)
-    return max(1, bound if quota is None else min(bound, int(quota + 0.5)))
+    quotas = [quota for folder in _groups(cgroup, process) if (quota := _quota(folder)) is not None]
+    return max(1, min([bound, *(int(quota + 0.5) for quota in quotas)]))
 
 
-def _quota(cgroup: Path) -> float | None:
-    """Cores by the control group, version 2 or 1; None without a limit."""
+def _groups(cgroup: Path, process: Path) -> set[Path]:
+    """The folders of the control groups that limit the process's time, version 2 and 1, from its own up to the root."""
+    folders = {cgroup, cgroup / "cpu"}
     try:
-        if (cgroup / "cpu.max").is_file():
-            most, period = (cgroup / "cpu.max").read_text().split()
+        lines = (process / "cgroup").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        for mounted in (cgroup / controllers, cgroup / "cpu") if controllers else (cgroup, cgroup / "unified"):
+            parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+            # A container may see its own group at the mount's root, and its path as the host has it.
+            while parts and not mounted.joinpath(*parts).is_dir():
+                del parts[0]
+            folders.update(mounted.joinpath(*parts[:depth]) for depth in range(len(parts) + 1))
+    return folders
+
+
+def _quota(folder: Path) -> float | None:
+    """Cores by one control group, version 2 or 1; None without a limit."""
+    try:
+        if (folder / "cpu.max").is_file():
+            most, period = (folder / "cpu.max").read_text().split()
         else:
-            most, period = ((cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            most, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
         return float(most) / float(period) if most.strip() not in {"max", "-1"} else None
     except (OSError, ValueError, ZeroDivisionError):
         return None

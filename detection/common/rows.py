@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from detection.common.errors import UsageError
+from detection.common.files import escaped, names_read
 from detection.common.output_folder import changed_keys
 
 _PART = 4096
@@ -209,14 +210,20 @@ class RowJournal:
 
 
 def json_line(values: Mapping) -> bytes:
-    """One line of JSON: ASCII with escapes, so that names which are not UTF-8 come back as they were."""
-    return json.dumps(values).encode("ascii") + b"\n"
+    """One line of JSON in ASCII; names that are not UTF-8 have the escapes of `escape_name`, and `parse_row` gives them
+    back."""
+    text = json.dumps(values)
+    if "\\udc" in text or "\\\\x" in text:
+        text = json.dumps(escaped(values))
+    return text.encode("ascii") + b"\n"
 
 
 def parse_row(line: bytes) -> dict | None:
     """What a line of JSON holds; None when it is damaged, or no object."""
     try:
         row = json.loads(line)
+        if b"\\\\x" in line:
+            row = names_read(row)
     except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None

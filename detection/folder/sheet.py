@@ -17,7 +17,7 @@ import numpy as np
 
 from detection.common.console import Advance
 from detection.common.errors import UsageError
-from detection.common.files import replace_file
+from detection.common.files import read_name, replace_file
 from detection.common.output_folder import OutputFolder, lies_in
 from detection.common.tally import StatusCounts, counted
 from detection.folder.out.detections import Detections
@@ -164,7 +164,7 @@ def _row(file: BinaryIO, offset: int, manifest: Path) -> dict[str, str]:
     cells = next(csv.reader(_CountedLines(file, offset)), [])
     if len(cells) < len(COLUMNS):
         raise UsageError(f"The manifest '{manifest}' has changed meanwhile: make the contact sheet after the run.")
-    return dict(zip(COLUMNS, cells, strict=False))
+    return dict(zip(COLUMNS, map(read_name, cells), strict=False))
 
 
 def _pair(values: dict[str, str], source: Path, output: Path) -> SheetPair:

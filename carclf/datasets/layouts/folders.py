@@ -10,6 +10,7 @@ import pandas as pd
 
 from carclf.datasets.names import split_named
 from detection.common.errors import UsageError
+from detection.folder.out.manifest import read_manifest as read_rows
 from detection.folder.plan import QUARANTINE
 from detection.images.find import image_names
 
@@ -46,8 +47,8 @@ def read_manifest(folder: Path) -> dict[str, Path | None]:
     Raises `UsageError` when the folder's manifest.csv is none.
     """
     try:
-        manifest = pd.read_csv(folder / "manifest.csv", dtype=str, keep_default_na=False)
-        pairs = zip(manifest["source"], manifest["output"], manifest["status"], strict=True)
+        rows = read_rows(folder / "manifest.csv")
+        pairs = [(row["source"], row["output"] or "", row["status"]) for row in rows]
     except (ValueError, KeyError, OSError) as error:
         raise UsageError(
             f"'{folder / 'manifest.csv'}' is not a manifest of stage 1: clean the photos again."

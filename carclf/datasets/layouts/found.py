@@ -37,7 +37,7 @@ def find_photos(listed: pd.DataFrame, roots: Sequence[Path], listing: str, keep_
                          f"the first is '{missing[0]}': pass images=FOLDER, or take these lines out.")  # fmt: skip
     files = [str((file or roots[0] / name).absolute()) for name, file in zip(first, found, strict=True)]
     table = listed.drop(columns="places").reset_index(drop=True)
-    table.insert(0, "file", files)
+    table.insert(0, "file", pd.Series(files, dtype=object))
     return table
 
 

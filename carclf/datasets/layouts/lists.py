@@ -10,6 +10,7 @@ from carclf.datasets.boxes import parse_box
 from carclf.datasets.layouts.found import find_photos
 from carclf.datasets.names import SPLITS, names, safe_name, split_named
 from detection.common.errors import UsageError
+from detection.common.files import read_name
 from detection.common.tally import counted
 
 FILE_COLUMNS = ("file", "path", "image", "filename", "img_file", "Id")
@@ -35,6 +36,8 @@ def read_list(path: Path, images: Path | None, keep_missing: bool = False) -> pd
     label_column = next((name for name in LABEL_COLUMNS if name in listed), None)
     if file_column is None or label_column is None:
         raise UsageError(f"'{path}' must have the columns file,class or Id,Category; it has {names(listed.columns)}.")
+    # pandas' own text can't hold a name that is not UTF-8.
+    listed[file_column] = pd.Series([read_name(name) for name in listed[file_column]], listed.index, dtype=object)
     if listed.empty:
         raise UsageError(f"'{path}' lists no photos.")
     label = _class_names(listed[label_column], path) if label_column == "Category" else listed[label_column]

@@ -12,7 +12,7 @@ from pathlib import Path
 from carclf.recognition.output.text_table import table_lines
 from carclf.recognition.prediction import COLUMNS, VEHICLE, Prediction
 from detection.common.errors import UsageError
-from detection.common.files import check_output, replace_chunks
+from detection.common.files import check_output, escape_name, escaped, replace_chunks
 from detection.images.find import IMAGE_SUFFIXES
 
 FORMATS = ("table", "csv", "json", "jsonl", "parquet")
@@ -66,8 +66,8 @@ def encoded(
 ) -> Iterator[bytes]:
     """The rows in one of `FORMATS`, piece by piece, each piece as soon as its row is there (of tables after some).
 
-    In csv, `top` and `box` are JSON lists, so that a cell can be read back. Text is UTF-8; a file name that is not
-    goes out as the bytes it is on disk, in JSON as the escapes that Python reads back as such. colours, width: of a
+    In csv, `top` and `box` are JSON lists, so that a cell can be read back. Text is UTF-8; of a file
+    name that is not, see `escape_name`. colours, width: of a
     table for a terminal.
     """
     if format == "json":
@@ -119,18 +119,15 @@ def _csv(rows: Iterable[dict], columns: Sequence[str]) -> Iterator[bytes]:
 def _cell(value: object) -> object:
     if value is None:
         return ""
+    if isinstance(value, str):
+        return escape_name(value)
     return _text(value) if isinstance(value, list) else value
 
 
 def _text(value: object) -> str:
-    """JSON on one line; readable unicode, except where a file name is not valid UTF-8."""
-    text = json.dumps(value, ensure_ascii=False)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        text = json.dumps(value)
-    return text
+    """JSON on one line, of readable unicode."""
+    return json.dumps(escaped(value), ensure_ascii=False)
 
 
 def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+    return text.encode("utf-8")

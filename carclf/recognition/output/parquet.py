@@ -7,6 +7,7 @@ from itertools import islice
 
 from carclf.recognition.prediction import VEHICLE
 from detection.common.errors import UsageError
+from detection.common.files import escaped
 
 _ROWS = 10_000  # a row group
 
@@ -22,8 +23,8 @@ def check_parquet() -> None:
 def parquet_chunks(rows: Iterable[dict], columns: Sequence[str]) -> Iterator[bytes]:
     """The file's bytes, row group by row group.
 
-    confidence is a double, vehicle an int32, `box` a list of doubles, `top` a list of (label, probability). A file name
-    that is not UTF-8 gets backslash escapes: Parquet has no other text.
+    confidence is a double, vehicle an int32, `box` a list of doubles, `top` a list of (label, probability). Of a file
+    name that is not UTF-8, see `escape_name`.
     """
     import pyarrow
     from pyarrow.parquet import ParquetWriter
@@ -74,9 +75,6 @@ class _Chunks:
 
 
 def _plain(row: dict, columns: Sequence[str]) -> dict:
-    plain = {name: _utf8(row[name]) if isinstance(row[name], str) else row[name] for name in columns}
+    row = escaped(row)
+    plain = {name: row[name] for name in columns}
     return plain | {"top": [{"label": label, "probability": value} for label, value in row["top"]]}
-
-
-def _utf8(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from carclf.runs.registry.table import SETTING
 from detection.common.errors import UsageError
-from detection.common.files import replace_file
+from detection.common.files import escaped, replace_file
 
 LONG = 16  # letters; longer columns give way when the terminal is narrow
 SUFFIXES = (".csv", ".parquet", ".json")
@@ -79,10 +79,10 @@ def export(table: pd.DataFrame, path: Path) -> None:
     check_suffix(path)
     kind = path.suffix.lower()
     if kind == ".csv":
-        data = table.to_csv(index=False).encode("utf-8", "surrogateescape")
+        data = table.map(escaped).to_csv(index=False).encode("utf-8")
     elif kind == ".json":
         rows = json.loads(table.to_json(orient="records", double_precision=15))
-        data = json.dumps(rows, indent=1, ensure_ascii=False).encode("utf-8", "surrogateescape")
+        data = json.dumps(escaped(rows), indent=1, ensure_ascii=False).encode("utf-8")
     else:
         data = _parquet(table)
     try:

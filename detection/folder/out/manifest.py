@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from detection.common.files import file_stamp, write_changed
-from detection.common.rows import json_line
+from detection.common.files import escape_name, file_stamp, read_name, write_changed
+from detection.common.rows import json_line, parse_row
 
 COLUMNS = (
     *("source", "output", "status", "reason", "score", "x1", "y1", "x2", "y2"),
@@ -89,7 +88,7 @@ class Record:
 def parse_record(line: bytes) -> Record | None:
     """The record of a journal's line; None when it is damaged."""
     try:
-        values = json.loads(line)
+        values = parse_row(line) or {}
         stamp = None if values["stamp"] is None else (int(values["stamp"][0]), int(values["stamp"][1]))
         crops = tuple(Crop(tuple(map(str, cells)), int(size)) for cells, size in values.get("crops", ()))
         record = Record(tuple(map(str, values["cells"])), stamp, values["output_size"], crops)
@@ -127,7 +126,7 @@ def crop_cells(
 
 
 def write_manifest(path: Path, records: Callable[[], Iterable[Record]]) -> None:
-    """Writes manifest.csv (UTF-8; names that are not UTF-8 keep their bytes) by temp file and rename.
+    """Writes manifest.csv (UTF-8; of names that are not, see `escape_name`) by temp file and rename.
 
     `records` gives them anew at each call: they are gone through twice, and never all in memory.
     """
@@ -147,7 +146,8 @@ def write_vehicles(path: Path, records: Callable[[], Iterable[Record]]) -> None:
 def read_manifest(path: Path) -> list[dict[str, str]]:
     """The rows of a manifest.csv, all values as text."""
     text = path.read_bytes().decode("utf-8", "surrogateescape")
-    return list(csv.DictReader(io.StringIO(text, newline="")))
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    return [{key: read_name(value) if value else value for key, value in row.items()} for row in rows]
 
 
 def _csv(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[bytes]:
@@ -156,11 +156,11 @@ def _csv(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[b
     writer.writerow(header)
     rows = iter(rows)
     while some := list(islice(rows, 1000)):
-        writer.writerows(some)
-        yield text.getvalue().encode("utf-8", "surrogateescape")
+        writer.writerows([escape_name(cell) for cell in row] for row in some)
+        yield text.getvalue().encode("utf-8")
         text.seek(0)
         text.truncate()
-    yield text.getvalue().encode("utf-8", "surrogateescape")
+    yield text.getvalue().encode("utf-8")
 
 
 def _corners(box: tuple[float, float, float, float]) -> tuple[str, ...]:

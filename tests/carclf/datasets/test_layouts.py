@@ -169,3 +169,14 @@ def test_the_real_competition_photos(shared_data):
     assert "Ford Focus" in set(table["label"])
     with pytest.raises(UsageError, match="of the 15561 photos"):
         read_table(shared_data / "sf_dl_car_classification" / "train.csv")
+
+
+def test_a_manifest_names_photos_whose_names_are_not_utf8(tmp_path):
+    import os
+
+    for name in (b"caf\xe9.jpg", b"ok.jpg"):
+        (tmp_path / os.fsdecode(name)).write_bytes(b"x")
+    for line in (rb"caf\xe9.jpg,caf\xe9.jpg,ok", b"caf\xe9.jpg,caf\xe9.jpg,ok"):  # as written now, and by 0.4.0
+        (tmp_path / "manifest.csv").write_bytes(b"source,output,status\n" + line + b"\nok.jpg,ok.jpg,ok\n")
+        made = read_manifest(tmp_path)
+        assert set(made) == {"caf\udce9.jpg", "ok.jpg"} and all(made.values())

@@ -146,3 +146,11 @@ def test_total_and_root(tree):
 
 def paths_of(sources):
     return [source.path for source in sources]
+
+
+def test_a_list_of_ours_names_photos_whose_names_are_not_utf8(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
+    for line in (rb"caf\xe9.jpg", b"caf\xe9.jpg"):  # as `carclf predict --output` writes it now, and did before 0.5.0
+        (tmp_path / "rows.csv").write_bytes(b"file\n" + line + b"\n")
+        (source,) = find_sources([str(tmp_path / "rows.csv")])
+        assert os.path.exists(source.path) and source.below == "caf\udce9.jpg"

@@ -14,6 +14,7 @@ import pytest
 from carclf.recognition.output.formats import choose_format, encoded, output_columns, row_of, write_rows
 from carclf.recognition.prediction import COLUMNS, Prediction
 from detection.common.errors import UsageError
+from detection.common.files import names_read, read_name
 
 PREDICTIONS = [
     Prediction("a, \"b\".jpg", "ok", "Лада Нива", 0.75, (("Lada Niva", 0.75), ("VW", 0.25)), (1.5, 2, 30, 40.2)),
@@ -40,15 +41,19 @@ def test_csv_is_read_back_by_pandas():
 def test_json_is_read_back(format):
     data = whole(format)
     rows = json.loads(data) if format == "json" else [json.loads(line) for line in data.splitlines()]
-    assert rows == json.loads(json.dumps(ROWS)) and "Лада".encode() in data
+    assert names_read(rows) == json.loads(json.dumps(ROWS)) and "Лада".encode() in data
     read = pd.read_json(io.BytesIO(whole(format, ROWS[:2])), lines=format == "jsonl")
     assert list(read["status"]) == ["ok", "no_car"] and list(read.columns) == list(COLUMNS)
 
 
 def test_names_that_are_not_utf8_come_back():
-    text = whole("csv").decode("utf-8", "surrogateescape")
-    assert list(csv.DictReader(io.StringIO(text)))[2]["file"] == "\udcff.jpg" and b"\n\xff.jpg," in whole("csv")
-    assert json.loads(whole("json"))[2]["file"] == "\udcff.jpg"
+    for format in ("csv", "json", "jsonl", "table"):
+        whole(format).decode("utf-8")  # valid, whatever the name
+    for name in ("\udcff.jpg", "\\xff.jpg", "a\\\\b\udcc3", "a\\b.jpg", "é.jpg"):
+        rows = [ROWS[2] | {"file": name}]
+        from_csv = next(csv.DictReader(io.StringIO(whole("csv", rows).decode())))["file"]
+        assert from_csv == json.loads(whole("json", rows))[0]["file"] == json.loads(whole("jsonl", rows))["file"]
+        assert read_name(from_csv) == name
 
 
 def test_parquet_is_read_back_by_pandas(tmp_path, monkeypatch):

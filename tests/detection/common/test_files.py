@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from carclf.classifier.onnx.folder import kept_export
-from detection.common.files import cache_folder
+from detection.common.files import cache_folder, escape_name, read_name, write_json, write_table
+from detection.common.rows import json_line, parse_row
 from detection.detectors.zoo import download
 
 
@@ -53,3 +54,40 @@ def test_zoo_weights_of_an_earlier_version_are_found(home, tmp_path, monkeypatch
     assert download.fetch_zoo_weights(name) == now
     monkeypatch.setenv("CARCLF_CACHE", str(tmp_path / "own"))
     assert download._in_cache(Path("zoo/a")) == tmp_path / "own" / "zoo" / "a"
+
+
+NAMES = (
+    "caf\udce9.jpg", "\udcff\udc80", "plain.jpg", "車.jpg", "a\\b.jpg", "a\\\\b", "caf\\xe9.jpg", "\\\\xe9", "\\x41",
+    "\\\udce9\\", "\\xe9\udce9", "", "\\\\\\xff\\",
+)  # fmt: skip
+
+
+def test_every_name_is_written_as_utf8_and_comes_back():
+    assert escape_name("caf\udce9.jpg") == r"caf\xe9.jpg"
+    written = [escape_name(name) for name in NAMES]
+    assert len(set(written)) == len(NAMES)
+    for name, text in zip(NAMES, written, strict=True):
+        text.encode("utf-8")
+        assert read_name(text) == name
+        line = json_line({"id": name, "rows": [{"file": name}]})
+        assert b"\\ud" not in line or not any("\udc80" <= char <= "\udcff" for char in name)
+        assert parse_row(line) == {"id": name, "rows": [{"file": name}]}
+    for name in ("plain.jpg", "車.jpg", "a\\b.jpg"):
+        assert escape_name(name) == name
+
+
+def test_files_of_before_with_raw_bytes_are_read():
+    assert read_name("caf\udce9.jpg") == "caf\udce9.jpg"
+    assert parse_row(b'{"id": "caf\\udce9.jpg"}') == {"id": "caf\udce9.jpg"}
+
+
+def test_tables_and_json_are_utf8(tmp_path):
+    import json
+
+    import pandas as pd
+
+    write_json(tmp_path / "a.json", {"files": list(NAMES)})
+    assert [read_name(name) for name in json.loads((tmp_path / "a.json").read_text("utf-8"))["files"]] == list(NAMES)
+    write_table(tmp_path / "a.csv", [{"file": name, "n": 1} for name in NAMES])
+    table = pd.read_csv(tmp_path / "a.csv", keep_default_na=False)
+    assert [read_name(name) for name in table["file"]] == list(NAMES) and table["n"].sum() == len(NAMES)

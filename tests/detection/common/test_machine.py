@@ -3,6 +3,8 @@ import sys
 
 import pytest
 
+from detection.common.machine import usable_cores
+
 CODE = """
 import resource, sys
 import numpy as np
@@ -59,3 +61,56 @@ def test_a_service_hands_large_blocks_back():
         kept[how] = int(done.stdout)
     assert kept["return"] < 20
     assert kept["leave"] > 100 or kept["leave"] < 20, "another allocator than glibc's"
+
+
+def _tree(root, groups):
+    """groups: path below the mount to (quota, period) in version 1, or the text of cpu.max in version 2."""
+    for path, limit in groups.items():
+        folder = root / path
+        folder.mkdir(parents=True, exist_ok=True)
+        if isinstance(limit, str):
+            (folder / "cpu.max").write_text(limit + "\n")
+        else:
+            for name, value in zip(("quota", "period"), limit, strict=True):
+                (folder / f"cpu.cfs_{name}_us").write_text(f"{value}\n")
+
+
+ONE, NONE = "100000 100000", "max 100000"
+V1_NONE = (-1, 100000)
+
+
+@pytest.mark.parametrize(
+    ("groups", "process", "cores"),
+    [
+        # systemd's CPUQuota: only the service's own group has a limit
+        ({"system.slice": NONE, "system.slice/x.service": "150000 100000"}, "0::/system.slice/x.service", 2),
+        # one above it is tighter, and one further up
+        ({"a": "200000 100000", "a/b": "400000 100000", "a/b/c": NONE}, "0::/a/b/c", 2),
+        ({"a": NONE, "a/b": "50000 100000", "a/b/c": "300000 100000"}, "0::/a/b/c", 1),
+        ({"other": ONE, "mine": NONE}, "0::/mine", 8),
+        # a container: the mount shows its own group as the root, the path is the host's
+        ({"": "300000 100000"}, "0::/docker/0123", 3),
+        ({"": NONE, "inner": ONE}, "0::/docker/0123/inner", 1),
+        ({"": ONE}, "0::/../..", 1),
+        ({"": NONE, "b": ONE}, "0::/../b", 1),
+        # version 1, whatever controllers share the mount
+        ({"cpu/mine": (250000, 100000)}, "4:memory:/else\n3:cpu:/mine\n0::/", 3),
+        ({"cpu,cpuacct/a/b": V1_NONE, "cpu,cpuacct/a": (200000, 100000)}, "3:cpu,cpuacct:/a/b", 2),
+        ({"cpu/a": (100000, 100000), "cpu/a/b": V1_NONE}, "2:cpuset:/a\n3:cpuacct,cpu:/a/b", 1),
+        ({"cpu": (400000, 100000)}, "3:cpu:/docker/0123", 4),
+        ({"cpu/mine": (100000, 100000)}, "3:cpuset:/mine\n2:cpuacct:/mine", 8),
+        # both at once: version 2 beside version 1
+        ({"unified/x": "500000 100000", "cpu/x": (300000, 100000)}, "1:cpu:/x\n0::/x", 3),
+        # nothing that makes sense
+        ({"x": "words"}, "0::/x", 8),
+        ({"cpu/x": (100000, 0)}, "1:cpu:/x", 8),
+        ({}, "nonsense", 8),
+    ],
+)
+def test_every_quota_from_the_own_group_up_counts(tmp_path, monkeypatch, groups, process, cores):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)), raising=False)
+    _tree(tmp_path / "cgroup", groups)
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "cgroup").write_text(process + "\n")
+    assert usable_cores(tmp_path / "cgroup", tmp_path / "self") == cores
+    assert usable_cores(tmp_path / "nowhere", tmp_path / "nothing") == 8
