@@ -26,6 +26,7 @@ REQUIREMENTS = [
     "albumentations==2.0.8",  # the last release under the MIT licence
     "numpy",
     "pillow",
+    "simplejpeg",  # Pillow does not say when the data of a JPEG are damaged
     "pandas",
     "scikit-learn",
     "scipy",
@@ -58,6 +59,7 @@ SERVE = ["fastapi", "uvicorn", "python-multipart", "prometheus-client", "fastapi
 QUEUE = ["faststream[rabbit]>=0.7"]
 EXPORT = ["onnx", "onnxscript"]
 PARQUET = ["pyarrow"]
+HEIC = ["pi-heif"]
 
 setup(
     name="carclf",
@@ -81,13 +83,14 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         "dev": [
-            *(*SERVE, *QUEUE, *EXPORT, *PARQUET),
+            *(*SERVE, *QUEUE, *EXPORT, *PARQUET, *HEIC),
             *("pytest>=8", "hypothesis", "httpx", "schemathesis", "playwright"),
             *("ruff", "mypy", "pandas-stubs", "types-PyYAML", "import-linter", "pre-commit"),
         ],
         "serve": SERVE,
         "queue": QUEUE,
         "mlflow": ["mlflow"],  # `mlflow=` of a training
+        "heic": HEIC,  # photos of iPhones; it only decodes
         "parquet": PARQUET,  # tables ending in .parquet
         "export": EXPORT,  # `carclf export`; what it writes runs without them
     },

