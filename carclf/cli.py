@@ -81,7 +81,7 @@ app.add_typer(runs.app, name="runs")
 
 
 def main() -> None:
-    """Console script `carclf`, and `python -m carclf`."""
+    """Console script `carclf`."""
     prepare_streams()
     if not sys.warnoptions:  # libraries' advice to their own developers would bury the lines that matter
         warnings.simplefilter("ignore", FutureWarning)

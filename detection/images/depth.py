@@ -23,7 +23,8 @@ def white_of(image: Image.Image) -> float:
     """The value that is white in a loaded image of mode I, I;16* or F. Raises `ValueError` where none can be told."""
     if image.mode == "F":
         return _white_of_floats(np.concatenate([_sample(part) for part in _parts(image)]))
-    low, high = (int(value) for value in image.getextrema())
+    extrema = np.array(image.getextrema(), np.int64)  # of one band
+    low, high = int(extrema[0]), int(extrema[1])
     if low < 0 and high - low > 2**31 - 1:  # unsigned 32-bit values, of which Pillow shows the upper half as negative
         return float(2**32 - 1)
     return float(_range_of(high))
@@ -47,8 +48,8 @@ def with_its_range(image: Image.Image, data: bytes) -> Image.Image:
     """
     if not _has_16_bits(image, data):
         return image
-    bands = image.getextrema()[: len(image.mode.removesuffix("A"))]
-    if max(band[1] for band in bands) > _RANGES[-2] >> 8:
+    bands = np.array(image.getextrema(), np.int64)[: len(image.mode.removesuffix("A"))]
+    if bands[:, 1].max() > _RANGES[-2] >> 8:
         return image
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[1::-1] != image.size:

@@ -98,8 +98,7 @@ def decode_image(
             if array is None:
                 image.load()
                 orientation = _orientation(image)
-                image = with_its_range(image, data)
-                array = _to_rgb(image, profile)
+                array = _to_rgb(with_its_range(image, data), profile)
             else:
                 orientation = _orientation(image)
                 if profile_mode(profile):

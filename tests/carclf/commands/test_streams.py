@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-CARCLF = f"{shlex.quote(sys.executable)} -m carclf"
+CARCLF = f"{shlex.quote(sys.executable)} -m carclf.cli"
 
 
 def shell(command, **variables):
