@@ -70,7 +70,8 @@ def test_behind_nginx_with_a_prefix(listen, tmp_path, passed_on):
     temp = "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in
                    ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))  # fmt: skip
     (tmp_path / "nginx.conf").write_text(
-        f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; events {{}} {'user root;' * (os.getuid() == 0)}"
+        f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; events {{}} "
+        f"{'user root;' * (os.getuid() == 0)} "
         f"http {{ access_log off; {temp} server {{ listen 127.0.0.1:{port};"
         f"location /cars/ {{ proxy_pass {target}; }} }} }}"
     )
