@@ -12,6 +12,11 @@ from detection.common.lazy import hand_on
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
+# No dependency calls home. ONNX Runtime keeps a device id in the user's cache and looks up its maker's collector;
+# albumentations asks a registry for newer versions. Both read these when they are imported, so they are set before.
+for _quiet in ("ORT_DISABLE_TELEMETRY", "NO_ALBUMENTATIONS_UPDATE", "HF_HUB_DISABLE_TELEMETRY"):
+    os.environ[_quiet] = "1"
+
 if TYPE_CHECKING:
     from detection.common.errors import UsageError
     from detection.cutout.cut import CutoutStyle, cut_out

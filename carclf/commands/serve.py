@@ -45,6 +45,14 @@ def serve(
             "answer in place of this one. See docs/queue.md.",
         ),
     ] = None,
+    keep_alive: Annotated[
+        int, typer.Option(help="Seconds that an idle connection stays open. More than the proxy in front keeps it.")
+    ] = 75,
+    root_path: Annotated[str, typer.Option(help="Path under which a proxy shows the service, such as /cars.")] = "",
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(help="Origin whose pages may call the API, such as https://shop.example. Repeatable."),
+    ] = None,
     save_uploads: Annotated[
         Path | None, typer.Option(help="Folder to keep uploaded photos in. Without it no photo touches the disk.")
     ] = None,
@@ -69,6 +77,9 @@ def serve(
         broker=broker or None,
         api_key=find_api_key(api_key_file),
         save_uploads=save_uploads,
+        keep_alive=keep_alive,
+        root_path=root_path.rstrip("/"),
+        cors=tuple(cors or ()),
         max_files=max_files,
         max_photo_bytes=round(max_photo_mb * MEGABYTE),
         max_request_bytes=round(max_request_mb * MEGABYTE),

@@ -78,7 +78,7 @@ def _serve(settings: ServiceSettings, make: Callable, listener: socket.socket) -
             access_log=False,  # ours leaves queries out
             server_header=False,
             timeout_graceful_shutdown=int(settings.stop_timeout) + 1,
-            timeout_keep_alive=15,
+            timeout_keep_alive=settings.keep_alive,
             limit_concurrency=1000,
         )
     )

@@ -22,6 +22,12 @@ class ServiceSettings(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
 
+    # The path under which a proxy shows the service, such as /cars; and the pages of others that may call it.
+    root_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~-]+)*$")
+    cors: tuple[str, ...] = ()
+    # Balancers keep idle connections for 60 seconds: it must be longer here, or they send into a closed one.
+    keep_alive: int = Field(75, ge=1, le=86400)
+
     model: str = "bundled"
     detector: str | None = None
     device: str = "auto"

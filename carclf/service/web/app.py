@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from carclf.service.contract import Backend
 from carclf.service.metrics import Metrics
 from carclf.service.settings import ServiceSettings
-from carclf.service.web.middleware import Watch
+from carclf.service.web.middleware import Prefix, Watch
 from carclf.service.web.page import add_page
 from carclf.service.web.refusal import Refused
 from carclf.service.web.routes import make_router
@@ -66,6 +67,16 @@ def create_app(
     app.state.stopping = False
     app.include_router(make_router(backend, settings, metrics))
     add_page(app, settings)
+    if settings.cors:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors),
+            allow_methods=["GET", "POST"],
+            allow_headers=["X-API-Key", "Authorization"],
+            expose_headers=["Retry-After"],
+        )
+    if settings.root_path:
+        app.add_middleware(Prefix, prefix=settings.root_path)
     app.add_middleware(Watch, metrics=metrics)
     app.exception_handler(Refused)(_refused)
     app.exception_handler(RequestValidationError)(_invalid)

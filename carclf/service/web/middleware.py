@@ -45,7 +45,7 @@ class Watch:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, status = perf_counter(), 0
+        began, status, path = perf_counter(), 0, scope["path"]
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -66,16 +66,31 @@ class Watch:
         finally:
             seconds = perf_counter() - began
             self.metrics.request(scope["method"], route_of(scope), status, seconds)
-            if scope["path"] not in _NOT_LOGGED or status >= 400:
+            if path not in _NOT_LOGGED or status >= 400:
                 # Neither the query nor any header: keys may be in there. Quoted: a path may hold line ends.
                 access_log.info(
                     '%s "%s %s" %d %.0f ms',
                     (scope.get("client") or ("-",))[0],
                     quote(scope["method"])[:20],
-                    quote(scope["path"])[:200],
+                    quote(path)[:200],
                     status,
                     seconds * 1000,
                 )
+
+
+class Prefix:
+    """The service behind a proxy under a prefix such as /cars, whether the proxy passes the prefix on or not."""
+
+    def __init__(self, app: ASGIApp, prefix: str):
+        self.app = app
+        self.prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path = scope["path"]
+            scope["root_path"] = self.prefix
+            scope["path"] = path if path.startswith(self.prefix + "/") else self.prefix + path
+        await self.app(scope, receive, send)
 
 
 def route_of(scope: Scope) -> str:

@@ -78,11 +78,13 @@ def make_router(backend: Backend, settings: ServiceSettings, metrics: Metrics) -
             metrics.answers.labels(answer.status).inc()
         return response(answers)
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz", response_model=State, summary="Whether the service runs")
     async def healthz() -> State:
         """For what starts the service anew when it hangs."""
         return State(status="ok")
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get(
         "/readyz",
         response_model=State,
@@ -97,6 +99,7 @@ def make_router(backend: Backend, settings: ServiceSettings, metrics: Metrics) -
             raise busy("Photos can't be answered yet: try again in some seconds.")
         return State(status="ready")
 
+    @router.head("/metrics", dependencies=[key], include_in_schema=False)
     @router.get(
         "/metrics",
         dependencies=[key],

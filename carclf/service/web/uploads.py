@@ -237,5 +237,8 @@ def _file_name(disposition: bytes) -> str | None:
     if b"filename*" in disposition.lower():  # the way of RFC 5987, for names that are not ASCII
         message = Message()
         message["Content-Disposition"] = disposition.decode("latin-1").replace("\r", "").replace("\n", "")
-        return message.get_filename() or ""
+        try:
+            return message.get_filename() or ""
+        except (ValueError, LookupError):  # a charset that is none costs the name, not the photo
+            return ""
     return None
