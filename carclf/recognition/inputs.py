@@ -6,14 +6,14 @@ import csv
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedIOBase
 from itertools import chain
 from pathlib import Path
 
 from carclf.datasets.names import names as named
 from detection.common.errors import UsageError
-from detection.images.find import IMAGE_SUFFIXES, image_names
+from detection.images.find import IMAGE_SUFFIXES, FoundImages, holds_image, image_names, is_clutter, survey_images
 
 STDIN = "-"
 _READ_AT_ONCE = 1 << 16
@@ -30,11 +30,12 @@ class Source:
 @dataclass(frozen=True)
 class _Part:
     """Photos of one argument. folder: what their names are relative to, None for files that were given themselves.
-    searched: all photos in the folder are meant."""
+    searched: all photos in the folder are meant. found: what else was seen in it."""
 
     folder: str | None
     names: Iterable[str]
     searched: bool = False
+    found: FoundImages | None = None
 
     def __iter__(self) -> Iterator[Source]:
         for name in self.names:
@@ -81,9 +82,19 @@ class Sources:
             root = os.path.commonpath([root, folder]) if root else folder
         return root
 
+    @property
+    def notes(self) -> list[str]:
+        """What is to be told of the folders: files that were passed over, folders in them that can't be read."""
+        return [note for part in self._parts if part.found is not None for note in part.found.notes]
+
+    @property
+    def missed(self) -> int:
+        """How many folders could not be read."""
+        return sum(len(part.found.unreadable) for part in self._parts if part.found is not None)
+
     def keep(self) -> Sources:
         """The same with all names read, so that they can be gone through again."""
-        parts = [_Part(part.folder, list(part.names), part.searched) for part in self._parts]
+        parts = [replace(part, names=list(part.names)) for part in self._parts]
         return Sources(parts)
 
 
@@ -107,7 +118,7 @@ def find_sources(arguments: Sequence[str], stdin: BufferedIOBase | None = None) 
             paths = _paths(stdin)
             part = _Part(None, chain([next(paths)], paths))  # an empty one is told before the model is loaded
         elif os.path.isdir(argument):
-            part = _Part(str(Path(argument)), _in_folder(argument), searched=True)
+            part = _in_folder(argument)
         elif not os.path.lexists(argument) and _is_pattern(argument):
             part = _by_pattern(argument)
         elif argument.lower().endswith(".csv"):
@@ -122,11 +133,12 @@ def find_sources(arguments: Sequence[str], stdin: BufferedIOBase | None = None) 
     return Sources(parts)
 
 
-def _in_folder(folder: str) -> list[str]:
-    found = image_names(folder)
-    if not found:
-        raise UsageError(f"The folder '{folder}' holds no photo (.jpg, .png, .webp, ...): check the path.")
-    return found
+def _in_folder(folder: str) -> _Part:
+    found = survey_images(folder)
+    if not found.names:
+        also = "".join(f" {note}" for note in found.notes)
+        raise UsageError(f"The folder '{folder}' holds no photo (.jpg, .png, .webp, ...): check the path.{also}")
+    return _Part(str(Path(folder)), found.names, searched=True, found=found)
 
 
 def _is_pattern(argument: str) -> bool:
@@ -143,7 +155,9 @@ def _by_pattern(pattern: str) -> _Part:
         path = os.path.join(folder, match)
         if os.path.isdir(path):
             found.update(os.path.normpath(os.path.join(match, name)) for name in image_names(path))
-        elif os.path.splitext(match)[1].lower() in IMAGE_SUFFIXES:
+        elif any(map(is_clutter, Path(match).parts)):
+            continue
+        elif os.path.splitext(match)[1].lower() in IMAGE_SUFFIXES or holds_image(path):
             found.add(match)
     if not found:
         raise UsageError(f"The pattern '{pattern}' matches no photo (.jpg, .png, .webp, ...): check it.")

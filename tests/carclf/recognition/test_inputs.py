@@ -146,3 +146,28 @@ def test_total_and_root(tree):
 
 def paths_of(sources):
     return [source.path for source in sources]
+
+
+def test_what_is_passed_over_is_told(tree):
+    jpeg = b"\xff\xd8\xff\xe0" + bytes(40)
+    (tree / "photos" / "scan").write_bytes(jpeg)
+    (tree / "photos" / "@eaDir").mkdir()
+    (tree / "photos" / "@eaDir" / "thumb.jpg").write_bytes(jpeg)
+    found = find_sources(["photos"])
+    assert [source.below for source in found] == ["a.jpg", "b.PNG", "scan", "sub/c.jpg", "sub/deep/d.webp"]
+    assert (found.notes, found.missed) == (["1 file was passed over: 1 .txt."], 0)
+    assert "photos/scan" in paths("photos/*") and not any("@eaDir" in path for path in paths("**/*.jpg"))
+
+
+def test_a_folder_in_it_that_cannot_be_read_is_told(tree, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(folder):
+        if str(folder).endswith("deep"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr("detection.images.find.os.scandir", refuse)
+    found = find_sources(["photos"])
+    assert found.missed == 1 and "deep' can't be read: Permission denied" in found.notes[0]
+    assert len(list(found)) == 3
