@@ -7,12 +7,14 @@ import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from io import BufferedIOBase
+from io import BufferedIOBase, StringIO
 from itertools import chain
 from pathlib import Path
 
+from carclf.datasets.csv_file import canonical, read_csv_text, spellings
 from carclf.datasets.names import names as named
 from detection.common.errors import UsageError
+from detection.common.files import expand_home
 from detection.images.find import IMAGE_SUFFIXES, FoundImages, holds_image, image_names, is_clutter, survey_images
 
 STDIN = "-"
@@ -105,6 +107,7 @@ def find_sources(arguments: Sequence[str], stdin: BufferedIOBase | None = None) 
     photo that it matches, or that lies in a folder which it matches, comes once. Raises `UsageError` when nothing of
     what is given exists, when a folder or pattern gives no photo, and for a list that can't be read.
     """
+    arguments = [expand_home(argument) for argument in arguments]
     if arguments.count(STDIN) > 1:
         raise UsageError("Standard input can be read only once: give - only once.")
     there = [argument for argument in arguments if argument == STDIN or os.path.lexists(argument)]
@@ -170,9 +173,10 @@ def _by_list(path: Path) -> _Part:
     from carclf.datasets.layouts.lists import FILE_COLUMNS, PHOTO_FOLDERS
 
     try:
-        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            rows = csv.reader(file)
-            header = next(rows, [])
+        text, delimiter = read_csv_text(path, FILE_COLUMNS, "surrogateescape")
+        with StringIO(text, newline="") as file:
+            rows = csv.reader(file, delimiter=delimiter)
+            header = canonical(next(rows, []), FILE_COLUMNS)
             column = next((header.index(name) for name in FILE_COLUMNS if name in header), None)
             if column is None:
                 raise UsageError(
@@ -183,22 +187,20 @@ def _by_list(path: Path) -> _Part:
             for row in filter(None, rows):
                 if len(row) <= column or not row[column]:
                     raise UsageError(f"'{path}' names no photo in line {rows.line_num}: each line needs one.")
-                listed.append(row[column])
-    except (OSError, csv.Error) as error:
+                listed.append(expand_home(row[column]))
+    except (OSError, csv.Error, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"'{path}' can't be read as a csv: {reason}.") from error
     if not listed:
         raise UsageError(f"'{path}' lists no photos.")
     folder = str(path.parent)
     beside = [name for name in (*PHOTO_FOLDERS, UPLOADS) if (path.parent / name).is_dir()]
-    return _Part(folder, [_place(folder, name, beside) for name in listed] if beside else listed)
+    return _Part(folder, [_place(folder, name, beside) for name in listed])
 
 
 def _place(folder: str, name: str, beside: Sequence[str]) -> str:
-    """The name, or in the folder beside the list that has it."""
-    if os.path.exists(os.path.join(folder, name)):
-        return name
-    places = (os.path.join(other, name) for other in beside)
+    """The name, or in the folder beside the list that has it; of a name that is nowhere, the first spelling."""
+    places = (os.path.join(other, one) for one in spellings(name) for other in ("", *beside))
     return next((place for place in places if os.path.exists(os.path.join(folder, place))), name)
 
 

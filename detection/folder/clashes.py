@@ -130,8 +130,8 @@ def _sentence(name: str, other: str, more: str, targets: Mapping[str, str]) -> s
         what = f"'{first}' and '{second}'{more} would both become '{targets[first]}'"
         return f"{what}: rename one, or pass --keep-suffix."
     return (
-        f"'{first}' and '{second}'{more} would be one file in OUT, where '{targets[first]}' and '{targets[second]}' are "
-        "the same name: rename one, or choose another OUT."
+        f"'{first}' and '{second}'{more} would be one file in OUT, where '{targets[first]}' and '{targets[second]}' "
+        "are the same name: rename one, or choose another OUT."
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from detection.common.errors import UsageError
+from detection.common.files import user_path
 from detection.common.output_folder import changed_keys, check_apart, lies_in
 from detection.cutout.cut import CutoutStyle
 from detection.folder.clashes import Clash, find_clashes, loosest
@@ -56,7 +57,7 @@ def plan_folder(source: Path, output: Path, style: CutoutStyle, options: CleanOp
 
     Raises `UsageError` when the folders overlap, no photo is found, or the format can't hold the style.
     """
-    source, output = Path(source), Path(output)
+    source, output = user_path(source), user_path(output)
     image_format = options.image_format or ("png" if style.background == "transparent" else "jpg")
     if image_format == "jpg" and style.background == "transparent":
         raise UsageError("A JPEG can't be transparent: choose the format png or webp, or another background.")

@@ -12,6 +12,7 @@ from fnmatch import translate
 from pathlib import Path
 
 from detection.common.errors import UsageError
+from detection.common.files import user_path
 from detection.common.tally import counted
 
 # heic and heif can't be decoded here, but as inputs they get a row that says so; as unknown files they would vanish.
@@ -98,7 +99,7 @@ def find_images(root: str | Path) -> list[Path]:
     Links to folders are followed, but not back into a folder that they lie in. A folder below that can't be read is
     left out. Raises `UsageError` when `root` is not a folder, or can't be read.
     """
-    root = Path(root)
+    root = user_path(root)
     return sorted(root / name for name in image_names(root))
 
 
@@ -113,7 +114,8 @@ def survey_images(root: str | Path, exclude: Sequence[str] = ()) -> FoundImages:
     exclude: patterns of paths below `root` (`*` and `**` stand for anything); one without a slash is that of a name,
     at any depth. A folder that one fits is left out with all that is in it.
     """
-    if not Path(root).is_dir():
+    root = user_path(root)
+    if not root.is_dir():
         raise UsageError(f"There is no folder '{root}': check the path.")
     found = FoundImages()
     _walk(str(root), "", (), found, _excluder(exclude))

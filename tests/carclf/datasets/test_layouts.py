@@ -169,3 +169,19 @@ def test_the_real_competition_photos(shared_data):
     assert "Ford Focus" in set(table["label"])
     with pytest.raises(UsageError, match="of the 15561 photos"):
         read_table(shared_data / "sf_dl_car_classification" / "train.csv")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("start", ["", "sep=;\n"])
+def test_a_csv_as_spreadsheets_write_it(tmp_path, encoding, start):
+    (tmp_path / "sub").mkdir()
+    for name in ("sub/a.jpg", "b.jpg"):
+        (tmp_path / name).touch()
+    text = start + "FILE;Class;Split\nsub\\a.jpg;Citro\u00ebn;train\nb;Audi, 80;test\n"
+    (tmp_path / "list.csv").write_bytes(text.encode(encoding))
+    table = read_table(tmp_path / "list.csv")
+    assert table.to_dict("list") == {
+        "file": [str(tmp_path / "b.jpg"), str(tmp_path / "sub" / "a.jpg")],
+        "label": ["Audi, 80", "Citro\u00ebn"],
+        "split": ["test", "train"],
+    }

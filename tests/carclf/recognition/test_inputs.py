@@ -171,3 +171,14 @@ def test_a_folder_in_it_that_cannot_be_read_is_told(tree, monkeypatch):
     found = find_sources(["photos"])
     assert found.missed == 1 and "deep' can't be read: Permission denied" in found.notes[0]
     assert len(list(found)) == 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_lists_as_spreadsheets_write_them(tree, encoding, delimiter):
+    (tree / "photos" / "stra\u00dfe.jpg").touch()
+    number = "1" if delimiter == "," else "1,5"
+    rows = [("More", "FileName"), (number, "sub\\c.jpg"), ("2", "stra\u00dfe.jpg"), ("3", "a")]
+    text = "\r\n".join(delimiter.join(row) for row in rows)
+    (tree / "photos" / "list.csv").write_bytes(text.encode(encoding))
+    assert paths("photos/list.csv") == ["photos/sub/c.jpg", "photos/stra\u00dfe.jpg", "photos/a.jpg"]
