@@ -13,10 +13,14 @@ from carclf.commands import clean, data, evaluate, models, predict, runs, serve,
 from carclf.version import __version__
 from detection.common.console import StdoutError, prepare_streams, say
 from detection.common.errors import UsageError
+from detection.common.files import expand_home
 
 
 class Commands(TyperGroup):
-    """The one place where a wrong usage becomes one sentence and exit code 2, and Ctrl-C a quiet end."""
+    """The one place where a wrong usage becomes one sentence and exit code 2, Ctrl-C a quiet end, `~` the home."""
+
+    def parse_args(self, ctx, args):
+        return super().parse_args(ctx, [_at_home(argument) for argument in args])
 
     def invoke(self, ctx):
         try:
@@ -27,6 +31,14 @@ class Commands(TyperGroup):
         except KeyboardInterrupt as error:
             say("Stopped.")
             raise typer.Exit(130) from error
+
+
+def _at_home(argument: str) -> str:
+    """`~` as the home folder, in an argument, in `--option=~/x` and in `key=~/x`: a shell leaves these as they are."""
+    name, equals, value = argument.partition("=")
+    if equals and "/" not in name:
+        return f"{name}={expand_home(value)}"
+    return expand_home(argument)
 
 
 app = typer.Typer(

@@ -10,6 +10,7 @@ from carclf.classifier.info import ModelInfo, written
 from carclf.classifier.onnx.folder import read_classifier
 from carclf.weights import BEST, BUNDLED, DEFAULT, bundled_file
 from detection.common.errors import UsageError
+from detection.common.files import user_path
 from detection.detectors.onnx.folder import is_export
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def find_model(name: str) -> FoundModel:
         if not file.is_file():
             raise UsageError(f"The bundled classifier '{name}' is not installed: reinstall carclf, or train a model.")
         return FoundModel(file, "weights")
-    path = Path(name)
+    path = user_path(name)
     if is_export(path):
         return FoundModel(path, "export")
     if path.is_dir():

@@ -15,7 +15,10 @@ from detection.common.errors import UsageError
 def clean(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="IN OUT", help="Folder of photos, and folder for the cut-outs, which mirrors its tree."),
+        typer.Argument(
+            metavar="IN OUT",
+            help="Folder of photos (or one photo), and folder for the cut-outs, which mirrors its tree.",
+        ),
     ],
     detector: Annotated[
         str, typer.Option(help="compact, a Detectron2 model-zoo name, a config file, or a folder of train-detector.")
@@ -82,6 +85,13 @@ def clean(
         bool, typer.Option("--watch", help="Keep running and process photos as they arrive in IN, until Ctrl-C.")
     ] = False,
     interval: Annotated[float, typer.Option(help="With --watch: seconds between two looks into IN.")] = 5.0,
+    keep_suffix: Annotated[
+        bool, typer.Option("--keep-suffix", help="Keep the suffix in names: a.png becomes a.png.jpg, apart from a.jpg.")
+    ] = False,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Leave out what fits: a name, or a path below IN. May be repeated."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and write nothing.")] = False,
 ) -> None:
     """Cut the cars out of a folder of photos and replace their backgrounds.
@@ -120,6 +130,8 @@ def clean(
         save_detections=save_detections,
         contact_sheet=contact_sheet,
         watch=interval if watch else None,
+        keep_suffix=keep_suffix,
+        exclude=exclude or (),
     )
     if dry_run:
         from detection.folder.dry_run import dry_run as describe

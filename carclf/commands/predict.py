@@ -13,6 +13,7 @@ import typer
 from carclf.commands.options import ALL_VEHICLES, EveryVehicle
 from detection.common.console import photo_bar, quiet_stdout, say, stdout_is_closed
 from detection.common.errors import UsageError
+from detection.common.tally import exit_code
 
 if TYPE_CHECKING:
     from io import BufferedIOBase
@@ -108,6 +109,8 @@ def predict(
     check_target(output, photos)
     # Typed as any binary file, it is one that gives what has come so far.
     sources = find_sources(photos, cast("BufferedIOBase", sys.stdin.buffer))
+    for note in sources.notes:
+        say(note)
     pictures = None
     if save_cutouts or overlay:
         from carclf.recognition.pictures.folders import Pictures
@@ -139,7 +142,7 @@ def predict(
     say(f"{tally}; {speed:.1f} photos/s{f', written to {output}' if output else ''}")
     if output is not None and tally.exit_code:
         say("The same command with --retry-failed processes the failed photos again.")
-    raise typer.Exit(tally.exit_code)
+    raise typer.Exit(tally.exit_code or exit_code(sources.missed))
 
 
 def _load(model: str, tta: str, settings: dict):

@@ -11,6 +11,7 @@ from carclf.datasets.layouts.devkit import find_devkit, photo_folder, read_devki
 from carclf.datasets.layouts.folders import read_folders
 from carclf.datasets.layouts.lists import LISTS, read_list
 from detection.common.errors import UsageError
+from detection.common.files import user_path
 
 
 def read_table(data: str | Path, images: str | Path | None = None, *, keep_missing: bool = False) -> pd.DataFrame:
@@ -60,7 +61,7 @@ def photo_root(data: str | Path, images: str | Path | None = None) -> Path:
 
 def _opened(path: str | Path, what: str = "data") -> Path:
     """The path, or the folder that the zip file is unpacked into."""
-    path = Path(path)
+    path = user_path(path)
     if path.is_file() and path.suffix.lower() == ".zip":
         return unpack(path)
     if what == "data" and not path.exists():

@@ -6,15 +6,16 @@ import csv
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from io import BufferedIOBase
+from dataclasses import dataclass, replace
+from io import BufferedIOBase, StringIO
 from itertools import chain
 from pathlib import Path
 
+from carclf.datasets.csv_file import canonical, read_csv_text, spellings
 from carclf.datasets.names import names as named
 from detection.common.errors import UsageError
-from detection.common.files import read_name
-from detection.images.find import IMAGE_SUFFIXES, image_names
+from detection.common.files import expand_home, read_name
+from detection.images.find import IMAGE_SUFFIXES, FoundImages, holds_image, image_names, is_clutter, survey_images
 
 STDIN = "-"
 _READ_AT_ONCE = 1 << 16
@@ -31,11 +32,12 @@ class Source:
 @dataclass(frozen=True)
 class _Part:
     """Photos of one argument. folder: what their names are relative to, None for files that were given themselves.
-    searched: all photos in the folder are meant."""
+    searched: all photos in the folder are meant. found: what else was seen in it."""
 
     folder: str | None
     names: Iterable[str]
     searched: bool = False
+    found: FoundImages | None = None
 
     def __iter__(self) -> Iterator[Source]:
         for name in self.names:
@@ -82,9 +84,19 @@ class Sources:
             root = os.path.commonpath([root, folder]) if root else folder
         return root
 
+    @property
+    def notes(self) -> list[str]:
+        """What is to be told of the folders: files that were passed over, folders in them that can't be read."""
+        return [note for part in self._parts if part.found is not None for note in part.found.notes]
+
+    @property
+    def missed(self) -> int:
+        """How many folders could not be read."""
+        return sum(len(part.found.unreadable) for part in self._parts if part.found is not None)
+
     def keep(self) -> Sources:
         """The same with all names read, so that they can be gone through again."""
-        parts = [_Part(part.folder, list(part.names), part.searched) for part in self._parts]
+        parts = [replace(part, names=list(part.names)) for part in self._parts]
         return Sources(parts)
 
 
@@ -95,6 +107,7 @@ def find_sources(arguments: Sequence[str], stdin: BufferedIOBase | None = None) 
     photo that it matches, or that lies in a folder which it matches, comes once. Raises `UsageError` when nothing of
     what is given exists, when a folder or pattern gives no photo, and for a list that can't be read.
     """
+    arguments = [expand_home(argument) for argument in arguments]
     if arguments.count(STDIN) > 1:
         raise UsageError("Standard input can be read only once: give - only once.")
     there = [argument for argument in arguments if argument == STDIN or os.path.lexists(argument)]
@@ -108,7 +121,7 @@ def find_sources(arguments: Sequence[str], stdin: BufferedIOBase | None = None) 
             paths = _paths(stdin)
             part = _Part(None, chain([next(paths)], paths))  # an empty one is told before the model is loaded
         elif os.path.isdir(argument):
-            part = _Part(str(Path(argument)), _in_folder(argument), searched=True)
+            part = _in_folder(argument)
         elif not os.path.lexists(argument) and _is_pattern(argument):
             part = _by_pattern(argument)
         elif argument.lower().endswith(".csv"):
@@ -123,11 +136,12 @@ def find_sources(arguments: Sequence[str], stdin: BufferedIOBase | None = None) 
     return Sources(parts)
 
 
-def _in_folder(folder: str) -> list[str]:
-    found = image_names(folder)
-    if not found:
-        raise UsageError(f"The folder '{folder}' holds no photo (.jpg, .png, .webp, ...): check the path.")
-    return found
+def _in_folder(folder: str) -> _Part:
+    found = survey_images(folder)
+    if not found.names:
+        also = "".join(f" {note}" for note in found.notes)
+        raise UsageError(f"The folder '{folder}' holds no photo (.jpg, .png, .webp, ...): check the path.{also}")
+    return _Part(str(Path(folder)), found.names, searched=True, found=found)
 
 
 def _is_pattern(argument: str) -> bool:
@@ -144,7 +158,9 @@ def _by_pattern(pattern: str) -> _Part:
         path = os.path.join(folder, match)
         if os.path.isdir(path):
             found.update(os.path.normpath(os.path.join(match, name)) for name in image_names(path))
-        elif os.path.splitext(match)[1].lower() in IMAGE_SUFFIXES:
+        elif any(map(is_clutter, Path(match).parts)):
+            continue
+        elif os.path.splitext(match)[1].lower() in IMAGE_SUFFIXES or holds_image(path):
             found.add(match)
     if not found:
         raise UsageError(f"The pattern '{pattern}' matches no photo (.jpg, .png, .webp, ...): check it.")
@@ -157,9 +173,10 @@ def _by_list(path: Path) -> _Part:
     from carclf.datasets.layouts.lists import FILE_COLUMNS, PHOTO_FOLDERS
 
     try:
-        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            rows = csv.reader(file)
-            header = next(rows, [])
+        text, delimiter = read_csv_text(path, FILE_COLUMNS, "surrogateescape")
+        with StringIO(text, newline="") as file:
+            rows = csv.reader(file, delimiter=delimiter)
+            header = canonical(next(rows, []), FILE_COLUMNS)
             column = next((header.index(name) for name in FILE_COLUMNS if name in header), None)
             if column is None:
                 raise UsageError(
@@ -170,22 +187,20 @@ def _by_list(path: Path) -> _Part:
             for row in filter(None, rows):
                 if len(row) <= column or not row[column]:
                     raise UsageError(f"'{path}' names no photo in line {rows.line_num}: each line needs one.")
-                listed.append(read_name(row[column]))
-    except (OSError, csv.Error) as error:
+                listed.append(expand_home(read_name(row[column])))
+    except (OSError, csv.Error, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"'{path}' can't be read as a csv: {reason}.") from error
     if not listed:
         raise UsageError(f"'{path}' lists no photos.")
     folder = str(path.parent)
     beside = [name for name in (*PHOTO_FOLDERS, UPLOADS) if (path.parent / name).is_dir()]
-    return _Part(folder, [_place(folder, name, beside) for name in listed] if beside else listed)
+    return _Part(folder, [_place(folder, name, beside) for name in listed])
 
 
 def _place(folder: str, name: str, beside: Sequence[str]) -> str:
-    """The name, or in the folder beside the list that has it."""
-    if os.path.exists(os.path.join(folder, name)):
-        return name
-    places = (os.path.join(other, name) for other in beside)
+    """The name, or in the folder beside the list that has it; of a name that is nowhere, the first spelling."""
+    places = (os.path.join(other, one) for one in spellings(name) for other in ("", *beside))
     return next((place for place in places if os.path.exists(os.path.join(folder, place))), name)
 
 

@@ -7,18 +7,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from detection.common.errors import UsageError
-from detection.common.files import replace_file
+from detection.common.files import expand_home, replace_file, user_path
 
 Config = TypeVar("Config", bound=BaseModel)
 
 
 class StrictConfig(BaseModel):
-    """Base of every config: frozen, and a key that it does not know is an error."""
+    """Base of every config: frozen, and a key that it does not know is an error.
+
+    `~` at the start of a text, and of each path in a list of paths, is the home folder.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_home(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {key: _at_home(value, cls.model_fields.get(key)) for key, value in values.items()}
+
+
+def _at_home(value: Any, field: FieldInfo | None) -> Any:
+    if isinstance(value, str):
+        return expand_home(value)
+    if isinstance(value, Path):
+        return user_path(value)
+    if isinstance(value, list | tuple) and field is not None and "Path" in str(field.annotation):
+        return [_at_home(one, None) for one in value]
+    return value
 
 
 def read_config(schema: type[Config], path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -95,7 +116,11 @@ def write_config(config: BaseModel, path: str | Path) -> None:
 
 
 def shipped_path(path: Path) -> Path:
-    """`configs/train/quick.yaml` means the shipped file, from whatever folder and from an installed copy too."""
+    """`configs/train/quick.yaml` means the shipped file, from whatever folder and from an installed copy too.
+
+    `~` is the home folder.
+    """
+    path = user_path(path)
     if path.exists() or path.parts[:1] != ("configs",):
         return path
     package = Path(__file__).parents[1]
@@ -130,7 +155,7 @@ def read_values(path: Path) -> dict[str, Any]:
 def _find_base(base: object, path: Path) -> Path:
     if not isinstance(base, str) or not base:
         raise UsageError(f"The setting 'base' in '{path}' is wrong: it names another config file (given: {base!r}).")
-    found = path.parent / base
+    found = path.parent / expand_home(base)
     if not found.is_file():
         found = shipped_path(Path(base))
     if not found.is_file():

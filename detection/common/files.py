@@ -25,14 +25,30 @@ _ESCAPED = re.compile(r"\\(\\|x[89a-f][0-9a-f])")
 _temp_numbers = itertools.count()
 
 
+def expand_home(text: str) -> str:
+    """A path with `~` or `~name` at its start as that home folder; any other text as it is.
+
+    A shell does so only for words that begin with it: `--output=~/x` and `output=~/x` come as they were typed.
+
+    >>> expand_home("a~/b"), expand_home("~/b") == os.path.expanduser("~/b")
+    ('a~/b', True)
+    """
+    return os.path.expanduser(text) if text == "~" or (text.startswith("~") and "/" in text) else text
+
+
+def user_path(path: str | Path) -> Path:
+    """A path that a person named; `~` at its start is the home folder."""
+    return Path(expand_home(str(path)))
+
+
 def cache_folder() -> Path:
     """Where files are kept that can be fetched or made again: `CARCLF_CACHE`, else `XDG_CACHE_HOME`/carclf, else
     ~/.cache/carclf. It need not exist."""
     named = os.environ.get("CARCLF_CACHE")
     if named:
-        return Path(named)
+        return user_path(named)
     home = os.environ.get("XDG_CACHE_HOME")
-    return Path(home, "carclf") if home else user_cache_folder()
+    return user_path(home) / "carclf" if home else user_cache_folder()
 
 
 def user_cache_folder() -> Path:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from detection.common.config import shipped_path
 from detection.common.errors import UsageError
+from detection.common.files import expand_home, user_path
 from detection.detectors.contract import COMPACT
 from detection.detectors.onnx.folder import is_export
 
@@ -38,6 +39,7 @@ def load_detector(
     Of an export only the score threshold may be chosen: it runs on the CPU, in float32, with its own weights.
     Raises `UsageError` with one sentence when the model or its weights can't be had.
     """
+    name_or_config = expand_home(name_or_config)
     if is_export(name_or_config):
         from detection.detectors.onnx.detector import load_onnx_detector
 
@@ -61,7 +63,8 @@ def load_as_trained(
     from detection.detectors.zoo.model import YAML, load_zoo
 
     place = torch.device(choose_device(device))
-    name, choice = name_or_config, None
+    name, choice = expand_home(name_or_config), None
+    weights = None if weights is None else user_path(weights)
     path = shipped_path(Path(name))
     if name != COMPACT and path.is_dir():
         name, found = run_detector(path)

@@ -38,9 +38,13 @@ class DryRun:
             f"Would go to '{plan.output}' as {plan.suffix[1:]}{quality}{size}; nothing was written.",
         ]
         rank = 1 if options.all_vehicles else None
-        lines += [f"  {source} -> {plan.target(source, rank)}" for source in self.todo[:_SHOWN]]
-        if len(self.todo) > _SHOWN:
-            lines.append(f"  ... and {len(self.todo) - _SHOWN} more")
+        lines += list(plan.found.notes)
+        doing = set(self.todo)
+        lines += sorted({clash.reason for source, clash in plan.clashes.items() if source in doing})
+        todo = [source for source in self.todo if source not in plan.clashes]
+        lines += [f"  {source} -> {plan.target(source, rank)}" for source in todo[:_SHOWN]]
+        if len(todo) > _SHOWN:
+            lines.append(f"  ... and {len(todo) - _SHOWN} more")
         return "\n".join(lines)
 
 

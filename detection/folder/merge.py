@@ -19,7 +19,7 @@ from detection.folder.out.manifest import Record, write_manifest, write_vehicles
 from detection.folder.out.summary import CleanSummary
 from detection.folder.plan import read_settings, settings_bytes
 from detection.folder.shards import Shard, shards_in
-from detection.images.find import image_names
+from detection.images.find import survey_images
 
 _OWN = ("run.json", DETECTIONS, "vehicles.csv", "manifest.csv", "journal.jsonl")  # the journal last: it is the proof
 
@@ -55,7 +55,7 @@ def merge_shards(folders: Sequence[Path]) -> CleanSummary:
             _Part(shard, home, stack.enter_context(closing(Journal(home / shard.file("journal.jsonl")))))
             for shard, home in found
         ]
-        sources, notes = _sources(parts, Path(settings["source"]))
+        sources, notes = _sources(parts, Path(settings["source"]), settings.get("exclude", ()))
         _check_files(parts)
         try:
             target.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def _survey(homes: list[Path], target: Path) -> tuple[dict, list[tuple[Shard, Pa
     return first[1], sorted(found.items())
 
 
-def _sources(parts: list[_Part], origin: Path) -> tuple[list[str], tuple[str, ...]]:
+def _sources(parts: list[_Part], origin: Path, exclude: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     """All photos in order, and what could not be checked."""
     sources = sorted(source for part in parts for source in part.journal)
     double = next((one for one, other in pairwise(sources) if one == other), None)
@@ -119,7 +119,7 @@ def _sources(parts: list[_Part], origin: Path) -> tuple[list[str], tuple[str, ..
     if not origin.is_dir():
         return sources, (f"'{origin}' is not there, so it was not checked whether each of its photos has a row.",)
     known = set(sources)
-    missing = [name for name in image_names(origin) if name not in known]
+    missing = [name for name in survey_images(origin, exclude).names if name not in known]
     if missing:
         shard = next(part.shard for part in parts if part.shard.holds(missing[0]))
         raise UsageError(

@@ -28,6 +28,8 @@ class CleanOptions(StrictConfig):
     save_detections: write OUT/detections.jsonl. contact_sheet: write before/after pages at the end.
     check: whether what was found must look like a car; None: only where the detector knows no other vehicles.
     watch: seconds between two looks at a folder that keeps filling; None ends when all is done.
+    keep_suffix: name outputs after the whole file (a.png becomes a.png.jpg), so that a.jpg and a.png don't meet.
+    exclude: patterns of photos and folders to leave out (see `survey_images`).
     """
 
     batch_size: int = Field(8, ge=1)
@@ -45,6 +47,8 @@ class CleanOptions(StrictConfig):
     contact_sheet: bool = False
     watch: float | None = Field(None, gt=0)
     check: bool | None = None
+    keep_suffix: bool = False
+    exclude: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, **values: Any) -> CleanOptions:
@@ -84,6 +88,13 @@ class CleanOptions(StrictConfig):
         if not all(names):
             raise ValueError("a kind of vehicle is empty: write car,truck")
         return tuple(sorted(set(names)))
+
+    @field_validator("exclude")
+    @classmethod
+    def _sorted_patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(pattern.strip("/") for pattern in value):
+            raise ValueError("a pattern is empty: write one like 'thumbs/*'")
+        return tuple(sorted(set(value)))
 
     @model_validator(mode="after")
     def _fitting(self) -> CleanOptions:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from detection.common.errors import UsageError
+from detection.common.files import user_path
 from detection.common.output_folder import changed_keys, check_apart, lies_in
 from detection.cutout.cut import CutoutStyle
+from detection.folder.clashes import Clash, find_clashes, loosest
 from detection.folder.options import CleanOptions
-from detection.images.find import image_names
+from detection.images.find import IMAGE_SUFFIXES, FoundImages, survey_images
 
 QUARANTINE = "quarantine"
 SHEETS = "contact-sheet"
@@ -23,7 +24,11 @@ _AGAIN = "choose another OUT, or pass --restart to do everything again"
 
 @dataclass(frozen=True)
 class Plan:
-    """`sources` are the photos to be done, as paths below `source` with slashes, sorted; `suffix` is of the outputs."""
+    """`sources` are the photos to be done, as paths below `source` with slashes, sorted; `suffix` is of the outputs.
+
+    clashes: photos whose results would meet on the way, and why (see `find_clashes`). found: what was seen below
+    `source` beside photos. single: only one photo of the folder is meant, so nothing follows from the others' absence.
+    """
 
     source: Path
     output: Path
@@ -31,6 +36,9 @@ class Plan:
     options: CleanOptions
     suffix: str
     sources: list[str]
+    clashes: Mapping[str, Clash] = field(default_factory=dict)
+    found: FoundImages = field(default_factory=FoundImages)
+    single: bool = False
 
     def target(self, source: str, rank: int | None = None) -> str:
         """Where a photo's result goes, below `output`.
@@ -38,37 +46,48 @@ class Plan:
         rank: with a cut-out of every vehicle, 1 for the main one and so on, 0 for a kept photo without any: as all
         names then end in a number, those of `a.jpg` can't meet those of `a-1.jpg`.
         """
-        stem = os.path.splitext(source)[0]
+        stem, suffix = os.path.splitext(source)
+        if self.options.keep_suffix or suffix.lower() not in IMAGE_SUFFIXES:  # of `scan.v2`, v2 is no image suffix
+            stem = source
         return f"{stem}{self.suffix}" if rank is None else f"{stem}-{rank}{self.suffix}"
 
 
 def plan_folder(source: Path, output: Path, style: CutoutStyle, options: CleanOptions) -> Plan:
-    """Lists the photos below `source` and where each goes. Writes nothing.
+    """Lists the photos below `source`, which may also be one photo, and where each goes. Writes nothing that stays.
 
-    Raises `UsageError` when the folders overlap, no photo is found, two photos would become one file, or the format
-    can't hold the style.
+    Raises `UsageError` when the folders overlap, no photo is found, or the format can't hold the style.
     """
-    source, output = Path(source), Path(output)
+    source, output = user_path(source), user_path(output)
     image_format = options.image_format or ("png" if style.background == "transparent" else "jpg")
     if image_format == "jpg" and style.background == "transparent":
         raise UsageError("A JPEG can't be transparent: choose the format png or webp, or another background.")
-    if not source.is_dir():
+    single = source.is_file()
+    if not single and not source.is_dir():
         raise UsageError(f"There is no folder '{source}': check the path.")
-    _check_apart(source, output)
-    sources = image_names(source)
+    if single and options.watch is not None:
+        raise UsageError(f"'{source}' is one photo: only a folder can be watched.")
+    if single:
+        source, name = source.parent, source.name
+        _check_single(source, output)
+        found = FoundImages([name])
+    else:
+        _check_apart(source, output)
+        found = survey_images(source, options.exclude)
+    sources = found.names
     if not sources and options.watch is None:
-        raise UsageError(f"The folder '{source}' holds no photo (.jpg, .png, .webp, ...): check the path.")
+        also = "".join(f" {note}" for note in found.notes)
+        raise UsageError(f"The folder '{source}' holds no photo (.jpg, .png, .webp, ...): check the path.{also}")
     for folder in sorted({source / name.rpartition("/")[0] for name in sources}):
         if lies_in(folder, output):
             raise UsageError(f"'{folder}' leads into the output '{output}': choose another OUT.")
-    if style.no_car == "quarantine" and (source / QUARANTINE).is_dir():
+    if not single and style.no_car == "quarantine" and (source / QUARANTINE).is_dir():
         raise UsageError(f"'{source}' has a folder '{QUARANTINE}' of its own: rename it, or use no_car keep or skip.")
-    if options.contact_sheet and (source / SHEETS).is_dir():
+    if not single and options.contact_sheet and (source / SHEETS).is_dir():
         raise UsageError(f"'{source}' has a folder '{SHEETS}' of its own: rename it, or leave out the contact sheet.")
-    plan = Plan(source, output, style, options, f".{image_format}", sources)
-    _check_distinct(plan)
+    plan = Plan(source, output, style, options, f".{image_format}", sources, found=found, single=single)
+    clashes = find_clashes(source, output, {name: plan.target(name) for name in _suspects(plan)})
     mine = sources if options.shard.whole else [name for name in sources if options.shard.holds(name)]
-    return Plan(source, output, style, options, plan.suffix, mine)
+    return replace(plan, sources=mine, clashes=clashes)
 
 
 def settings_of(plan: Plan, detector_name: str, fingerprint: str) -> dict[str, Any]:
@@ -80,6 +99,8 @@ def settings_of(plan: Plan, detector_name: str, fingerprint: str) -> dict[str, A
         "max_size": plan.options.max_size,
         "only": list(plan.options.only),
         "all_vehicles": plan.options.all_vehicles,
+        "keep_suffix": plan.options.keep_suffix,
+        "exclude": list(plan.options.exclude),
     }
     return {
         "source": str(plan.source.resolve()),
@@ -95,7 +116,8 @@ def settings_of(plan: Plan, detector_name: str, fingerprint: str) -> dict[str, A
 def check_settings(path: Path, settings: dict[str, Any], output: Path) -> None:
     """Compares with the settings.json of the run before. Raises `UsageError` that names the first difference."""
     before = read_settings(path, output)
-    for key in changed_keys(settings, before) or changed_keys(before, settings):
+    changed = changed_keys(settings, before) or changed_keys(before, settings)
+    for key in (key for key in changed if key != "exclude"):  # which photos are left out changes none of the others
         then, now = before.get(key), settings.get(key)
         raise UsageError(f"'{output}' was made with {key} '{then}', and now it is '{now}': {_AGAIN}.")
 
@@ -125,36 +147,37 @@ def _check_apart(source: Path, output: Path) -> None:
         raise UsageError(f"OUT '{output}' is a file: choose a folder.")
 
 
-def _check_distinct(plan: Plan) -> None:
-    """Raises `UsageError` when two sources share an output, or one's output is a folder of another's."""
-    twice = _seen_twice(plan.target(source) for source in plan.sources)
-    if twice:
-        owners: dict[str, list[str]] = {}
-        for source in plan.sources:
-            if hash(plan.target(source)) in twice:
-                owners.setdefault(plan.target(source), []).append(source)
-        clashes = [(output, *pair) for output, same in owners.items() for pair in pairwise(same)]
-        if clashes:
-            (output, one, other), more = clashes[0], len(clashes) - 1
-            also = f", and {more} more pair{'s' * (more > 1)} clash" if more else ""
-            raise UsageError(f"'{one}' and '{other}' would both become '{output}'{also}: rename one of each pair.")
+def _check_single(source: Path, output: Path) -> None:
+    if lies_in(source, output):
+        raise UsageError(f"The photo lies inside OUT '{output}': choose another OUT.")
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"OUT '{output}' is a file: choose a folder.")
+
+
+def _suspects(plan: Plan) -> list[str]:
+    """The photos whose results might meet, as the least able file system compares names: of a million names only
+    numbers are kept. Folders of photos count, too: `a.gif` can't become the file `a.jpg` beside a folder `a.jpg`."""
     folders: set[str] = set()
     for source in plan.sources:
         folder = source.rpartition("/")[0]
         while folder and folder not in folders:
             folders.add(folder)
             folder = folder.rpartition("/")[0]
-    for source in plan.sources:
-        output = plan.target(source)
-        if output in folders:
-            other = next(name for name in plan.sources if name.startswith(f"{output}/"))
-            raise UsageError(f"'{source}' would become '{output}', the folder of '{other}': rename one.")
-
-
-def _seen_twice(names: Iterable[str]) -> set[int]:
-    """The hashes that several names have: of a million names only numbers are kept."""
+    taken = {hash(loosest(folder)) for folder in folders}
     seen: set[int] = set()
     twice: set[int] = set()
-    for name in names:
-        (twice if hash(name) in seen else seen).add(hash(name))
-    return twice
+    for source in plan.sources:
+        number = hash(loosest(plan.target(source)))
+        (twice if number in seen else seen).add(number)
+    twice |= seen & taken
+    if not twice:
+        return []
+    within = {hash(loosest(folder)) for folder in folders} & twice
+    suspects = [name for name in plan.sources if hash(loosest(plan.target(name))) in twice]
+    if within:  # those in the folder tell that it is one
+        known = {loosest(folder) for folder in folders if hash(loosest(folder)) in within}
+        for name in plan.sources:
+            parts = name.split("/")[:-1]
+            if any(loosest("/".join(parts[:depth])) in known for depth in range(1, len(parts) + 1)):
+                suspects.append(name)
+    return sorted(set(suspects))

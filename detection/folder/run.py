@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from detection.common.machine import usable_cores
 from detection.cutout.cut import CutoutStyle
 from detection.detectors.contract import Detector
 from detection.detectors.finder import check_kinds
+from detection.folder.clashes import BEGINNING
 from detection.folder.flow.engine import Engine
 from detection.folder.flow.finder import Loader, PhotoFinder, make_finders
 from detection.folder.flow.meter import Meter
@@ -31,7 +33,7 @@ from detection.folder.options import CleanOptions
 from detection.folder.out.detections import DetectionsWriter, read_detections
 from detection.folder.out.folder import DETECTIONS, open_output, remaining, remove_files, write_results
 from detection.folder.out.journal import Journal
-from detection.folder.out.manifest import FAILED
+from detection.folder.out.manifest import FAILED, Record, row_cells
 from detection.folder.out.summary import CleanSummary
 from detection.folder.plan import SHEETS, Plan, plan_folder, read_settings, settings_of
 
@@ -92,6 +94,7 @@ class _Run:
         self._meter = Meter()
         self.saved: DetectionsWriter | None = None
         self._told = ""
+        self._clashes_told: set[str] = set()
 
     def once(self) -> CleanSummary:
         """Does all photos that have no row which still holds."""
@@ -150,18 +153,28 @@ class _Run:
                 remove_files(self._plan.output, record)
         engine = Engine(self._plan, self._finders, self._workers, self._meter, self.saved)
         total = len(self._plan.sources)
-        finished = closing(engine.run(todo))
+        clashes = self._plan.clashes
+        finished = closing(engine.run([source for source in todo if source not in clashes]))
         try:
             with _progress(self._progress, total - len(todo), total) as advance, finished as records:
-                for record in records:
+                clashing = (self._clash(source) for source in todo if source in clashes)
+                for record in chain(clashing, records):
                     self._journal.append(record)
                     self._processed += 1
                     advance()
         finally:
             self._working += time.perf_counter() - before
 
+    def _clash(self, source: str) -> Record:
+        """The row of a photo whose result would meet another's."""
+        reason = self._plan.clashes[source].reason
+        if self._plan.options.watch is not None and reason not in self._clashes_told:
+            print(reason, file=sys.stderr)
+            self._clashes_told.add(reason)
+        return Record(row_cells(source, "error", reason=reason), file_stamp(self._plan.source / source), None)
+
     def _look_again(self) -> None:
-        """Lists IN anew. What can't be done now (two photos that would become one file) is told, and waited for."""
+        """Lists IN anew. What can't be done now (a link into OUT) is told, and waited for."""
         try:
             self._plan = plan_folder(self._plan.source, self._plan.output, self._plan.style, self._plan.options)
         except UsageError as error:
@@ -173,9 +186,9 @@ class _Run:
 
     def _end(self) -> CleanSummary:
         plan, journal, shard = self._plan, self._journal, self._plan.options.shard
-        notes = []
+        notes = list(plan.found.notes)
         gone = self._gone()
-        if gone and plan.options.watch is None:
+        if gone and plan.options.watch is None and not plan.single:
             notes.append(f"{len(gone)} earlier photos are no longer in IN ('{gone[0]}', ...): their files in OUT stay.")
         before = time.perf_counter()
         counts = write_results(plan, journal, self._rows())
@@ -185,7 +198,8 @@ class _Run:
             notes.append(self._contact_sheet(manifest))
         threads = {"read": self._workers, "detect": len(self._finders), "cut": self._workers, "write": self._workers}
         busy = self._meter.busy(self._working, threads) if self._processed else {}
-        summary = CleanSummary(counts, self._processed, seconds, manifest, tuple(notes), busy)
+        missed = len(plan.found.unreadable)
+        summary = CleanSummary(counts, self._processed, seconds, manifest, tuple(notes), busy, missed=missed)
         if self._processed:
             replace_file(plan.output / shard.file("run.json"), summary.as_json())
         journal.compact(self._rows())
@@ -197,10 +211,16 @@ class _Run:
         return sorted(source for source in self._journal if source not in known)
 
     def _rows(self) -> list[str]:
-        """The photos that the manifest lists: those of IN, and where a folder is watched, those that were there."""
-        if self._plan.options.watch is None:
+        """The photos that the manifest lists: those of IN, and where a folder is watched or one photo done, those that
+        were there."""
+        if self._plan.options.watch is None and not self._plan.single:
             return self._plan.sources
-        return sorted([*self._plan.sources, *self._gone()])
+        gone = (source for source in self._gone() if not self._clashed(source))
+        return sorted([*self._plan.sources, *gone])
+
+    def _clashed(self, source: str) -> bool:
+        record = self._journal.get(source)
+        return record is not None and record.reason.startswith(BEGINNING)
 
     def _contact_sheet(self, manifest: Path) -> str:
         from detection.folder.sheet import write_contact_sheets

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import translate
 from pathlib import Path
 
 from detection.common.errors import UsageError
+from detection.common.files import user_path
+from detection.common.tally import counted
 
 RAW_SUFFIXES = frozenset([".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"])
 # Camera raw files and JPEG XL can't be decoded here, and heic only with pi-heif, but as inputs they get a row that says
@@ -29,28 +37,137 @@ IMAGE_SUFFIXES = RAW_SUFFIXES.union(
     ]
 )
 
+# What others leave beside photos, in lower case: previews, bins, snapshots and notes, never photos and never classes.
+# Names that begin with a dot (.AppleDouble, ._a.jpg, .ipynb_checkpoints, .Trash-1000, .thumbnails) are hidden anyway.
+CLUTTER = frozenset(
+    [
+        # network storage: Synology, QNAP, NetApp, ZFS, Buffalo
+        *("@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharebin", "@sharesnap", "@transcode", "@__thumb"),
+        *("#recycle", "#snapshot", "~snapshot", "lost+found", "trashbox"),
+        # Windows
+        *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "system volume information", "$recycle.bin"),
+        *("recycler", "recycled", "found.000"),
+        # macOS and its archives
+        *("__macosx", "network trash folder", "temporary items", "icon\r", "thedbdesktop", "thevolumesettingsfolder"),
+        # programs and notebooks
+        *("__pycache__", "picasa.ini", "thumbnails.db"),
+    ]
+)
+# Copies that an editor keeps, and downloads that have not ended: no photos, whatever they hold.
+_UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".opdownload", ".filepart", ".tmp", ".bak", "~")
+# Raw photos that begin like a TIFF, which holds only their preview.
+_RAW = frozenset(
+    [".cr2", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".dng", ".pef", ".3fr", ".iiq", ".erf", ".mef", ".mos", ".dcr",
+     ".kdc", ".srw", ".fff", ".rwl", ".gpr", ".raw"]
+)  # fmt: skip
+_HEAD = 32
+_MOST_SUFFIXES = 1000  # of files that are numbered by their suffix, not every one is kept
+_SUFFIXES_TOLD = 8
+_OTHERS = "other"
+
+
+@dataclass
+class FoundImages:
+    """What lies below a folder.
+
+    names: photos as paths below the folder with slashes, sorted. passed: number of files that are no photo, by suffix
+    as it is written ('' for none). unreadable: folders below that could not be read (their path below) and why.
+    """
+
+    names: list[str] = field(default_factory=list)
+    passed: Counter[str] = field(default_factory=Counter)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence for each folder that could not be read, and one about the files that were passed over."""
+        notes = [f"The folder '{folder}' can't be read: {reason}. What is in it is left out."
+                 for folder, reason in self.unreadable]  # fmt: skip
+        return [*notes, *filter(None, [passed_over(self.passed)])]
+
+
+def passed_over(passed: Counter[str]) -> str:
+    """
+    >>> passed_over(Counter({".CR2": 8, "": 3, ".jxl": 1}))
+    '12 files were passed over: 8 .CR2, 3 without suffix, 1 .jxl.'
+    """
+    if not passed:
+        return ""
+    ranked = sorted(passed.items(), key=lambda pair: (-pair[1], pair[0]))
+    kinds = [f"{number} {suffix or 'without suffix'}" for suffix, number in ranked[:_SUFFIXES_TOLD]]
+    more = sum(number for _, number in ranked[_SUFFIXES_TOLD:])
+    kinds += [f"{more} others"] if more else []
+    return f"{counted(passed.total(), 'file was', 'files were')} passed over: {', '.join(kinds)}."
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or one that storage, systems and programs leave beside photos.
+
+    >>> is_clutter("@eaDir"), is_clutter("._a.jpg"), is_clutter("Audi")
+    (True, True, False)
+    """
+    return name.startswith(".") or name.lower() in CLUTTER
+
 
 def find_images(root: str | Path) -> list[Path]:
-    """All files below `root` with an image suffix, sorted; hidden files and folders are skipped.
+    """All photos below `root`, sorted; hidden files and folders and clutter are skipped.
 
-    Links to folders are followed, but not back into a folder that they lie in. Raises `UsageError` when `root` is
-    not a folder, or a folder below it can't be read.
+    A photo is a file with an image suffix, or with another one or none whose content is a photo's.
+    Links to folders are followed, but not back into a folder that they lie in. A folder below that can't be read is
+    left out. Raises `UsageError` when `root` is not a folder, or can't be read.
     """
-    root = Path(root)
+    root = user_path(root)
     return sorted(root / name for name in image_names(root))
 
 
 def image_names(root: str | Path) -> list[str]:
     """The same files as `find_images`, as paths below `root` with slashes, sorted: a million of them fit in memory."""
-    if not Path(root).is_dir():
+    return survey_images(root).names
+
+
+def survey_images(root: str | Path, exclude: Sequence[str] = ()) -> FoundImages:
+    """The same, with what was passed over and what could not be read.
+
+    exclude: patterns of paths below `root` (`*` and `**` stand for anything); one without a slash is that of a name,
+    at any depth. A folder that one fits is left out with all that is in it.
+    """
+    root = user_path(root)
+    if not root.is_dir():
         raise UsageError(f"There is no folder '{root}': check the path.")
-    found: list[str] = []
-    _walk(str(root), "", (), found)
-    found.sort()
+    found = FoundImages()
+    _walk(str(root), "", (), found, _excluder(exclude))
+    found.names.sort()
+    found.unreadable.sort()
     return found
 
 
-def _walk(folder: str, below: str, ancestors: tuple[tuple[int, int], ...], found: list[str]) -> None:
+def holds_image(path: str | Path) -> bool:
+    """Whether a file's first bytes are those of a photo, whatever its name; False for one that can't be read."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for ever
+            return False
+        with open(path, "rb") as file:
+            head = file.read(_HEAD)
+    except (OSError, ValueError):
+        return False
+    if head.startswith((b"II*\0", b"MM\0*")):
+        return head[8:10] != b"CR" and os.path.splitext(path)[1].lower() not in _RAW
+    if head[4:8] == b"ftyp":
+        return head[8:12] in (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+    if head.startswith(b"BM"):
+        return head[6:10] == b"\0\0\0\0" and len(head) == _HEAD
+    if head.startswith(b"RIFF"):
+        return head[8:12] == b"WEBP"
+    return head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a"))
+
+
+def _walk(
+    folder: str,
+    below: str,
+    ancestors: tuple[tuple[int, int], ...],
+    found: FoundImages,
+    excluded: Callable[[str], bool] | None,
+) -> None:
     """Adds the names of the photos in `folder`, which is `below` the root ('' or a path with a slash at its end)."""
     try:
         status = os.stat(folder)
@@ -58,12 +175,36 @@ def _walk(folder: str, below: str, ancestors: tuple[tuple[int, int], ...], found
         if identity in ancestors:  # a link that leads back up
             return
         with os.scandir(folder) as listing:
-            entries = [entry.name for entry in listing if not entry.name.startswith(".")]
+            entries = [entry.name for entry in listing if not is_clutter(entry.name)]
     except OSError as error:
+        if below:
+            found.unreadable.append((folder, error.strerror or str(error)))
+            return
         raise UsageError(f"The folder '{folder}' can't be read: {error.strerror}.") from error
     for name in entries:
+        if excluded is not None and excluded(below + name):
+            continue
         path = os.path.join(folder, name)
         if os.path.isdir(path):  # unlike entry.is_dir() it takes a link to itself calmly
-            _walk(path, f"{below}{name}/", (*ancestors, identity), found)
-        elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
-            found.append(below + name)
+            _walk(path, f"{below}{name}/", (*ancestors, identity), found, excluded)
+            continue
+        suffix = os.path.splitext(name)[1]
+        if suffix.lower() in IMAGE_SUFFIXES or (not name.lower().endswith(_UNFINISHED) and holds_image(path)):
+            found.names.append(below + name)
+        else:
+            known = suffix in found.passed or len(found.passed) < _MOST_SUFFIXES
+            found.passed[suffix if known else f".{_OTHERS}"] += 1
+
+
+def _excluder(patterns: Sequence[str]) -> Callable[[str], bool] | None:
+    if not patterns:
+        return None
+    whole: list[str] = []
+    bare: list[str] = []
+    for pattern in patterns:
+        pattern = pattern.removeprefix("./").strip("/")
+        (whole if "/" in pattern else bare).append(translate(pattern))
+        if pattern.startswith("**/"):  # at the top, too
+            (whole if "/" in pattern[3:] else bare).append(translate(pattern[3:]))
+    paths, names = (re.compile("|".join(some)) if some else None for some in (whole, bare))
+    return lambda path: bool((paths and paths.match(path)) or (names and names.match(path.rpartition("/")[2])))

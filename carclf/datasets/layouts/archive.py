@@ -17,13 +17,13 @@ from carclf.datasets.names import split_named
 from detection.common.console import photo_bar, say
 from detection.common.errors import UsageError
 from detection.common.files import TEMP_PREFIX, cache_folder
+from detection.images.find import CLUTTER, is_clutter
 
 # Photos hardly shrink and csv files to a tenth: what would grow a hundredfold to more than a gigabyte is no data set.
 MOST_GROWTH, FREE_GROWTH = 100, 1 << 30
 MOST_FILES = 5_000_000
 _NESTED = 2  # a competition's zip holds zips of its folders
 _CHUNK = 1 << 20
-_SYSTEM = ("__MACOSX", ".DS_Store", "Thumbs.db")
 
 
 def unpack(archive: Path) -> Path:
@@ -113,7 +113,7 @@ def _places(content: zipfile.ZipFile, archive: Path) -> dict[PurePosixPath, zipf
 
 
 def _is_clutter(place: PurePosixPath) -> bool:
-    return any(part in _SYSTEM or part.startswith("._") for part in place.parts)
+    return any(part == ".DS_Store" or part.startswith("._") or part.lower() in CLUTTER for part in place.parts)
 
 
 def _place_for(archive: Path) -> Path:
@@ -196,7 +196,7 @@ def _empty(folder: Path) -> None:
 def _inner(folder: Path) -> Path:
     """Steps into a folder that is alone, but not into one that has a meaning: train, or the only class."""
     while True:
-        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+        entries = [entry for entry in folder.iterdir() if not is_clutter(entry.name)]
         if len(entries) != 1 or not entries[0].is_dir() or split_named(entries[0].name):
             return folder
         within = list(entries[0].iterdir())

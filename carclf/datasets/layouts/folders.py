@@ -12,7 +12,7 @@ from carclf.datasets.names import split_named
 from detection.common.errors import UsageError
 from detection.folder.out.manifest import read_manifest as read_rows
 from detection.folder.plan import QUARANTINE
-from detection.images.find import image_names
+from detection.images.find import survey_images
 
 log = logging.getLogger("carclf")
 
@@ -26,7 +26,10 @@ def read_folders(root: Path) -> pd.DataFrame:
     """
     if (root / "manifest.csv").is_file():
         return _read_cleaned(root)
-    inside = image_names(root)
+    found = survey_images(root)
+    inside = found.names
+    for note in found.notes:
+        log.warning("%s", note)
     if not inside:
         raise UsageError(f"There are no photos in '{root}': it must hold a folder of photos for each class.")
     table = _by_folders([(str((root / name).absolute()), name) for name in inside])

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 
 from carclf.datasets.boxes import parse_box
+from carclf.datasets.csv_file import canonical, read_csv_text, spellings
 from carclf.datasets.layouts.found import find_photos
 from carclf.datasets.names import SPLITS, names, safe_name, split_named
 from detection.common.errors import UsageError
-from detection.common.files import read_name
+from detection.common.files import expand_home, read_name
 from detection.common.tally import counted
 
 FILE_COLUMNS = ("file", "path", "image", "filename", "img_file", "Id")
 LABEL_COLUMNS = ("class", "label", "Category")
 SPLIT_COLUMNS = ("split", "subset")
 CORNERS = ("x1", "y1", "x2", "y2")
+_KNOWN = (*FILE_COLUMNS, *LABEL_COLUMNS, *SPLIT_COLUMNS, *CORNERS, "box")
 # Lists that a folder may hold, and the folders beside a list where its photos may lie.
 LISTS = ("labels.csv", "car_dataset_labels.csv", "train.csv")
 PHOTO_FOLDERS = ("images", "photos", "car_ims", "train")
@@ -29,7 +32,9 @@ def read_list(path: Path, images: Path | None, keep_missing: bool = False) -> pd
     class, has a split or box that is none, and for photos that are not there (unless keep_missing).
     """
     try:
-        listed = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        text, delimiter = read_csv_text(path, _KNOWN)
+        listed = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False, sep=delimiter)
+        listed.columns = canonical(list(listed.columns), _KNOWN)
     except (ValueError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"'{path}' can't be read as a csv: {str(error).splitlines()[0]}.") from error
     file_column = next((name for name in FILE_COLUMNS if name in listed), None)
@@ -60,7 +65,8 @@ def read_list(path: Path, images: Path | None, keep_missing: bool = False) -> pd
 def _places(name: str, folder: str, split: str) -> tuple[str, ...]:
     """The photo itself, or in its class's folder, or in that one below train, val or test."""
     folder = safe_name(folder)
-    return name, f"{folder}/{name}", *([f"{split}/{folder}/{name}"] if split else [])
+    above = ["", f"{folder}/", *([f"{split}/{folder}/"] if split else [])]
+    return tuple(expand_home(f"{place}{one}") for one in spellings(name) for place in above)
 
 
 def _line(wrong: pd.Series) -> int:

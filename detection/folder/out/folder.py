@@ -12,6 +12,7 @@ from typing import Any
 from detection.common.errors import UsageError
 from detection.common.files import TEMP_PREFIX, remove_leftovers, replace_file, write_changed
 from detection.common.output_folder import lies_in
+from detection.folder.clashes import BEGINNING
 from detection.folder.out.journal import Journal
 from detection.folder.out.manifest import FAILED, Record, write_manifest, write_vehicles
 from detection.folder.plan import Plan, check_settings, settings_bytes
@@ -58,7 +59,16 @@ def remaining(plan: Plan, journal: Journal, saved: Container[str] | None = None)
 
     saved: the photos that the detections file knows, when a row is not enough without it.
     """
-    return [source for source in plan.sources if not _holds(plan, journal.get(source), saved)]
+    todo = [source for source in plan.sources if not _holds(plan, journal.get(source), saved)]
+    if not plan.clashes:
+        return todo
+    again = set(todo)
+    # A cut-out that was there before its name was wanted twice stays, unless several rows claim it.
+    kept = {source for source in plan.clashes if source not in again
+            and (record := journal.get(source)) is not None and record.files}  # fmt: skip
+    claims = Counter(plan.clashes[source].key for source in kept)
+    again |= {source for source in kept if claims[plan.clashes[source].key] > 1}
+    return [source for source in plan.sources if source in again]
 
 
 def write_results(plan: Plan, journal: Journal, sources: Sequence[str]) -> dict[str, int]:
@@ -89,6 +99,12 @@ def remove_files(output: Path, record: Record) -> None:
 
 def _holds(plan: Plan, record: Record | None, saved: Container[str] | None) -> bool:
     if record is None or (plan.options.retry_failed and record.status in FAILED):
+        return False
+    clash = plan.clashes.get(record.source)
+    reason = record.reason
+    if reason.startswith(BEGINNING) and (clash is None or clash.reason != reason):  # it is over, or another one
+        return False
+    if clash is not None and not record.files and reason != clash.reason:
         return False
     if saved is not None and record.status not in FAILED and record.source not in saved:
         return False
@@ -136,7 +152,7 @@ def _check_free(plan: Plan) -> None:
         return
     ranks = (0, 1) if plan.options.all_vehicles else (None,)
     for source in plan.sources:
-        for rank in ranks:
+        for rank in ranks if source not in plan.clashes else ():
             path = plan.output / plan.target(source, rank)
             if os.path.lexists(path):
                 raise UsageError(f"'{path}' is in the way and not of an earlier run: choose another OUT.")

@@ -63,6 +63,10 @@ class Record:
         return self.cells[2]
 
     @property
+    def reason(self) -> str:
+        return self.cells[3]
+
+    @property
     def files(self) -> dict[str, int | None]:
         """The size in bytes of each file that was written for the photo, by its path below OUT."""
         written = {self.output: self.output_size} if self.output else {}

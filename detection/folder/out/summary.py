@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from detection.common.tally import StatusCounts, counted
+from detection.common.tally import StatusCounts, counted, exit_code
 from detection.folder.out.manifest import FAILED, STATUSES
 
 
@@ -18,7 +18,8 @@ class CleanSummary:
     """`counts` is of all rows by status, `processed` of the photos that this run did itself.
 
     `busy` is the share of its threads' time (0..1) that each of read, detect, cut and write worked; empty when
-    nothing was to do. `what` tells of a run that did something else than photos.
+    nothing was to do. `what` tells of a run that did something else than photos. `missed` is the number of folders
+    below IN that could not be read.
     """
 
     counts: dict[str, int]
@@ -28,6 +29,7 @@ class CleanSummary:
     notes: tuple[str, ...] = ()
     busy: Mapping[str, float] = field(default_factory=dict)
     what: str = ""
+    missed: int = 0
 
     @property
     def photos_per_second(self) -> float:
@@ -44,8 +46,8 @@ class CleanSummary:
 
     @property
     def exit_code(self) -> int:
-        """0, or 3 when some photos failed; a photo without a car is an answer, not a failure."""
-        return self.tally.exit_code
+        """0, or 3 when some photos or folders failed; a photo without a car is an answer, not a failure."""
+        return self.tally.exit_code or exit_code(self.missed)
 
     def __str__(self) -> str:
         tally = self.tally

@@ -180,3 +180,19 @@ def test_a_manifest_names_photos_whose_names_are_not_utf8(tmp_path):
         (tmp_path / "manifest.csv").write_bytes(b"source,output,status\n" + line + b"\nok.jpg,ok.jpg,ok\n")
         made = read_manifest(tmp_path)
         assert set(made) == {"caf\udce9.jpg", "ok.jpg"} and all(made.values())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("start", ["", "sep=;\n"])
+def test_a_csv_as_spreadsheets_write_it(tmp_path, encoding, start):
+    (tmp_path / "sub").mkdir()
+    for name in ("sub/a.jpg", "b.jpg"):
+        (tmp_path / name).touch()
+    text = start + "FILE;Class;Split\nsub\\a.jpg;Citro\u00ebn;train\nb;Audi, 80;test\n"
+    (tmp_path / "list.csv").write_bytes(text.encode(encoding))
+    table = read_table(tmp_path / "list.csv")
+    assert table.to_dict("list") == {
+        "file": [str(tmp_path / "b.jpg"), str(tmp_path / "sub" / "a.jpg")],
+        "label": ["Audi, 80", "Citro\u00ebn"],
+        "split": ["test", "train"],
+    }

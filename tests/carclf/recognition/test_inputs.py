@@ -154,3 +154,39 @@ def test_a_list_of_ours_names_photos_whose_names_are_not_utf8(tmp_path):
         (tmp_path / "rows.csv").write_bytes(b"file\n" + line + b"\n")
         (source,) = find_sources([str(tmp_path / "rows.csv")])
         assert os.path.exists(source.path) and source.below == "caf\udce9.jpg"
+
+
+def test_what_is_passed_over_is_told(tree):
+    jpeg = b"\xff\xd8\xff\xe0" + bytes(40)
+    (tree / "photos" / "scan").write_bytes(jpeg)
+    (tree / "photos" / "@eaDir").mkdir()
+    (tree / "photos" / "@eaDir" / "thumb.jpg").write_bytes(jpeg)
+    found = find_sources(["photos"])
+    assert [source.below for source in found] == ["a.jpg", "b.PNG", "scan", "sub/c.jpg", "sub/deep/d.webp"]
+    assert (found.notes, found.missed) == (["1 file was passed over: 1 .txt."], 0)
+    assert "photos/scan" in paths("photos/*") and not any("@eaDir" in path for path in paths("**/*.jpg"))
+
+
+def test_a_folder_in_it_that_cannot_be_read_is_told(tree, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(folder):
+        if str(folder).endswith("deep"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr("detection.images.find.os.scandir", refuse)
+    found = find_sources(["photos"])
+    assert found.missed == 1 and "deep' can't be read: Permission denied" in found.notes[0]
+    assert len(list(found)) == 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_lists_as_spreadsheets_write_them(tree, encoding, delimiter):
+    (tree / "photos" / "stra\u00dfe.jpg").touch()
+    number = "1" if delimiter == "," else "1,5"
+    rows = [("More", "FileName"), (number, "sub\\c.jpg"), ("2", "stra\u00dfe.jpg"), ("3", "a")]
+    text = "\r\n".join(delimiter.join(row) for row in rows)
+    (tree / "photos" / "list.csv").write_bytes(text.encode(encoding))
+    assert paths("photos/list.csv") == ["photos/sub/c.jpg", "photos/stra\u00dfe.jpg", "photos/a.jpg"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from PIL import Image
 
 from detection.common.errors import UsageError
 from detection.cutout.cut import CutoutStyle
+from detection.folder.clashes import NameRules, name_rules
+from detection.folder.dry_run import dry_run
+from detection.folder.options import CleanOptions
 from detection.folder.out.manifest import COLUMNS
 from detection.folder.run import clean_folder
 from detection.images.read import load_image
@@ -211,18 +215,151 @@ def test_a_link_in_the_source_that_leads_to_the_output(photos, tmp_path):
     "names, match",
     [
         (("a.jpg", "a.png"), "'a.jpg' and 'a.png' would both become 'a.jpg'"),
-        (("a.jpg", "a.JPG"), "would both become 'a.jpg'"),
-        (("x/a.webp", "x/a.jpeg"), "'x/a.jpeg' and 'x/a.webp'"),
+        (("a.JPG", "a.jpg"), "would both become 'a.jpg'"),
+        (("x/a.jpeg", "x/a.webp"), "'x/a.jpeg' and 'x/a.webp'"),
         (("b.gif", "b.jpg/c.png"), "'b.gif' would become 'b.jpg', the folder of 'b.jpg/c.png'"),
     ],
 )
-def test_name_clashes_are_refused_before_anything_is_written(tmp_path, names, match):
+def test_name_clashes_are_rows_and_the_others_go_on(tmp_path, names, match):
     for name in names:
-        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "in" / name).write_bytes(b"")
-    with pytest.raises(UsageError, match=match):
+        put_as(tmp_path / "in" / name)
+    put(tmp_path / "in" / "other.png", draw_car())
+    summary = run(tmp_path / "in", tmp_path / "out")
+    made = rows(tmp_path / "out")
+    assert summary.exit_code == 3 and made["other.png"]["status"] == "ok"
+    clashing = [name for name in names if made[name]["status"] == "error"]
+    assert clashing == ([names[0]] if "folder of" in match else list(names))
+    assert all(match in made[name]["reason"] and not made[name]["output"] for name in clashing)
+    assert run(tmp_path / "in", tmp_path / "out").processed == 0
+    os.remove(tmp_path / "in" / names[0])
+    assert run(tmp_path / "in", tmp_path / "out").exit_code == 0  # it is over, so they are done
+
+
+def put_as(path):
+    """A PNG by whatever name."""
+    put(path.parent / "made.png", draw_car())
+    (path.parent / "made.png").rename(path)
+
+
+def test_a_photo_that_cannot_be_read_clashes_with_none(tmp_path):
+    put(tmp_path / "in" / "a.jpg", draw_car())
+    (tmp_path / "in" / "a.png").write_bytes(b"")
+    run(tmp_path / "in", tmp_path / "out")
+    assert {name: row["status"] for name, row in rows(tmp_path / "out").items()} == {
+        "a.jpg": "ok", "a.png": "unreadable"
+    }  # fmt: skip
+
+
+def test_keep_suffix_names_them_apart(tmp_path):
+    put(tmp_path / "in" / "a.jpg", draw_car())
+    put(tmp_path / "in" / "a.png", draw_car())
+    assert run(tmp_path / "in", tmp_path / "out", keep_suffix=True).counts == {"ok": 2}
+    assert {row["output"] for row in rows(tmp_path / "out").values()} == {"a.jpg.jpg", "a.png.jpg"}
+    with pytest.raises(UsageError, match="keep_suffix"):
         run(tmp_path / "in", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+
+
+def test_a_cut_out_that_is_there_stays_when_a_clash_arrives(tmp_path):
+    put(tmp_path / "in" / "a.jpg", draw_car())
+    run(tmp_path / "in", tmp_path / "out")
+    put(tmp_path / "in" / "a.png", draw_car())
+    assert run(tmp_path / "in", tmp_path / "out").counts == {"ok": 1, "error": 1}
+    assert (tmp_path / "out" / "a.jpg").is_file() and rows(tmp_path / "out")["a.jpg"]["status"] == "ok"
+
+
+def test_exclude_leaves_out_names_and_paths(tmp_path):
+    for name in ("a.png", "thumbs/b.png", "x/thumbs/c.png", "x/d.png", "y/old/e.png", "f_small.png"):
+        put(tmp_path / "in" / name, draw_car())
+    run(tmp_path / "in", tmp_path / "out", exclude=("thumbs", "y/*", "*_small.*"))
+    assert list(rows(tmp_path / "out")) == ["a.png", "x/d.png"]
+    assert run(tmp_path / "in", tmp_path / "out").processed == 4  # another choice of photos goes on in the same folder
+
+
+def test_one_photo(tmp_path, monkeypatch):
+    put(tmp_path / "a.png", draw_car())
+    put(tmp_path / "b.png", draw_car())
+    monkeypatch.chdir(tmp_path)
+    assert run("a.png", "out").counts == {"ok": 1}
+    summary = run("b.png", "out")
+    assert summary.counts == {"ok": 2} and not summary.notes
+    with pytest.raises(UsageError, match="lies inside OUT"):
+        run("a.png", ".")
+    with pytest.raises(UsageError, match="only a folder can be watched"):
+        run("a.png", "out", watch=1)
+
+
+def test_an_unreadable_folder_costs_a_line(tmp_path, monkeypatch):
+    put(tmp_path / "in" / "a.png", draw_car())
+    (tmp_path / "in" / "locked").mkdir()
+    scandir = os.scandir
+
+    def refuse(folder):
+        if str(folder).endswith("locked"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr("detection.images.find.os.scandir", refuse)
+    summary = run(tmp_path / "in", tmp_path / "out")
+    assert (summary.counts, summary.exit_code) == ({"ok": 1}, 3)
+    assert any("locked' can't be read: Permission denied" in note for note in summary.notes)
+
+
+def test_files_passed_over_are_told_and_photos_known_by_their_content(tmp_path):
+    source = tmp_path / "in"
+    put_as(source / "scan")
+    put_as(source / "photo.dat")
+    (source / "raw.CR2").write_bytes(b"II*\0\x10\0\0\0CR\2\0" + bytes(64))  # has a row that says what to do
+    (source / "edit.psd").write_bytes(b"8BPS" + bytes(64))
+    (source / "notes.txt").write_text("nothing")
+    (source / "other").write_bytes(b"")
+    put_as(source / "half.part")
+    summary = run(source, tmp_path / "out")
+    done = rows(tmp_path / "out")
+    assert {row["output"] for row in done.values()} == {"scan.jpg", "photo.dat.jpg", ""}
+    assert done["raw.CR2"]["status"] == "unreadable"
+    told = "4 files were passed over: 1 without suffix, 1 .part, 1 .psd, 1 .txt."
+    assert told in summary.notes
+    assert told in str(dry_run(source, tmp_path / "out2", STYLE, CleanOptions()))
+
+
+@pytest.mark.parametrize(
+    "rules, results",
+    [
+        (NameRules(), {"ok"}),
+        (NameRules(case=True, form=True), {"error"}),
+    ],
+)
+def test_an_output_that_folds_case(tmp_path, monkeypatch, rules, results):
+    monkeypatch.setattr("detection.folder.clashes._probe", lambda folder, device: rules)
+    for name in ("Car.png", "car.PNG", "Sub/x.png", "sub/x.png", "caf\u00e9.png", "cafe\u0301.png"):
+        put(tmp_path / "in" / name, draw_car())
+    summary = run(tmp_path / "in", tmp_path / "out")
+    assert set(summary.counts) == results and summary.counts.popitem()[1] == 6
+    reasons = [row["reason"] for row in rows(tmp_path / "out").values()]
+    assert rules == NameRules() or all("the same name: rename one" in reason for reason in reasons)
+
+
+def test_this_file_system_is_probed_and_left_as_it_was(tmp_path):
+    (tmp_path / "CaseProbe").write_text("")
+    found = name_rules(tmp_path / "not" / "there")
+    assert found.case == (tmp_path / "caseprobe").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["CaseProbe"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mkfs.vfat"), reason="needs root and mkfs.vfat")
+def test_a_real_disk_that_folds_case(tmp_path):
+    image, disk = tmp_path / "disk.img", tmp_path / "disk"
+    image.write_bytes(bytes(32 << 20))
+    disk.mkdir()
+    subprocess.run(["mkfs.vfat", image], check=True, capture_output=True)
+    if subprocess.run(["mount", "-o", "loop", image, disk], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        for name in ("Car.png", "car.PNG", "Sub/x.png", "sub/x.png", "sure.png", "a:b.png"):
+            put(tmp_path / "in" / name, draw_car())
+        assert run(tmp_path / "in", disk / "out").counts == {"ok": 1, "error": 5}
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_other_wrong_usage(photos, tmp_path):

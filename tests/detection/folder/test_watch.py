@@ -86,8 +86,23 @@ def test_bad_photos_and_clashes_do_not_end_it(tmp_path, script, photos, capfd):
     ]
     summary = run(photos, tmp_path / "out", watch=0.5, retry_failed=True)
     assert summary.counts == {"ok": 3, "no_car": 1, "unreadable": 1} and summary.exit_code == 3
-    assert summary.processed == 5  # a failed one is not tried again at each look
+    assert summary.processed == 6  # red.png got a row; a failed one is not tried again at each look
+    assert rows(tmp_path / "out")["red.jpg"]["status"] == "ok" and "red.png" not in rows(tmp_path / "out")
     assert capfd.readouterr().err.count("would both become 'red.jpg'") == 1
+
+
+def test_a_clash_gets_a_row_and_later_photos_are_done(tmp_path, script, photos):
+    script += [
+        nothing,
+        lambda: put(photos / "red.png", draw_car()),
+        lambda: put(photos / "later.png", draw_car()),
+        nothing,
+        nothing,
+    ]
+    summary = run(photos, tmp_path / "out", watch=0.5)
+    made = rows(tmp_path / "out")
+    assert made["red.png"]["status"] == "error" and "would both become" in made["red.png"]["reason"]
+    assert made["later.png"]["status"] == made["red.jpg"]["status"] == "ok" and summary.exit_code == 3
 
 
 def test_failed_photos_are_tried_again_once(tmp_path, script, photos):

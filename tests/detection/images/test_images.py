@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from detection.common.errors import UsageError
-from detection.images.find import find_images
+from detection.images.find import find_images, survey_images
 from detection.images.read import ImageError, image_size, load_image, shrink
 from detection.images.write import save_image
 from tests import traps
@@ -194,6 +194,21 @@ def test_find_images_is_sorted_recursive_and_skips_hidden(tmp_path):
     (tmp_path / "a" / "up").symlink_to(tmp_path)
     found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
     assert found == ["a/b/c.webp", "a/x.jpg/inside.tiff", "a/z.png", "b.JPG"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("@eaDir", "#recycle", "#snapshot", "@Recycle", "__MACOSX", ".ipynb_checkpoints", "lost+found"),
+        *(".AppleDouble", "$RECYCLE.BIN", "System Volume Information"),
+    ],
+)
+def test_what_systems_leave_beside_photos_is_none(tmp_path, place):
+    for name in (f"{place}/x.jpg", f"Audi/{place}/y.jpg", "Audi/a.jpg", "Audi/._a.jpg", "Thumbs.db"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = survey_images(tmp_path)
+    assert (found.names, found.notes) == (["Audi/a.jpg"], [])
 
 
 def test_find_images_follows_a_link_to_another_folder(tmp_path):
