@@ -107,7 +107,7 @@ class CarRecognizer:
     @property
     def check(self) -> CarChecker | None:
         """What must take them for cars, too; None where nothing does."""
-        return None if self.finder is None else self.finder.check
+        return self._stored_check if self.finder is None else self.finder.check
 
     @property
     def classes(self) -> tuple[str, ...]:

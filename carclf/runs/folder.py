@@ -66,7 +66,7 @@ def discard_run(folder: Path) -> None:
 
 
 def _output(folder: Path) -> OutputFolder:
-    return OutputFolder(folder, "config.yaml", _is_leftover, f"The run folder '{folder}' can't be written")
+    return OutputFolder(folder, CONFIG, _is_leftover, f"The run folder '{folder}' can't be written")
 
 
 def _is_leftover(path: Path) -> bool:

@@ -147,8 +147,9 @@ def apply_rule(
     cases = [case for case in results if isinstance(case, _Case)]
     while look is not None and (asked := [(case, index) for case in cases if (index := case.next()) is not None]):
         # The boxes of several photos go through the check together.
-        answers = try_batch(look, [case.view_of(index) for case, index in asked])
-        for (case, index), answer in zip(asked, answers, strict=True):
+        shown = [(case, index, crop) for case, index in asked if (crop := case.crop(index)) is not None]
+        answers = try_batch(look, [crop for _, _, crop in shown])
+        for (case, index, _), answer in zip(shown, answers, strict=True):
             case.hear(index, answer)
     return [case.finding() if isinstance(case, _Case) else case for case in results]
 
@@ -184,12 +185,16 @@ class _Case:
             return None
         return next((index for index in self._unsure if self._vehicles[index].look is None), None)
 
-    def view_of(self, index: int) -> np.ndarray:
-        """What the check is shown of a vehicle."""
-        view, vehicle = self._view(), self._vehicles[index]
-        across, down = view.shape[1] / vehicle.mask.shape[1], view.shape[0] / vehicle.mask.shape[0]
-        x1, y1, x2, y2 = vehicle.box
-        return car_view(view, (x1 * across, y1 * down, x2 * across, y2 * down))
+    def crop(self, index: int) -> np.ndarray | None:
+        """What the check is shown of a vehicle; None where that fails, which is then this photo's finding."""
+        try:
+            view, vehicle = self._view(), self._vehicles[index]
+            across, down = view.shape[1] / vehicle.mask.shape[1], view.shape[0] / vehicle.mask.shape[0]
+            x1, y1, x2, y2 = vehicle.box
+            return car_view(view, (x1 * across, y1 * down, x2 * across, y2 * down))
+        except Exception as error:
+            self.hear(index, error)
+            return None
 
     def hear(self, index: int, answer: Look | Exception) -> None:
         if isinstance(answer, Exception):
@@ -241,10 +246,9 @@ def _chosen_check(detector: Detector, check: CarChecker | bool | None) -> CarChe
         return None
     if check is not True:
         return check
-    from detection.common.device import choose_device
     from detection.detectors.car_check import CarCheck
 
-    return detector.car_check() or CarCheck(choose_device(detector.device))
+    return detector.car_check() or CarCheck(detector.device)
 
 
 class LateCheck(CarChecker):

@@ -136,6 +136,13 @@ def test_failures_cost_their_photo_alone():
     failed, found = finder.decide([lambda: VIEW, lambda: views[1]], finder.find(views))
     assert isinstance(failed, CheckError) and "no memory" in str(failed)
     assert found.choice.main is not None
+
+    def gone() -> np.ndarray:
+        raise OSError("the photo is gone")
+
+    failed, found = finder.decide([gone, lambda: views[1]], finder.find(views))
+    assert isinstance(failed, CheckError) and "the photo is gone" in str(failed)
+    assert found.choice.main is not None
     (wrong,) = finder.find([np.zeros((50, 50, 3), np.uint8)])
     assert isinstance(wrong, ValueError) and "the photo is (50, 50)" in str(wrong)
     (passed_on,) = finder.decide([lambda: VIEW], [wrong])
