@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from carclf.version import __version__
 from detection.common.lazy import hand_on
+from detection.version import __version__
 
 if TYPE_CHECKING:
     from carclf.classifier.catalogue import load_classifier

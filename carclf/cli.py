@@ -10,10 +10,10 @@ import typer
 from typer.core import TyperGroup
 
 from carclf.commands import clean, data, evaluate, models, predict, runs, serve, setup, train
-from carclf.version import __version__
 from detection.common.console import StdoutError, prepare_streams, say
 from detection.common.errors import UsageError
 from detection.common.files import expand_home
+from detection.version import __version__
 
 
 class Commands(TyperGroup):

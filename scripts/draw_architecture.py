@@ -28,14 +28,14 @@ PICTURE = ROOT / "docs" / "architecture.svg"
 FLOORS: dict[str, list[dict[str, float]]] = {
     "detection": [
         {"common": 1},
-        {"vehicle": 1},
+        {"vehicle": 1, "version": 2},
         {"detectors": 0, "images": 2},
         {"cutout": 1, "masks": 2},
         {"folder": 1, "evaluation": 2},
         {"training": 1.5},
     ],
     "carclf": [
-        {"version": 0.5, "weights": 1.5},
+        {"weights": 1.5},
         {"classifier": 0.5, "datasets": 1.5},
         {"recognition": 1},
         {"evaluation": 0.5, "service": 1.5},
@@ -44,6 +44,7 @@ FLOORS: dict[str, list[dict[str, float]]] = {
         {"tools": 0.5},
         {"commands": 1},
         {"cli": 1},
+        {"__main__": 1},
     ],
 }
 SAYINGS = {

@@ -111,6 +111,7 @@ def test_an_import_that_points_up_is_told_and_drawn(copied):
     assert (drawn.returncode, drawn.stderr.strip()) == (1, told), "drawn or not, it stays wrong"
 
 
+@pytest.mark.slow
 def test_an_import_on_the_same_floor_is_told(copied):
     module = copied / "carclf" / "datasets" / "names.py"
     module.write_text(module.read_text(encoding="utf-8") + "\nimport carclf.classifier.info\n", encoding="utf-8")
@@ -119,6 +120,7 @@ def test_an_import_on_the_same_floor_is_told(copied):
     assert "carclf.datasets imports carclf.classifier, which does not lie below it" in checked.stderr
 
 
+@pytest.mark.slow
 def test_a_new_file_makes_the_picture_stale(copied):
     (copied / "detection" / "cutout" / "another.py").write_text('"""Another."""\n', encoding="utf-8")
     checked = draw(copied, "--check")

@@ -239,7 +239,7 @@ def test_our_services_can_write_nothing_but_temporary_files(ours):
 
 
 def test_the_commands_of_the_services_exist(ours):
-    from carclf.version import __version__
+    from detection.version import __version__
 
     for service in ours.values():
         carclf(service["command"])

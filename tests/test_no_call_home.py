@@ -89,6 +89,7 @@ def test_onnx_runtime_looks_nothing_up_and_keeps_nothing(tmp_path):
     assert calls == "" and kept == []
 
 
+@pytest.mark.slow
 def test_what_training_imports_looks_nothing_up(tmp_path):
     calls, _ = run(tmp_path, "import carclf.cli\n" + TRAINING, *empty_namespace())
     assert calls == ""

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 import detection
 from carclf.classifier.info import FORMAT, ModelInfo
-from carclf.version import __version__
 from detection.common.errors import UsageError
 from detection.common.files import cache_folder
 from detection.detectors.onnx.folder import EXPORT_FILE, EXPORT_FORMAT, is_export, read_export
+from detection.version import __version__
 
 __all__ = ["CLASSIFIER", "EXPORT_FILE", "EXPORT_FORMAT", "is_export", "kept_export", "read_classifier", "read_export"]
 

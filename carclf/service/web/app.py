@@ -21,7 +21,7 @@ from carclf.service.web.middleware import Prefix, Watch
 from carclf.service.web.page import add_page
 from carclf.service.web.refusal import Refused
 from carclf.service.web.routes import make_router
-from carclf.version import __version__
+from detection.version import __version__
 
 log = logging.getLogger(__name__)
 DESCRIPTION = (

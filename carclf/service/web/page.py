@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 from carclf.service.settings import ServiceSettings
 from carclf.service.web.middleware import DOCS_POLICY
 from carclf.service.web.refusal import Refused
-from carclf.version import __version__
+from detection.version import __version__
 
 STATIC = Path(__file__).with_name("static")
 _SWAGGER = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}

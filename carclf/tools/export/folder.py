@@ -22,7 +22,6 @@ from carclf.runs.folder import git_state
 from carclf.tools.export.network import export_classifier
 from carclf.tools.export.parity import LEAST_SAME, MOST_DIFFERENCE, Parity, check_parity
 from carclf.tools.export.timing import compare_times
-from carclf.version import __version__
 from detection.common.errors import UsageError
 from detection.common.files import TEMP_PREFIX, write_json
 from detection.common.output_folder import OutputFolder
@@ -37,6 +36,7 @@ from detection.detectors.onnx.folder import (
     is_export,
 )
 from detection.images.find import find_images
+from detection.version import __version__
 
 # What an export consists of: a folder that holds anything else is not replaced.
 FILES = frozenset([EXPORT_FILE, CLASSIFIER, FEATURES, BOXES, MASKS, CHECK])

@@ -13,8 +13,8 @@ import torch
 
 from carclf.runs.recipe import TrainConfig
 from carclf.training.distributed import is_first
-from carclf.version import __version__
 from detection.training.resume import RunState, locked, recorded
+from detection.version import __version__
 
 
 @contextmanager

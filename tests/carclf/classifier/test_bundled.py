@@ -21,6 +21,7 @@ def test_it_is_small_and_describes_itself(recognizer):
     assert recognizer.classifier.style.background == "keep"
 
 
+@pytest.mark.slow
 def test_it_keeps_its_figures_on_held_out_photos(recognizer, shared_data):
     """Every eighth photo of the card's list: 0.93, 0.99 and 0.97 there; the margins are three standard errors."""
     table = pd.read_csv(HELD_OUT)[::8]

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from carclf.cli import app
 from carclf.commands.clean import clean
-from carclf.version import __version__
 from detection.common.errors import UsageError
 from detection.cutout.cut import CutoutStyle
 from detection.folder.options import CleanOptions
+from detection.version import __version__
 from tests.carclf.tiny import CLASSES, save_tiny_model
 from tests.fakes import FakeDetector, draw_car
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-CARCLF = f"{shlex.quote(sys.executable)} -m carclf.cli"
+CARCLF = f"{shlex.quote(sys.executable)} -m carclf"
 
 
 def shell(command, **variables):
@@ -34,6 +34,7 @@ def test_a_full_stdout_is_one_sentence(verb):
     )
 
 
+@pytest.mark.slow
 def test_closed_streams_stop_nothing(tmp_path):
     assert shell(f"{CARCLF} models <&-").stdout == shell(f"{CARCLF} models").stdout != b""
     for closed in (">&-", "2>&-", "<&- >&- 2>&-"):

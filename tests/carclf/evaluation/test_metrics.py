@@ -54,6 +54,7 @@ def test_more_photos_give_narrower_intervals_around_the_figures():
     assert all(2.5 < few / many < 6 for few, many in widths.values())  # 4 by theory
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
     """Also of macro-F1 with three photos a class, where plain percentiles cover it in 75 of 100."""
     truth = np.repeat(np.arange(60), 3)

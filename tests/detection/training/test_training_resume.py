@@ -76,6 +76,7 @@ def test_resumes_from_the_very_step(step, source, undisturbed, tmp_path, monkeyp
     assert steps == list(range(step, 8)), "no step twice, none left out"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_step_says_how_to_resume_and_is_undone(source, undisturbed, tmp_path, monkeypatch, capsys):
     config = tiny_training(tmp_path, source, **SMALL)  # no checkpoint but the one at Ctrl-C
     handler = signal.getsignal(signal.SIGINT)
@@ -102,6 +103,7 @@ def test_killed_between_the_last_step_and_the_weights(source, undisturbed, tmp_p
     assert_same(train_detector(config), undisturbed)
 
 
+@pytest.mark.slow
 def test_the_folder_alone_resumes_and_a_finished_run_stays_as_it_is(source, undisturbed, tmp_path, monkeypatch, capsys):
     config = tiny_training(tmp_path, source, **OFTEN)
     run = tmp_path / "run"
