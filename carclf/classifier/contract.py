@@ -45,7 +45,7 @@ class Classifier(Protocol):
 
     @property
     def image_size(self) -> int | tuple[int, int]:
-        """Pixels a side, or (height, width)."""
+        """Pixels per side, or (height, width)."""
         return self.info.image_size
 
     @property

@@ -82,7 +82,7 @@ class CarNet(nn.Module):
 
     def train(self, mode: bool = True) -> CarNet:
         super().train(mode)
-        # train() reaches every module; without this the statistics of frozen BatchNorm layers would go on moving.
+        # train() reaches every module; without this the statistics of frozen BatchNorm layers would keep moving.
         for module in self._held if mode else ():
             module.eval()
         return self

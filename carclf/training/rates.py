@@ -40,7 +40,7 @@ def make_optimizer(net: CarNet, stage: Stage, weight_decay: float) -> Optimizer:
 
 
 def optimizer_steps(photos: int, stage: Stage) -> int:
-    """Steps of a whole stage over so many photos: whole batches only, or one smaller where there are too few."""
+    """Steps of a whole stage that has `photos` photos: whole batches only, or one smaller where there are too few."""
     return max(1, photos // stage.batch_size) * stage.epochs
 
 

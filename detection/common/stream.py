@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 
 def try_batch(function: Callable[[list[Given]], Iterable[Result]], images: list[Given]) -> list[Result | Exception]:
-    """One result an image: of the whole batch, or one by one when that fails; an image's result may be its exception.
+    """One result per image: of the whole batch, or one by one when that fails; an image's result may be its exception.
 
     >>> try_batch(lambda batch: [10 // int(image) for image in batch], [np.int64(5), np.int64(2)])
     [2, 5]

@@ -93,7 +93,7 @@ def write_rows(path: Path, rows: Iterable[dict], format: str, columns: Sequence[
 
 
 def _json(rows: Iterable[dict]) -> Iterator[bytes]:
-    """A list with one row a line."""
+    """A list with one row per line."""
     before = "[\n "
     for row in rows:
         yield _bytes(before + _text(row))

@@ -182,7 +182,7 @@ class LocalBackend:
 def seen_size(image: np.ndarray, declared: tuple[int, int] | None, max_side: int) -> tuple[int, int]:
     """Width and height of the photo that `image` was decoded from, EXIF turned.
 
-    image: at most `max_side` a side. declared: (width, height) in the file's header, before the turn.
+    image: at most `max_side` pixels per side. declared: (width, height) in the file's header, before the turn.
     """
     height, width = image.shape[:2]
     if declared is None or max(declared) <= max_side:

@@ -102,7 +102,7 @@ class Connection:
     async def publish(self, body: bytes, queue: str, seconds: float, **options) -> None:
         """Returns when RabbitMQ has the message safe, on disk where that is the queue's way.
 
-        options: of `RabbitBroker.publish`. Raises `PublishRefused`, `Interrupted`, TimeoutError after so many seconds.
+        options: of `RabbitBroker.publish`. Raises `PublishRefused`, `Interrupted`, TimeoutError after `seconds`.
         """
         from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
 
@@ -158,13 +158,13 @@ class Connection:
             default_channel=Channel(publisher_confirms=True, on_return_raises=True),
             on_close=[self._on_close],
             on_reconnected=[self._on_reconnected],
-            logger=None,  # it would write a line a photo
+            logger=None,  # it would write a line per photo
             apply_types=False,
             decoder=_whole,
         )
 
     async def _connect(self, broker: RabbitBroker) -> None:
-        """Can be cancelled, which aio-pika's own attempt can't: it would go on for ever behind our back."""
+        """Connects, and can be cancelled. aio-pika's own attempt can't: it would keep trying for ever."""
         connecting = asyncio.ensure_future(broker.connect())
         try:
             self._link = await asyncio.shield(connecting)

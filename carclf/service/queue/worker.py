@@ -45,7 +45,7 @@ class Worker:
     """One process with one backend that recognizes by itself.
 
     batch_size: photos that are taken at once. alive: a file that is touched every few seconds while the worker is
-    connected, for health checks. stalled: a batch that takes so many seconds has hung.
+    connected, for health checks. stalled: seconds after which a batch that is not done counts as hung.
     Raises `UsageError` for an address that is none.
     """
 
@@ -146,7 +146,7 @@ class Worker:
             self._arrived.get_nowait()
 
     async def _batch(self, seconds: float) -> list[AbstractIncomingMessage]:
-        """Photos that arrived, for the first of which it waits so long. Those that came back are put aside."""
+        """A batch of photos; none if the first takes longer than `seconds`. Those that came back are put aside."""
         first = await self._next(seconds)
         if first is None:
             return []

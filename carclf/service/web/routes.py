@@ -31,7 +31,7 @@ NONE_READ = "None of the photos could be read: see the reason of each."
 
 
 class Answers(BaseModel):
-    """One answer a photo, in the order of the request. detail: only where none could be read."""
+    """One answer per photo, in the order of the request. detail: only where none could be read."""
 
     answers: list[Answer]
 
