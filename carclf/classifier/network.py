@@ -75,7 +75,7 @@ class CarNet(nn.Module):
         )
 
     def set_dropout(self, share: float) -> None:
-        """Of every dropout layer of the head."""
+        """Sets the `share` of every dropout layer in the head."""
         for module in self.head.modules():
             if isinstance(module, nn.Dropout):
                 module.p = share

@@ -102,7 +102,7 @@ class Stage(StrictConfig):
 
     @property
     def rising(self) -> float:
-        """Share of the steps in which the rate rises: a cycle has a rise by nature."""
+        """Share of the steps in which the rate rises; `onecycle` has a rise also without a `warmup`."""
         return (0.2 if self.schedule == "onecycle" else 0.0) if self.warmup is None else self.warmup
 
     @model_validator(mode="after")
@@ -157,7 +157,7 @@ class TrainConfig(StrictConfig):
     detector: str = "compact"
     cutout: CutoutStyle = CutoutStyle()
     # How often training sees a photo's cut-out on which background, as {keep: 0.5, white: 0.5}; validation and
-    # prediction keep to the one of `cutout`. Empty: so does training.
+    # prediction use the one of `cutout`. Empty: training uses that one, too.
     backgrounds: dict[Background, Share] = Field(default_factory=dict)
     runs: Path = Path("runs")
     output: Path | None = None  # the run folder itself; None: a new one with the time in its name, under `runs`

@@ -45,7 +45,7 @@ def try_recipe(config: TrainConfig) -> str:
 
 
 def smoke_config(config: TrainConfig, folder: Path) -> TrainConfig:
-    """The recipe with what makes it long made short: one epoch per stage, three steps each, small images, weights by
+    """The recipe, shortened: one epoch per stage, three steps each, small images, weights by
     chance, and its photos in `folder`/photos, as `draw_photos` writes them.
 
     What is trained, how, in which order and with which head stays, and so do the proportions of the sizes. Stage 1 has

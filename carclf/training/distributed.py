@@ -45,7 +45,7 @@ def wants_launch(config: TrainConfig) -> bool:
 
 
 def local_processes(config: TrainConfig) -> int:
-    """That the config asks for, on each machine."""
+    """How many processes the config asks for on each machine."""
     return config.devices if isinstance(config.devices, int) else len(config.devices)
 
 

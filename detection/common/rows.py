@@ -114,7 +114,7 @@ class RowJournal:
         what: str = "answers",
         older: Mapping[str, Sequence] | None = None,
     ):
-        """older: of some settings the values that mean the same in files of earlier versions."""
+        """older: setting -> the values that mean the same in files of earlier versions."""
         self.path = path
         self._older = older or {}
         self._what = what

@@ -236,8 +236,8 @@ class _Run:
 
 
 def _made_without_check(plan: Plan, finder: PhotoFinder) -> bool:
-    """Whether OUT was begun before version 0.5.0, when nothing was asked whether it looks like a car: such a run ends
-    by the rule that it began with, since its rows can't be told apart."""
+    """Whether OUT was begun before version 0.5.0, when `carclf clean` had no car check. Such a run ends by the rule that
+    it began with, since its rows can't be told apart."""
     path = plan.output / "settings.json"
     if plan.options.restart or not path.is_file():
         return False
@@ -246,7 +246,7 @@ def _made_without_check(plan: Plan, finder: PhotoFinder) -> bool:
 
 
 def _about(finder: PhotoFinder) -> tuple[str, str, float]:
-    """What the file of detections says of where they come from."""
+    """What the header of the detections file says of the finder: name, fingerprint and threshold."""
     checked = finder.fingerprint != finder.plain_fingerprint
     return finder.name, finder.fingerprint, finder.threshold if checked else 0.0
 

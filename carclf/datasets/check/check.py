@@ -173,7 +173,7 @@ def _count(rows: pd.DataFrame, classes: pd.Series) -> list[int]:
 
 
 def _problems(classes: pd.DataFrame) -> list[str]:
-    """What keeps a training from beginning."""
+    """What keeps a training from starting, a sentence each."""
     problems = []
     if len(classes) < 2:
         problems.append("There is only one class: training needs two.")

@@ -66,9 +66,8 @@ def encoded(
 ) -> Iterator[bytes]:
     """The rows in one of `FORMATS`, piece by piece, each piece as soon as its row is there (of tables after some).
 
-    In csv, `top` and `box` are JSON lists, so that a cell can be read back. Text is UTF-8; of a file
-    name that is not, see `escape_name`. colours, width: of a
-    table for a terminal.
+    In csv, `top` and `box` are JSON lists, so that a cell can be read back. Text is UTF-8; for a file name that is not,
+    see `escape_name`. colours, width: of a table for a terminal.
     """
     if format == "json":
         return _json(rows)

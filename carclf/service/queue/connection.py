@@ -35,7 +35,7 @@ class Interrupted(Exception):
 
 
 class Connection:
-    """`broker` declares and subscribes and declares; `up` is set while it can.
+    """`broker` publishes, subscribes and declares; `up` is set while it can.
 
     prepare: makes subscribers of a broker before it starts, called again for each attempt. name: for RabbitMQ's lists.
     lost: called when the connection is gone.
@@ -175,7 +175,7 @@ class Connection:
             raise
 
     async def _discard(self, broker: RabbitBroker) -> None:
-        """Politely where somebody listens: a broker waits for a lost connection to come back, in order to end it."""
+        """Closes the connection. A broker whose connection is lost is not stopped: it would wait for it to come back."""
         link, self._link = self._link, None
         if link is None:
             return

@@ -1,8 +1,8 @@
 """`carclf worker`: takes photos from RabbitMQ, some at a time, and sends the answers back.
 
 A photo is acknowledged only when its answer is safe, so that a worker may die at any moment: RabbitMQ hands what it
-had to others. Among these photos may be the one that killed it. So photos that came back are taken alone, and not
-before they are worked on: only a photo that kills its worker again and again runs out of retries, and none beside it.
+had to others. Among these photos may be the one that killed it. So a photo that came back is taken alone, and only when
+work on it begins: then a photo that kills its worker again and again runs out of retries, and no other photo with it.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class Worker:
             return None
 
     async def _some_came_back(self) -> bool:
-        """Whether photos wait to be taken alone. None is taken: it would pay for what others do to this process."""
+        """Whether photos wait to be taken alone. Takes none: it would lose a retry if another one killed this process."""
         try:
             queue = await self._connection.declare_queue(queues.photos_queue(queues.RETRY))
             return ((await queue.declare(timeout=PUBLISH)).message_count or 0) > 0
@@ -185,7 +185,7 @@ class Worker:
             return None
 
     async def _put_aside(self, message: AbstractIncomingMessage) -> None:
-        """To be worked on alone, by whichever worker."""
+        """Moves a photo to `RETRY`, from which some worker takes it alone."""
         queues.log().warning("photo %s is put aside, to be taken alone", message.correlation_id)
         try:
             await self._connection.publish(
