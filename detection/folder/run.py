@@ -236,8 +236,8 @@ class _Run:
 
 
 def _made_without_check(plan: Plan, finder: PhotoFinder) -> bool:
-    """Whether OUT was begun before version 0.5.0, when `carclf clean` had no car check. Such a run ends by the rule that
-    it began with, since its rows can't be told apart."""
+    """Whether OUT was begun before version 0.5.0, when `carclf clean` had no car check. Such a run ends by the rule
+    that it began with, since its rows can't be told apart."""
     path = plan.output / "settings.json"
     if plan.options.restart or not path.is_file():
         return False

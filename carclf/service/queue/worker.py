@@ -168,7 +168,7 @@ class Worker:
             return None
 
     async def _some_came_back(self) -> bool:
-        """Whether photos wait to be taken alone. Takes none: it would lose a retry if another one killed this process."""
+        """Whether photos wait to be taken alone. Takes none: it would lose a retry if another killed this process."""
         try:
             queue = await self._connection.declare_queue(queues.photos_queue(queues.RETRY))
             return ((await queue.declare(timeout=PUBLISH)).message_count or 0) > 0
