@@ -175,7 +175,7 @@ class Connection:
             raise
 
     async def _discard(self, broker: RabbitBroker) -> None:
-        """Closes the connection. A broker that lost its connection is not stopped: it would wait for it to come back."""
+        """Closes the connection. A broker without its connection is not stopped: it would wait for it."""
         link, self._link = self._link, None
         if link is None:
             return
