@@ -1,4 +1,4 @@
-"""Photos a second of the usual Detectron2 script and of carclf, on the same photos, in turns, on this machine.
+"""Photos per second of the usual Detectron2 script and of carclf, on the same photos, in turns, on this machine.
 
     python benchmarks/detector_speed.py [PHOTOS] [--device cuda]
 

@@ -130,7 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--broker", default=os.environ.get("CARCLF_BROKER", "amqp://guest:guest@127.0.0.1:5672/"))
     parser.add_argument("--photos", type=int, default=200)
-    parser.add_argument("--size", type=int, default=500_000, help="bytes a photo")
+    parser.add_argument("--size", type=int, default=500_000, help="bytes per photo")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", choices=("celery", "carclf"), help=argparse.SUPPRESS)
     options = parser.parse_args()

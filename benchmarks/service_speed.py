@@ -123,7 +123,7 @@ def _start(arguments: argparse.Namespace, log) -> tuple[subprocess.Popen, str, f
 
 
 def _ask(address: str, photos: list[bytes], clients: int, requests: int) -> tuple[list[float], float, int]:
-    """Seconds of each request, photos a second, errors."""
+    """Seconds of each request, photos per second, errors."""
     import httpx
 
     seconds, failed, lock = [], 0, threading.Lock()

@@ -1,4 +1,4 @@
-"""Memory, cold start and time a photo of the bundled recognizer, with torch and exported, each in a fresh process.
+"""Memory, cold start and time per photo of the bundled recognizer, with torch and exported, each in a fresh process.
 
     python benchmarks/serving_memory.py [EXPORT] [--photos FOLDER] [--cores 1 2] [--count 50]
 
@@ -64,7 +64,7 @@ def main() -> None:
         print(f"model: {arguments.model}\n")
         print(
             "| what | cores | cold start, s (processor s) | MiB loaded | MiB after the photos | MiB peak "
-            "| p50, ms | p95, ms | processor ms a photo |"
+            "| p50, ms | p95, ms | processor ms per photo |"
         )
         print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
         for cores in arguments.cores:

@@ -42,7 +42,7 @@ def _usual(arguments):
         start = time.perf_counter()
         boxes = clean(predictor, files, output)
         seconds = time.perf_counter() - start
-        return _figures(len(files), seconds, timer.stop(), f"float32, {boxes / len(files):.0f} boxes a photo")
+        return _figures(len(files), seconds, timer.stop(), f"float32, {boxes / len(files):.0f} boxes per photo")
 
     return run
 
@@ -67,7 +67,7 @@ def _ours(arguments):
         timer = Timer(detector.model)
         boxes = sum(len(vehicles) for vehicles in detector.detect(images))
         model = timer.stop() / len(files)
-        note = f"{detector.precision}, {boxes / len(files):.0f} vehicles a photo"
+        note = f"{detector.precision}, {boxes / len(files):.0f} vehicles per photo"
         return _figures(summary.processed, seconds, model * summary.processed, note)
 
     return run

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 CAR = 2
-# Of some 1,000 proposals a photo, about what a trained model gives a score above 0.5 in a street before NMS.
+# Of some 1,000 proposals per photo, about what a trained model gives a score above 0.5 in a street before NMS.
 CONFIDENT = 40
 
 
@@ -37,7 +37,7 @@ def given_or_drawn(photos: Path | None, folder: Path, count: int) -> list[Path]:
 
 
 def write_random_weights(model: str, photos: list[np.ndarray], path: Path, seed: int = 0) -> None:
-    """Random weights under which the model has as much to do as a trained one: 1,000 proposals, some cars a photo.
+    """Random weights under which the model has as much to do as a trained one: 1,000 proposals, some cars per photo.
 
     photos: RGB uint8 HxWx3 on which the scores are set. Weights as they are initialised give a handful of proposals,
     no boxes and no masks, which would flatter everyone.

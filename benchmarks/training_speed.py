@@ -1,4 +1,4 @@
-"""Milliseconds a photo in training: head, half and everything, a head on cached features, and a plain PyTorch loop.
+"""Milliseconds per photo in training: head, half and everything, a head on cached features, and a plain PyTorch loop.
 
     python benchmarks/training_speed.py [--photos FOLDER] [--model tf_efficientnet_lite0] [--size 192]
 
@@ -99,7 +99,7 @@ class Worker:
             said = self.log.read_text(encoding="utf-8", errors="replace")
             raise SystemExit(f"'{CONTESTANTS[self.name]}' failed:\n{said[-3000:]}")
         figures = json.loads(line)
-        print(f"{self.name}: {1e3 * figures['seconds'] / figures['photos']:.2f} ms a photo", file=sys.stderr)
+        print(f"{self.name}: {1e3 * figures['seconds'] / figures['photos']:.2f} ms per photo", file=sys.stderr)
         return figures
 
     def end(self) -> None:
@@ -109,7 +109,7 @@ class Worker:
 def report(rounds: list[dict[str, dict]], arguments: argparse.Namespace) -> None:
     each = {
         name: [1e3 * one[name]["seconds"] / one[name]["photos"] for one in rounds] for name in rounds[0]
-    }  # milliseconds a photo
+    }  # milliseconds per photo
     middle = {name: statistics.median(values) for name, values in each.items()}
     last = rounds[-1]
     for line in about(arguments, last):

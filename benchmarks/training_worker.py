@@ -58,7 +58,7 @@ class _Gate:
 
 
 def _config(arguments: argparse.Namespace):
-    """Of `carclf train`, with its defaults; stages go on until nobody asks for another epoch."""
+    """A config of `carclf train` with its defaults; a stage lasts until nobody asks for another epoch."""
     from carclf.runs.recipe import TrainConfig
 
     train, augmentation = STAGES.get(arguments.contestant, STAGES["all"])

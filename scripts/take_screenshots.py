@@ -105,7 +105,7 @@ def _save(data: bytes, path: Path) -> None:
 
 
 def _photos() -> dict[str, bytes]:
-    """Files of drawn scenes by name: one a car shape, a street without a car, a file that lost its end."""
+    """Files of drawn scenes by name: one per car shape, a street without a car, a file that lost its end."""
     import cv2
     import numpy as np
     from PIL import Image

@@ -15,7 +15,7 @@ from detection.detectors.contract import COMPACT
 
 
 class Classifier(Protocol):
-    """Names crops of cars. To be derived from: what implements it sets the attributes and says how it predicts.
+    """Names crops of cars. Classifiers derive from it, set the attributes and implement the methods.
 
     info: what the model's file says. device: cpu, cuda or cuda:N. fingerprint: changes with the weights: answers of
     equal fingerprints may be mixed.
@@ -45,7 +45,7 @@ class Classifier(Protocol):
 
     @property
     def image_size(self) -> int | tuple[int, int]:
-        """Pixels a side, or (height, width)."""
+        """Pixels per side, or (height, width)."""
         return self.info.image_size
 
     @property
@@ -55,7 +55,7 @@ class Classifier(Protocol):
 
     @property
     def temperature(self) -> float:
-        """By which the probabilities are tempered."""
+        """The temperature that calibrates the probabilities."""
         return self.info.temperature
 
     def predict(
@@ -70,7 +70,7 @@ class Classifier(Protocol):
     def predict_files(
         self, files: Sequence[str | Path], tta: TtaConfig | str | int | bool | None = False
     ) -> np.ndarray:
-        """Of crops in files, some of them in memory at a time. Returns float32 [N, C], rows summing to 1."""
+        """As `predict`, for crops in files; only some are in memory at a time. float32 [N, C], rows summing to 1."""
         ...
 
 

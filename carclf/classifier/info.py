@@ -14,7 +14,7 @@ Size = tuple[int, int]
 
 def _checked(size: int | Size) -> int | Size:
     if min(pair(size)) < LEAST:
-        raise ValueError(f"should be {LEAST} or more pixels a side")
+        raise ValueError(f"should be {LEAST} or more pixels per side")
     return size
 
 
@@ -70,7 +70,7 @@ class ModelInfo(StrictConfig):
         return " + ".join(self.member_architectures)
 
 
-LEAST = 32  # pixels a side: networks shrink by 32
+LEAST = 32  # pixels per side: networks shrink by 32
 
 
 def pair(size: int | Size) -> Size:

@@ -75,14 +75,14 @@ class CarNet(nn.Module):
         )
 
     def set_dropout(self, share: float) -> None:
-        """Of every dropout layer of the head."""
+        """Sets the `share` of every dropout layer in the head."""
         for module in self.head.modules():
             if isinstance(module, nn.Dropout):
                 module.p = share
 
     def train(self, mode: bool = True) -> CarNet:
         super().train(mode)
-        # train() reaches every module; without this the statistics of frozen BatchNorm layers would go on moving.
+        # train() reaches every module; without this the statistics of frozen BatchNorm layers would keep moving.
         for module in self._held if mode else ():
             module.eval()
         return self

@@ -26,7 +26,7 @@ def squash(image: np.ndarray, size: int | Size) -> np.ndarray:
 
 
 def normalise(batch, mean: Sequence[float], std: Sequence[float]):
-    """uint8 tensor [N, 3, H, W] to float32, zero mean and unit deviation a channel (mean and std are for 0..1)."""
+    """uint8 tensor [N, 3, H, W] to float32, zero mean and unit deviation per channel (mean and std are for 0..1)."""
     mean = batch.new_tensor([255 * value for value in mean], dtype=_float32()).view(1, 3, 1, 1)
     scale = batch.new_tensor([1 / (255 * value) for value in std], dtype=_float32()).view(1, 3, 1, 1)
     return (batch.float() - mean) * scale

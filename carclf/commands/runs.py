@@ -159,7 +159,7 @@ def _find(context: typer.Context, folder: list[Path] | None, names: list[str]):
 
 
 def _story(registry, run) -> str:
-    """Where a run comes from and what went on from it, one line each."""
+    """Which run this one started from and which runs continued it, one line each."""
     from carclf.runs.registry.comparison import titles
 
     chain = registry.chain(run)

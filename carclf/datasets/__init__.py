@@ -1,8 +1,10 @@
 """Labelled photos from the layouts people have: one table of file and label, perhaps split and box, and its split.
 
-table.py    which layout it is       folders.py   a folder per class, also one that stage 1 wrote
-lists.py    csv files                devkit.py    Stanford's .mat files       archive.py   zip files
-splits.py   train and val            pictures.py  which photos are copies     found.py     where the listed photos lie
+table.py    tells the layout, reads it          layouts/    how to read each layout
+splits.py   which photos train and validate     copies.py   which photos are copies
+boxes.py    boxes that come with photos         names.py    names of classes and files
+csv_file.py lists as spreadsheets write them    drawn/      drawn street scenes in place of data
+check/      `carclf data check`                 prepare/    `carclf prepare`
 """
 
 from carclf.datasets.layouts.folders import read_manifest

@@ -66,7 +66,7 @@ class Pictures:
 
 
 def picture_numbers(files: Sequence[str]) -> list[int | None]:
-    """One number a photo, shared by copies; None for a file that can't be read."""
+    """One number per photo, shared by copies; None for a file that can't be read."""
     pictures = Pictures(len(files))
     return [pictures.look(file).picture for file in files]
 

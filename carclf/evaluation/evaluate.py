@@ -34,7 +34,7 @@ def evaluate(
 ) -> dict:
     """Writes metrics.json and the files named in docs/evaluation.md into output, and returns the metrics.
 
-    table: columns file and label, perhaps status and reason; one row a photo.
+    table: columns file and label, perhaps status and reason; one row per photo.
     probabilities: float [N, C]; a row of NaN for a photo without an answer (no car, unreadable): it counts as wrong.
     about: more entries for metrics.json, for example which model it was.
     The metrics: accuracy, top5 (top C when there are fewer than five classes), macro_f1 (mean over the classes that

@@ -30,7 +30,7 @@ def bootstrap_intervals(
     """95 % intervals of the figures of `overall` (same arguments), from photos drawn again with replacement.
 
     The spread of the samples is centred on the figure itself. For accuracy and top-5 that changes nothing; a macro-F1
-    of few photos a class is lower in the samples than in the data, since some of its photos are in a sample twice and
+    of few photos per class is lower in the samples than in the data, since some of its photos are in a sample twice and
     others not at all, and the plain percentiles miss the true one far more often than 5 times in 100.
     Where all photos are right, or all wrong, the samples can't differ: Wilson's interval is given instead.
     """

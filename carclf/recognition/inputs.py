@@ -205,7 +205,7 @@ def _place(folder: str, name: str, beside: Sequence[str]) -> str:
 
 
 def _paths(stdin: BufferedIOBase | None) -> Iterator[str]:
-    """Paths as they come, one a line; or ended by NUL each, where the first of them is."""
+    """Paths as they come, one per line; or each ended by NUL, where the first one is."""
     rest, end = b"", b""
     anything = False
     while stdin is not None and (more := stdin.read1(_READ_AT_ONCE)):

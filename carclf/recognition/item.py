@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 BATCH_PIXELS = 24_000_000  # a batch is closed early at this size, so memory does not grow with the photos
-# The classifier looks at a few hundred pixels a side: what a larger crop holds beyond this is lost on it anyway, but
+# The classifier looks at a few hundred pixels per side: what a larger crop holds beyond this is lost on it anyway, but
 # one of 60 megapixels would keep 180 MB while it waits for its batch.
 CROP_PIXELS = 8_000_000
 

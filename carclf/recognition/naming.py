@@ -1,4 +1,4 @@
-"""A long run of predictions: rows that stream, or rows that are kept until all are there, and go on after a kill."""
+"""A long run of predictions: rows that stream, or rows kept until all are there, which a killed run resumes from."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Naming:
         self.tally = Tally()
 
     def rows(self) -> Iterator[dict]:
-        """One row a photo, with `every_vehicle` one a vehicle, as soon as it is known; none is kept."""
+        """One row per photo, with `every_vehicle` one per vehicle, as soon as it is known; none is kept."""
         for _, rows in self._named(self._sources):
             self.tally.photos += 1
             for row in rows:
@@ -85,9 +85,9 @@ class Naming:
     def write(self, output: Path, format: str, restart: bool = False, retry_failed: bool = False) -> None:
         """Writes the rows of all photos to a file.
 
-        Until then they are in OUTPUT.partial.jsonl: a run that was stopped goes on from there, and does again only what
+        Until then they are in OUTPUT.partial.jsonl: a run that was stopped resumes from there, and does again only what
         has changed since, with `retry_failed` also what failed. The journal goes away when no photo failed. In memory
-        are 8 bytes a photo. Raises `UsageError` when the journal is of other settings or in use, or nothing can be
+        are 8 bytes per photo. Raises `UsageError` when the journal is of other settings or in use, or nothing can be
         written; `restart` begins anew.
         """
         path = output.with_name(output.name + JOURNAL)

@@ -69,7 +69,7 @@ class Predictions(list[Prediction]):
     """Predictions of several photos, in their order."""
 
     def to_pandas(self) -> pandas.DataFrame:
-        """One row a prediction: the columns of `Prediction`, with `top` and `box` as lists."""
+        """One row per prediction: the columns of `Prediction`, with `top` and `box` as lists."""
         import pandas
 
         rows = [prediction.row() for prediction in self]
@@ -86,7 +86,7 @@ def columns(predictions: Iterable[Prediction]) -> list[str]:
 class Recognition:
     """A prediction, and what led to it.
 
-    probabilities: float32, one a class, calibrated; None without an answer.
+    probabilities: float32, one per class, calibrated; None without an answer.
     brightness: the mean of the photo's values, 0 to 1; None when it could not be read.
     photo, cutout, vehicle: kept only where asked for: the photo (RGB uint8 HxWx3), the cut-out that the classifier saw
         (RGB uint8), and the vehicle with its mask (bool HxW of the photo); None where there is none.

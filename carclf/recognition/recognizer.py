@@ -124,7 +124,7 @@ class CarRecognizer:
         return Predictions(self.recognize(photos))
 
     def recognize(self, photos: Iterable[Photo]) -> Iterator[Prediction]:
-        """Yields exactly one `Prediction` a photo, in order; memory stays bounded however many there are.
+        """Yields exactly one `Prediction` per photo, in order; memory stays bounded however many there are.
 
         With `every_vehicle` several of them, one after the other, and one for a photo without any vehicle.
         """

@@ -131,7 +131,7 @@ def _mark_stages(axis, stages: Sequence[str], labels: Sequence[str]) -> None:
 
 
 def series(epochs: Sequence[Mapping], what: str) -> dict[str, list[float]]:
-    """The lines of epochs.csv for `accuracy`, `loss` (each of train and val), or a column: name -> a value an epoch.
+    """The lines of epochs.csv for `accuracy`, `loss` (each of train and val), or a column: name -> a value per epoch.
 
     An epoch without it is nan; a line without any value is left out.
     """

@@ -2,9 +2,9 @@
 
 config.yaml          the resolved config                 best.safetensors   the best model of all stages
 split.csv            file, label, split                  metrics.json       its figures, git state, versions
-epochs.csv           one row an epoch                    validation/        report, confusion, predictions
-batches.csv          one row a batch                     stages/            the best model of each stage
-stages.json          one entry a stage that is done      report.html        all of it on one page
+epochs.csv           one row per epoch                   validation/        report, confusion, predictions
+batches.csv          one row per batch                   stages/            the best model of each stage
+stages.json          one entry per finished stage        report.html        all of it on one page
 curves.png           accuracy and loss over all stages   tensorboard/       the same for TensorBoard
 state.json           running, finished or failed         checkpoints/       of the stage that runs: to resume from
 """

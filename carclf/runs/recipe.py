@@ -51,12 +51,12 @@ class Stage(StrictConfig):
 
     train: `head`, `quarter`, `half`, `three_quarters`, `all`, or the name of the module from which on everything is
         trained, as timm names it (`blocks.4`).
-    batch_size: photos an optimizer step. micro_batch: photos in memory at once, when a batch does not fit; the
+    batch_size: photos per optimizer step. micro_batch: photos in memory at once, when a batch does not fit; the
         gradients of several are added up. (BatchNorm sees one micro batch at a time.)
     learning_rate: of the head; the backbone's is this by `backbone_factor`, and by `layer_decay` once more for each
         block further from the head.
     schedule: `plateau` (by `factor` after `patience` epochs without a better `monitor`), `cosine`, `onecycle`, `step`
-        (by `factor` every `step_epochs`), `exponential` (by `factor` an epoch) or `constant`. None goes below
+        (by `factor` every `step_epochs`), `exponential` (by `factor` per epoch) or `constant`. None goes below
         `final_factor` of the learning rate. `warmup`: share of the stage's steps in which the rate rises.
     augmentation: strength; 0 only mirrors.
     dropout: of the head in this stage; None leaves it as the model has it.
@@ -102,7 +102,7 @@ class Stage(StrictConfig):
 
     @property
     def rising(self) -> float:
-        """Share of the steps in which the rate rises: a cycle has a rise by nature."""
+        """Share of the steps in which the rate rises; `onecycle` has a rise also without a `warmup`."""
         return (0.2 if self.schedule == "onecycle" else 0.0) if self.warmup is None else self.warmup
 
     @model_validator(mode="after")
@@ -157,11 +157,11 @@ class TrainConfig(StrictConfig):
     detector: str = "compact"
     cutout: CutoutStyle = CutoutStyle()
     # How often training sees a photo's cut-out on which background, as {keep: 0.5, white: 0.5}; validation and
-    # prediction keep to the one of `cutout`. Empty: so does training.
+    # prediction use the one of `cutout`. Empty: training uses that one, too.
     backgrounds: dict[Background, Share] = Field(default_factory=dict)
     runs: Path = Path("runs")
     output: Path | None = None  # the run folder itself; None: a new one with the time in its name, under `runs`
-    resume: bool = False  # go on with the unfinished run in `output`
+    resume: bool = False  # resume the unfinished run in `output`
     init: str | None = None  # a run, a model's file or a bundled name, whose weights to start from
     validation: float = Field(0.1, gt=0, lt=1)
     seed: int = Field(1, ge=0)
@@ -173,12 +173,12 @@ class TrainConfig(StrictConfig):
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     # Against classes of unequal size: rare ones count more in the loss, or are drawn more often.
     balance: Literal["none", "weights", "sampling"] = "none"
-    ema: float | None = Field(None, gt=0, lt=1)  # decay a step of the weights' moving average, which then counts
+    ema: float | None = Field(None, gt=0, lt=1)  # decay per step of the weights' moving average, which then counts
     # Trained classifiers (runs, files, bundled names) of the same classes to learn from, and their part of the loss.
     teachers: tuple[str, ...] = ()
     teacher_weight: float = Field(0.5, gt=0, le=1)
     gradient_clip: float | None = Field(5.0, gt=0)  # largest norm
-    tta: int = Field(1, ge=1, le=100)  # views a photo in the figures `tta` of the end's metrics; 1: no such figures
+    tta: int = Field(1, ge=1, le=100)  # views per photo in the figures `tta` of the end's metrics; 1: no such figures
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bf16"] = "auto"
     deterministic: bool = False  # only operations that give the same bits each time; slower on a GPU

@@ -31,7 +31,7 @@ _COLUMNS = ("stage", "epoch", "batch", "seconds", "loss", "learning_rate")
 
 
 def forget_later(run: Path, stage: str, epochs: int) -> None:
-    """Drops the rows of a stage's epochs beyond the first so many, and a row that a kill has torn."""
+    """Drops the rows of a stage's epochs after the first `epochs`, and a row that a kill has torn."""
     kept = [row for row in read_epochs(run) if row["stage"] != stage or row["epoch"] <= epochs]
     if (run / "epochs.csv").exists():
         if kept:

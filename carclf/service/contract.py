@@ -36,7 +36,7 @@ class Backend(Protocol):
         """Whether photos can be answered now."""
 
     async def recognize(self, uploads: Sequence[Upload], pictures: bool = False) -> list[Answer]:
-        """One answer a photo, in order; pictures: with outline and cut-out. Raises `Busy`."""
+        """One answer per photo, in order; pictures: with outline and cut-out. Raises `Busy`."""
 
 
 class Guess(BaseModel):

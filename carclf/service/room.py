@@ -49,7 +49,7 @@ class Holding:
         self.units = 0
 
     def take(self, units: int) -> bool:
-        """Whether there was room for so many more."""
+        """Takes room for `units` more; False, and nothing taken, where there is not as much."""
         if self.room.taken + units > self.room.most:
             return False
         self.room.taken += units

@@ -19,7 +19,7 @@ from detection.common.console import say
 from detection.common.errors import UsageError
 from detection.images.write import save_image
 
-TINTS = {"red": (127, 0, 0), "green": (0, 127, 0), "blue": (0, 0, 127)}  # a class each
+TINTS = {"red": (127, 0, 0), "green": (0, 127, 0), "blue": (0, 0, 127)}  # one per class
 EACH, VALIDATION = 6, 1 / 3  # 12 photos to train, 6 to validate
 BATCH = 4
 SMALLEST = 96  # pixels of the shorter side of the smallest stage: few architectures need more
@@ -45,7 +45,7 @@ def try_recipe(config: TrainConfig) -> str:
 
 
 def smoke_config(config: TrainConfig, folder: Path) -> TrainConfig:
-    """The recipe with what makes it long made short: an epoch a stage, three steps each, small images, weights by
+    """The recipe, shortened: one epoch per stage, three steps each, small images, weights by
     chance, and its photos in `folder`/photos, as `draw_photos` writes them.
 
     What is trained, how, in which order and with which head stays, and so do the proportions of the sizes. Stage 1 has

@@ -45,7 +45,7 @@ def wants_launch(config: TrainConfig) -> bool:
 
 
 def local_processes(config: TrainConfig) -> int:
-    """That the config asks for, on each machine."""
+    """How many processes the config asks for on each machine."""
     return config.devices if isinstance(config.devices, int) else len(config.devices)
 
 
@@ -116,7 +116,7 @@ def trainer_place(config: TrainConfig, device: str) -> dict[str, Any]:
         "accelerator": accelerator,
         "devices": on_machine if isinstance(devices, int) or accelerator == "cpu" else devices,
         "num_nodes": place()[1] // on_machine,
-        # Buffers go out once an epoch (`StageModule.on_validation_epoch_start`), not with every batch: processes have
+        # Buffers go out once per epoch (`StageModule.on_validation_epoch_start`), not with every batch: processes have
         # unequal numbers of validation batches, and one would wait for ever for the other.
         "strategy": DDPStrategy(broadcast_buffers=False, cluster_environment=TorchElasticEnvironment()),
     }

@@ -1,4 +1,4 @@
-"""Trains a classifier in stages: one Lightning `Trainer.fit` a stage, each from the best weights of the one before."""
+"""Trains a classifier in stages: one Lightning `Trainer.fit` per stage, from the best weights of the one before."""
 
 from __future__ import annotations
 

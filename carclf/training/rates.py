@@ -40,7 +40,7 @@ def make_optimizer(net: CarNet, stage: Stage, weight_decay: float) -> Optimizer:
 
 
 def optimizer_steps(photos: int, stage: Stage) -> int:
-    """Steps of a whole stage over so many photos: whole batches only, or one smaller where there are too few."""
+    """Steps of a whole stage that has `photos` photos: whole batches only, or one smaller where there are too few."""
     return max(1, photos // stage.batch_size) * stage.epochs
 
 
@@ -75,7 +75,7 @@ def make_scheduler(optimizer: Optimizer, stage: Stage, steps: int) -> dict:
     if stage.schedule == "plateau":
         mode: Literal["max", "min"] = "max" if stage.monitor == "val_accuracy" else "min"
         least = [stage.final_factor * group["lr"] for group in optimizer.param_groups]
-        waits = stage.patience - 1  # PyTorch lets one bad epoch more go by than it is told, Keras does not
+        waits = stage.patience - 1  # PyTorch waits one bad epoch longer than it is told, Keras does not
         plateau = ReduceLROnPlateau(optimizer, mode, factor=stage.factor, patience=waits, min_lr=least)
         return {"scheduler": plateau, "monitor": stage.monitor}
     epoch_steps = max(1, round(steps / stage.epochs))

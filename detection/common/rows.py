@@ -98,7 +98,7 @@ _END = {"end": True}
 
 
 class RowJournal:
-    """The first line holds the settings, each further one a row by its key; a later row of a key replaces the earlier.
+    """The first line holds the settings, each further line a row and its key; a later row replaces one of the same key.
 
     In memory are 16 bytes per row that was there when the file was opened, however long the rows are. `what` is how
     messages call the rows. A run that has ended but keeps its journal says so with `end`: with other settings the next
@@ -114,7 +114,7 @@ class RowJournal:
         what: str = "answers",
         older: Mapping[str, Sequence] | None = None,
     ):
-        """older: of some settings the values that mean the same in files of earlier versions."""
+        """older: setting -> the values that mean the same in files of earlier versions."""
         self.path = path
         self._older = older or {}
         self._what = what
@@ -169,7 +169,7 @@ class RowJournal:
         except OSError as error:
             reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
             raise UsageError(
-                f"'{self.path}' can't be written: {reason}; the same command goes on from here."
+                f"'{self.path}' can't be written: {reason}; the same command resumes from here."
             ) from error
 
     def _lock(self) -> None:
@@ -201,7 +201,7 @@ class RowJournal:
             keys, places = array("Q"), array("Q")
         elif other:
             raise UsageError(
-                f"'{self.path}' holds {self._what} of a run with another {', '.join(other)}: pass the same to go on, "
+                f"'{self.path}' holds {self._what} of a run with another {', '.join(other)}: pass the same to resume, "
                 "--restart to begin again, or another output."
             )
         else:

@@ -25,9 +25,9 @@ Result = TypeVar("Result")
 
 
 def try_batch(function: Callable[[list[Given]], Iterable[Result]], images: list[Given]) -> list[Result | Exception]:
-    """One result an image: of the whole batch, or one by one when that fails; an image's result may be its exception.
+    """One result per image: of the whole batch, or one by one when that fails; an image's result may be its exception.
 
-    >>> try_batch(lambda batch: [10 // int(image) for image in batch], [np.int64(5), np.int64(2)])
+    >>> try_batch(lambda batch: [10 // image for image in batch], [5, 2])
     [2, 5]
     """
     if not images:

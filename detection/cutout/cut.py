@@ -132,7 +132,7 @@ def _eroded(mask: np.ndarray) -> np.ndarray:
 
 
 def _spread(image: np.ndarray, source: np.ndarray, band: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-    """Colours (float32 Nx3) at the band's N pixels, as those of the source (uint8 0 or 1, HxW) go on there.
+    """Colours (float32 Nx3) at the band's N pixels, spread there from the source (uint8 0 or 1, HxW).
 
     And bool N: whether there was any source near. A wider blur answers where the narrow one sees nothing.
     """
@@ -154,7 +154,7 @@ def _spread(image: np.ndarray, source: np.ndarray, band: np.ndarray, sigma: floa
 
 
 def _blur(array: np.ndarray, sigma: float) -> np.ndarray:
-    """A Gaussian blur; at the array's border the picture is taken to go on, as a car does that leaves the frame."""
+    """A Gaussian blur. Beyond the border its pixels are repeated: a car that the frame cuts off continues there."""
     return cv2.GaussianBlur(array, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
 
 

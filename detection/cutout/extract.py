@@ -11,14 +11,14 @@ from detection.images.exposure import expose
 from detection.images.read import shrink
 from detection.vehicle import Vehicle, resize_vehicle
 
-# Detectors look at some hundred pixels a side. Beyond this a photo would only cost time and memory: at 60 megapixels
+# Detectors look at some hundred pixels per side. Beyond this a photo would only cost time and memory: at 60 megapixels
 # every vehicle's mask is 60 MB. The chosen mask is enlarged, and the cut is made in the photo itself.
 DETECT_SIDE = 1600
 
 
 def detector_view(image: np.ndarray) -> np.ndarray:
-    """What a detector is shown of an RGB uint8 HxWx3 photo: at most `DETECT_SIDE` a side, and of a dark photo a copy as
-    bright as the photos that the models were trained on."""
+    """The RGB uint8 HxWx3 photo as a detector is shown it: at most `DETECT_SIDE` pixels per side; of a dark photo a
+    copy as bright as the photos that the models were trained on."""
     return expose(shrink(image, DETECT_SIDE))
 
 

@@ -15,7 +15,7 @@ from detection.vehicle import Vehicle, choose_main
 
 # COCO's precision is over all scores; below this one nothing changes but the time.
 LOW_THRESHOLD = 0.05
-# Detections below the threshold take time too, so time is taken apart from them, and on so many photos.
+# Detections below the threshold take time, too. So speed is measured without them, on this many photos.
 TIMED_PHOTOS = 24
 
 

@@ -16,7 +16,7 @@ from detection.images.read import ImageError, load_image
 
 # How the reason of such a row begins: on a later run it is told from errors of other kinds by it.
 BEGINNING = "Name clash: "
-_LOOK = 64  # pixels a side: a JPEG is then decoded at an eighth, to its end
+_LOOK = 64  # pixels per side: a JPEG is then decoded at an eighth, to its end
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class DryRun:
         shard = "" if options.shard.whole else f" of shard {options.shard}"
         failed = f" ({self.failed} failed)" if self.failed else ""
         quality = "" if plan.suffix == ".png" else f", quality {options.quality}"
-        size = "" if options.max_size is None else f", at most {options.max_size} pixels a side"
+        size = "" if options.max_size is None else f", at most {options.max_size} pixels per side"
         lines = [
             f"{counted(total, 'photo')} in '{plan.source}'{shard}: {len(self.todo)} to do, "
             f"{self.earlier} done earlier{failed}.",

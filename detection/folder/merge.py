@@ -40,7 +40,7 @@ def merge_shards(folders: Sequence[Path]) -> CleanSummary:
     """Merges the shards in `folders` into the last one, which may be the only one (all shards wrote there) or new.
 
     That folder is then as one run would have left it, and can be continued without --shard. Files from other folders
-    are linked where the file system can, else copied. Started again after it was killed, it goes on.
+    are linked where the file system can, else copied. Started again after it was killed, it resumes.
     Raises `UsageError` when shards are missing, double or not finished, their settings differ, photos of IN have no
     row, a photo has two, or a row's file is missing; nothing is written then.
     """

@@ -1,4 +1,4 @@
-"""A whole folder of photos: read ahead, detect in batches, cut out, write; one manifest row a photo; resumable.
+"""A whole folder of photos: read ahead, detect in batches, cut out, write; one manifest row per photo; resumable.
 
 OUT holds the mirrored tree, `manifest.csv`, and what a later run needs: `settings.json` (what the files depend on) and
 `journal.jsonl` (the rows so far). A photo's file is in place before its row is in the journal, so after kill -9 every
@@ -53,7 +53,7 @@ def clean_folder(
 ) -> CleanSummary:
     """Cuts out the main vehicle of every photo below `source` into the same tree below `output`.
 
-    A bad photo is a row with a reason. A run that was stopped goes on where it was; a finished one does nothing.
+    A bad photo is a row with a reason. A run that was stopped resumes where it was; a finished one does nothing.
     `detector` may be a function that loads one: a wrong path is then told before the model is loaded. Of several, each
     gets a thread of its own; with `detections` none is needed. The options are those of `CleanOptions`, as an object
     or by name. `progress` is a bar on a terminal, or a function of (done, total).
@@ -103,7 +103,7 @@ class _Run:
         except KeyboardInterrupt:
             done = sum(name in self._journal for name in self._plan.sources)
             total = len(self._plan.sources)
-            text = f"Stopped after {done} of {total} photos: the same command again goes on from there."
+            text = f"Stopped after {done} of {total} photos: the same command resumes from there."
             print(text, file=sys.stderr)
             raise
         return self._end()
@@ -236,8 +236,8 @@ class _Run:
 
 
 def _made_without_check(plan: Plan, finder: PhotoFinder) -> bool:
-    """Whether OUT was begun before version 0.5.0, when nothing was asked whether it looks like a car: such a run ends
-    by the rule that it began with, since its rows can't be told apart."""
+    """Whether OUT was begun before version 0.5.0, when `carclf clean` had no car check. Such a run ends by the rule
+    that it began with, since its rows can't be told apart."""
     path = plan.output / "settings.json"
     if plan.options.restart or not path.is_file():
         return False
@@ -246,7 +246,7 @@ def _made_without_check(plan: Plan, finder: PhotoFinder) -> bool:
 
 
 def _about(finder: PhotoFinder) -> tuple[str, str, float]:
-    """What the file of detections says of where they come from."""
+    """What the header of the detections file says of the finder: name, fingerprint and threshold."""
     checked = finder.fingerprint != finder.plain_fingerprint
     return finder.name, finder.fingerprint, finder.threshold if checked else 0.0
 
@@ -258,7 +258,7 @@ def _unwritable(plan: Plan, error: OSError | OutputError) -> UsageError:
         return UsageError(f"OUT '{plan.output}' has vanished: put it back, or choose another one, and start again.")
     return UsageError(
         f"OUT '{plan.output}' can't be written ({cause.strerror or cause}): make room or choose another one; what is "
-        "done is kept, and the same command goes on from there."
+        "done is kept, and the same command resumes from there."
     )
 
 

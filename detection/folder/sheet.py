@@ -48,8 +48,8 @@ def write_contact_sheets(
     source, output, manifest: a folder run's photos, its files, and its manifest.csv. Every row is a pair, failed ones
     with their reason. With `detections` the vehicle's outline is drawn too. `grid` is (columns, rows) of a page.
     Pairs come in the manifest's order, or `worst_first`: failed ones, those without a car, then by rising score.
-    With `limit` only so many: the worst, or spread evenly over the manifest. `workers` is the number of threads,
-    `progress` is called after each pair. Memory grows by some 50 bytes a photo, and by nothing else.
+    `limit` bounds the pairs: the worst, or some spread evenly over the manifest. `workers` is the number of threads,
+    `progress` is called after each pair. Memory grows by some 50 bytes per photo, and by nothing else.
     Raises `UsageError` when the manifest can't be read, or `target` lies among the photos or holds other files.
     """
     source, output, manifest, target = Path(source), Path(output), Path(manifest), Path(target)

@@ -33,7 +33,7 @@ _RAW = "'{}' is a camera's raw file, which can't be read here: develop it, and s
 # Pillow's own limit against decompression bombs; `max_pixels` can only be lower.
 MAX_PIXELS = 2 * 89_478_485
 _MAX_BYTES = 2 * 1024**3
-# Decoding takes up to 17 bytes a pixel (an animated WebP), and a few kilobytes may be 179 megapixels: so only one
+# Decoding takes up to 17 bytes per pixel (an animated WebP), and a few kilobytes may be 179 megapixels: so only one
 # photo above this size is decoded at a time, however many threads read.
 _LARGE_PIXELS = 32_000_000
 _one_large_photo = threading.Lock()

@@ -65,7 +65,7 @@ class MaskRecord:
         return image if self.stretch == 1 else cv2.resize(image, self._stretched(image.shape[:2]))
 
     def decoded_masks(self, shape: tuple[int, int] | None = None) -> list[np.ndarray]:
-        """One bool HxW array an instance, of the (height, width) `shape` of `image()`; None: its shape unshrunk."""
+        """One bool HxW array per instance, of the (height, width) `shape` of `image()`; None: its shape unshrunk."""
         masks = [coco_mask.decode(rle) for rle in self.masks]
         size = self._stretched(self.size) if shape is None else shape[::-1]
         if size != self.size[::-1]:

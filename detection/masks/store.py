@@ -26,7 +26,7 @@ class PhotoStore:
         self._kept: dict[tuple[str, str], tuple[np.ndarray, tuple[np.ndarray, ...]]] = {}
 
     def get(self, record: MaskRecord) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """The photo and one mask an instance, of the photo's shape."""
+        """The photo and one mask per instance, of the photo's shape."""
         key = record.source, record.path
         found = self._kept.get(key)
         if found is None:

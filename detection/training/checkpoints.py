@@ -58,7 +58,7 @@ class WholeCheckpoints(CheckpointIO):
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes `folder`/last.ckpt after each epoch, every so many minutes, and when the user stops the training.
+    """Writes `folder`/last.ckpt after each epoch, every `minutes`, and when the user stops the training.
 
     SIGINT and SIGTERM end the step; a second one stops at once. Lightning calls callbacks of this class last, in the
     order of `Trainer`'s list: what the others know of the step or epoch is in its checkpoint.

@@ -148,7 +148,7 @@ class _Examples(Dataset):
         return self.config.steps_per_epoch * self.config.batch_size
 
     def __getitem__(self, index: int) -> dict:
-        # One size a batch: no pixel is spent on padding.
+        # One size per batch: no pixel is spent on padding.
         batch_rng = np.random.default_rng((self.config.seed, self.epoch, index // self.config.batch_size))
         size = self.config.scenes.sizes[int(batch_rng.integers(len(self.config.scenes.sizes)))]
         rng = np.random.default_rng((self.config.seed, self.epoch, index, 1))

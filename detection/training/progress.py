@@ -14,7 +14,7 @@ _SECONDS = 60.0
 
 
 class TrainingBar(pl.Callback):
-    """A bar of all steps with loss, speed and time left; a line a minute where stderr is no terminal."""
+    """A bar of all steps with loss, speed and time left; a line per minute where stderr is no terminal."""
 
     def __init__(self, steps: int):
         self.steps = steps
@@ -42,7 +42,7 @@ class TrainingBar(pl.Callback):
         self._loss = loss if self._loss is None else 0.95 * self._loss + 0.05 * loss
         step, now = trainer.global_step, time.monotonic()
         speed = (now - self._start) / max(1, step - self._first)
-        note = f"loss {self._loss:.3f}, {speed:.2f} s a step"
+        note = f"loss {self._loss:.3f}, {speed:.2f} s per step"
         if self._progress is not None:
             self._progress.update(self._task, completed=step, note=note)
         if not self._console.is_terminal and (now - self._told >= _SECONDS or step >= self.steps):

@@ -20,7 +20,7 @@ from detection.images.find import find_images
 from detection.images.read import ImageError, load_image
 from detection.vehicle import mask_box
 
-# One look a pair: (short side of the photo as the detector sees it, relative to its own; mirrored).
+# One pair per look: (short side of the photo as the detector sees it, relative to its own; mirrored).
 LOOKS = ((1.0, False), (1.0, True), (0.8, False), (1.2, True))
 _LEAST_SHARE = 0.004  # smaller vehicles are no reason to doubt a photo, and none to trust it
 

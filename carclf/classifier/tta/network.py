@@ -78,7 +78,7 @@ def _sample(images: Tensor, view: View) -> Tensor:
     count, _, height, width = images.shape
     cos, sin = math.cos(math.radians(view.angle)), math.sin(math.radians(view.angle))
     sign = -1 if view.mirror else 1
-    # From a pixel of the view to one of the image, both as -1..1 a side: a turn must not shear an oblong image.
+    # From a pixel of the view to one of the image, both as -1..1 per side: a turn must not shear an oblong image.
     matrix = [
         [view.crop * cos * sign, -view.crop * sin * height / width, view.shift[0]],
         [view.crop * sin * width / height * sign, view.crop * cos, view.shift[1]],

@@ -1,4 +1,4 @@
-"""What is wrong with labelled photos before anybody trains on them: one row a photo, and the findings."""
+"""What is wrong with labelled photos before anybody trains on them: one row per photo, and the findings."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ FINDINGS = {
 
 @dataclass(frozen=True)
 class DataCheck:
-    """rows: one a photo, sorted by file, with columns file (below root), label, split (empty where the data have
+    """rows: one per photo, sorted by file, with columns file (below root), label, split (empty where the data have
     none), status (`ok`, `unreadable` or `missing`), reason, width, height (of the photo as it is seen), box, picture (a
     number that copies share), findings (names out of FINDINGS, with spaces between).
 
-    classes: one row a class: class, train, val and test where the data have a split, photos (readable ones); largest
-    first. problems: what is wrong with whole classes, a sentence a kind.
+    classes: one row per class: class, train, val and test where the data have a split, photos (readable ones); largest
+    first. problems: what is wrong with whole classes, a sentence per kind.
     """
 
     root: Path
@@ -173,7 +173,7 @@ def _count(rows: pd.DataFrame, classes: pd.Series) -> list[int]:
 
 
 def _problems(classes: pd.DataFrame) -> list[str]:
-    """What keeps a training from beginning."""
+    """What keeps a training from starting, a sentence each."""
     problems = []
     if len(classes) < 2:
         problems.append("There is only one class: training needs two.")

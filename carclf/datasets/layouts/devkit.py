@@ -1,7 +1,8 @@
 """The .mat files of the Stanford Cars devkit: photos, classes, boxes and which are for testing.
 
-Two releases are about. One has a list a part, with photos numbered anew in each: cars_train_annos.mat (cars_train/) and
-cars_test_annos_withlabels.mat (cars_test/), classes in cars_meta.mat. The other has all in cars_annos.mat (car_ims/).
+There are two releases. One has a list per part, each with its own numbering of photos: cars_train_annos.mat
+(cars_train/) and cars_test_annos_withlabels.mat (cars_test/), classes in cars_meta.mat. The other has all in
+cars_annos.mat (car_ims/).
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def find_devkit(folder: Path) -> list[Path]:
 def read_devkit(lists: Sequence[Path], root: Path, keep_missing: bool = False) -> pd.DataFrame:
     """Columns file, label, split and box of the lists' photos, which lie below root.
 
-    The devkit counts pixels from 1 and its boxes hold their last ones; here they are as everywhere (see carclf/boxes).
+    The devkit counts pixels from 1, and its boxes include their last ones; here boxes are as everywhere (see
+    carclf/datasets/boxes.py).
     Nothing is unpickled: a .mat file holds numbers, texts and structures of them.
     Raises `UsageError` for a file that can't be read, one without classes, and photos that are not there.
     """

@@ -46,7 +46,7 @@ class PrepareOptions(StrictConfig):
 
 @dataclass(frozen=True)
 class Prepared:
-    """rows: one a photo, as in prepared.csv: source (below the data's folder), file (below output; empty for none),
+    """rows: one per photo, as in prepared.csv: source (below the data's folder), file (below output; empty for none),
     label, split, status (one of STATUSES), reason, box (in pixels of the source; `x1,y1,x2,y2`).
     """
 
@@ -73,10 +73,10 @@ def prepare_data(
     options: PrepareOptions | None = None,
     track: Track = untracked,
 ) -> Prepared:
-    """Makes output/train/<class>/... and so on, and prepared.csv there with one row a photo.
+    """Makes output/train/<class>/... and so on, and prepared.csv there with one row per photo.
 
     The data's own split is kept; else copies of a photo stay on one side. What an earlier call made of the same photos
-    and options is kept, so that a stopped one is gone on with. track: the rows go through it.
+    and options is kept, so that a stopped one resumes. track: the rows go through it.
     Raises `UsageError` for data that can't be read (see `read_table`), and for an output that lies in the data, holds
     other things, was made of other photos or with other options, or can't be written.
     """
@@ -173,7 +173,7 @@ def _settings(table: pd.DataFrame, root: Path, options: PrepareOptions) -> dict[
 
 
 def _open_output(output: Path, settings: dict[str, Any]) -> None:
-    """Makes OUT, or checks that it can be gone on with."""
+    """Makes OUT, or checks that it can be resumed."""
     noted = output / SETTINGS
     folder = OutputFolder(output, SETTINGS, failed=f"'{output}' can't be written")
     if not folder.check(f"'{output}' exists already and was not made by `carclf prepare`: choose another OUT."):

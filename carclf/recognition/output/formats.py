@@ -66,9 +66,8 @@ def encoded(
 ) -> Iterator[bytes]:
     """The rows in one of `FORMATS`, piece by piece, each piece as soon as its row is there (of tables after some).
 
-    In csv, `top` and `box` are JSON lists, so that a cell can be read back. Text is UTF-8; of a file
-    name that is not, see `escape_name`. colours, width: of a
-    table for a terminal.
+    In csv, `top` and `box` are JSON lists, so that a cell can be read back. Text is UTF-8; for a file name that is not,
+    see `escape_name`. colours, width: of a table for a terminal.
     """
     if format == "json":
         return _json(rows)
@@ -93,7 +92,7 @@ def write_rows(path: Path, rows: Iterable[dict], format: str, columns: Sequence[
 
 
 def _json(rows: Iterable[dict]) -> Iterator[bytes]:
-    """A list with one row a line."""
+    """A list with one row per line."""
     before = "[\n "
     for row in rows:
         yield _bytes(before + _text(row))

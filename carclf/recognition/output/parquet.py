@@ -9,7 +9,7 @@ from carclf.recognition.prediction import VEHICLE
 from detection.common.errors import UsageError
 from detection.common.files import escaped
 
-_ROWS = 10_000  # a row group
+_ROWS = 10_000  # per row group
 
 
 def check_parquet() -> None:

@@ -18,7 +18,7 @@ _ANSI = {OK: "32", UNKNOWN: "33", NO_CAR: "36", UNREADABLE: "31", ERROR: "31"}
 def table_lines(
     rows: Iterable[dict], columns: Sequence[str], colours: bool = False, width: int | None = None
 ) -> Iterator[str]:
-    """The header and a line a row, without line ends: file, status, label, confidence, the next best and the reason.
+    """The header and a line per row, without line ends: file, status, label, confidence, the next best and the reason.
 
     They survive a pipe, which cuts framed tables. width: of a terminal, at which lines are cut. colours: the status is
     coloured by terminal codes.

@@ -27,9 +27,9 @@ def titles(runs: Sequence[RunEntry]) -> list[str]:
 
 
 def compare(runs: Sequence[RunEntry], everything: bool = False) -> pd.DataFrame:
-    """A row a setting or result, settings first; columns: what, one a run (text, as `titles` names them), and for two
-    runs `difference`, where both are figures. Only rows in which not all are equal, unless everything is asked for, and
-    none of whole tables (the most confused pairs)."""
+    """A row per setting or result, settings first. Columns: what; one per run (text, as `titles` names them); for two
+    runs also `difference`, where both are figures. Rows in which all are equal are left out unless `everything`; those
+    of whole tables (the most confused pairs) always are."""
     table = make_table(runs)
     columns = [str(column) for column in table]
     rows = []

@@ -208,7 +208,7 @@ def _alive(pid: int) -> bool:
 
 
 def _last_sign(folder: Path) -> float:
-    """The newest time of a file that a training writes as it goes on."""
+    """The newest time of a file that a training writes while it runs."""
     files = [*(folder / mark for mark in MARKS), *folder.glob("checkpoints/*/*"), folder / "stages"]
     return max((seconds for file in files if (seconds := _mtime(file)) is not None), default=0.0)
 

@@ -1,4 +1,4 @@
-"""Runs as a table: a row a run, a column for each setting and result of any of them; chosen, sorted and filtered."""
+"""Runs as a table: a row per run, a column for each setting and result of any of them; chosen, sorted and filtered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": oper
 
 
 def make_table(runs: Sequence[RunEntry]) -> pd.DataFrame:
-    """A row a run, in their order.
+    """A row per run, in their order.
 
     Columns: those of `FIRST`, then the other results (`status.ok`, `git.hash`), then the settings
     (`config.stages.head.epochs`). Each has one type: bool, whole or other numbers, text; <NA> for what a run has not.

@@ -21,9 +21,9 @@ def line_chart(
     percent: bool = False,
     log: bool = False,
 ) -> str:
-    """One line a series over the epochs, the epochs of a stage on one band, a border between two.
+    """One line per series over the epochs, the epochs of a stage on one band, a border between two.
 
-    lines: name -> one value an epoch (nan leaves a gap); at most two series (CSS classes a and b).
+    lines: name -> one value per epoch (nan leaves a gap); at most two series (CSS classes a and b).
     stages: the name of the stage of each epoch; they are numbered where the names are too long.
     percent: the values are parts of one; the axis goes from 0 to 100 %. log: the axis goes by powers of ten, when all
     values are above 0.

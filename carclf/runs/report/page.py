@@ -151,7 +151,7 @@ def _leaning(record: RunRecord) -> str:
 
 def _speed(metrics: Mapping) -> str:
     speed = metrics.get("photos_per_second")
-    return f"{speed:.1f} photos a second" if speed else ""
+    return f"{speed:.1f} photos per second" if speed else ""
 
 
 def _pairs(record: RunRecord, photos: _Photos) -> list[dict]:
@@ -194,7 +194,7 @@ def _answers(record: RunRecord) -> list[dict]:
 
 
 def _matrix(counts: np.ndarray) -> np.ndarray:
-    """RGBA uint8 [C, C or C + 1, 4], one pixel a cell: right answers blue, wrong ones red, transparent where none."""
+    """RGBA uint8 [C, C or C + 1, 4], one pixel per cell: right answers blue, wrong ones red, transparent where none."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     pixels = np.zeros((*counts.shape, 4), np.uint8)
     right = np.eye(*counts.shape) > 0

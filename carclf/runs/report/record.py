@@ -93,10 +93,9 @@ def _results(folder: Path) -> dict[str, Any]:
 
 
 def stage_rows(record: RunRecord) -> list[dict]:
-    """One row a stage: what was planned (config), what its epochs say, and what stages.json says, which wins.
+    """One row per stage: what was planned (config), what its epochs say, and what stages.json says, which wins.
 
-    Keys: those of stages.json, planned (epochs) batch_seconds and state: done, running,
-    stopped or planned.
+    Keys: those of stages.json, planned (epochs), batch_seconds and state: done, running, stopped or planned.
     """
     planned = record.config.get("stages") or []
     planned = [{"name": name} | (one or {}) for name, one in planned.items()] if isinstance(planned, dict) else planned

@@ -115,7 +115,7 @@ class LocalBackend:
             self._count(-len(uploads))
 
     async def _answer(self, batcher: Batcher, upload: Upload, pictures: bool) -> Answer:
-        """Of one photo; its failure is its own."""
+        """The answer for one photo; if it fails, the others are answered all the same."""
         try:
             size = await self._in_helper(declared_size, upload.data)
             async with self._room.waiting(size[0] * size[1] if size else 0):
@@ -143,7 +143,7 @@ class LocalBackend:
         return decode_image(upload.data, upload.name, max_side=settings.max_side, max_pixels=settings.max_pixels)
 
     def _recognize_batch(self, recognizer: CarRecognizer, photos: list[UploadedPhoto]) -> list[Recognition | Exception]:
-        """In a thread of the models. A photo with which the whole batch fails costs its own answer."""
+        """Runs in a thread of the models. A photo that makes the whole batch fail costs only its own answer."""
         results = try_batch(partial(self._recognize_some, recognizer), photos)
         for result in results:
             if not isinstance(result, Exception) and result.prediction.status == ERROR:
@@ -182,7 +182,7 @@ class LocalBackend:
 def seen_size(image: np.ndarray, declared: tuple[int, int] | None, max_side: int) -> tuple[int, int]:
     """Width and height of the photo that `image` was decoded from, EXIF turned.
 
-    image: at most `max_side` a side. declared: (width, height) in the file's header, before the turn.
+    image: at most `max_side` pixels per side. declared: (width, height) in the file's header, before the turn.
     """
     height, width = image.shape[:2]
     if declared is None or max(declared) <= max_side:

@@ -35,7 +35,7 @@ class Interrupted(Exception):
 
 
 class Connection:
-    """`broker` declares and subscribes and declares; `up` is set while it can.
+    """`broker` publishes, subscribes and declares; `up` is set while it can.
 
     prepare: makes subscribers of a broker before it starts, called again for each attempt. name: for RabbitMQ's lists.
     lost: called when the connection is gone.
@@ -102,7 +102,7 @@ class Connection:
     async def publish(self, body: bytes, queue: str, seconds: float, **options) -> None:
         """Returns when RabbitMQ has the message safe, on disk where that is the queue's way.
 
-        options: of `RabbitBroker.publish`. Raises `PublishRefused`, `Interrupted`, TimeoutError after so many seconds.
+        options: of `RabbitBroker.publish`. Raises `PublishRefused`, `Interrupted`, TimeoutError after `seconds`.
         """
         from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
 
@@ -158,13 +158,13 @@ class Connection:
             default_channel=Channel(publisher_confirms=True, on_return_raises=True),
             on_close=[self._on_close],
             on_reconnected=[self._on_reconnected],
-            logger=None,  # it would write a line a photo
+            logger=None,  # it would write a line per photo
             apply_types=False,
             decoder=_whole,
         )
 
     async def _connect(self, broker: RabbitBroker) -> None:
-        """Can be cancelled, which aio-pika's own attempt can't: it would go on for ever behind our back."""
+        """Connects, and can be cancelled. aio-pika's own attempt can't: it would keep trying for ever."""
         connecting = asyncio.ensure_future(broker.connect())
         try:
             self._link = await asyncio.shield(connecting)
@@ -175,7 +175,7 @@ class Connection:
             raise
 
     async def _discard(self, broker: RabbitBroker) -> None:
-        """Politely where somebody listens: a broker waits for a lost connection to come back, in order to end it."""
+        """Closes the connection. A broker without its connection is not stopped: it would wait for it."""
         link, self._link = self._link, None
         if link is None:
             return

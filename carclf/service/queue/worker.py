@@ -1,8 +1,8 @@
 """`carclf worker`: takes photos from RabbitMQ, some at a time, and sends the answers back.
 
 A photo is acknowledged only when its answer is safe, so that a worker may die at any moment: RabbitMQ hands what it
-had to others. Among these photos may be the one that killed it. So photos that came back are taken alone, and not
-before they are worked on: only a photo that kills its worker again and again runs out of retries, and none beside it.
+had to others. Among these photos may be the one that killed it. So a photo that came back is taken alone, and only when
+work on it begins: then a photo that kills its worker again and again runs out of retries, and no other photo with it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Worker:
     """One process with one backend that recognizes by itself.
 
     batch_size: photos that are taken at once. alive: a file that is touched every few seconds while the worker is
-    connected, for health checks. stalled: a batch that takes so many seconds has hung.
+    connected, for health checks. stalled: seconds after which a batch that is not done counts as hung.
     Raises `UsageError` for an address that is none.
     """
 
@@ -146,7 +146,7 @@ class Worker:
             self._arrived.get_nowait()
 
     async def _batch(self, seconds: float) -> list[AbstractIncomingMessage]:
-        """Photos that arrived, for the first of which it waits so long. Those that came back are put aside."""
+        """A batch of photos; none if the first takes longer than `seconds`. Those that came back are put aside."""
         first = await self._next(seconds)
         if first is None:
             return []
@@ -168,7 +168,7 @@ class Worker:
             return None
 
     async def _some_came_back(self) -> bool:
-        """Whether photos wait to be taken alone. None is taken: it would pay for what others do to this process."""
+        """Whether photos wait to be taken alone. Takes none: it would lose a retry if another killed this process."""
         try:
             queue = await self._connection.declare_queue(queues.photos_queue(queues.RETRY))
             return ((await queue.declare(timeout=PUBLISH)).message_count or 0) > 0
@@ -185,7 +185,7 @@ class Worker:
             return None
 
     async def _put_aside(self, message: AbstractIncomingMessage) -> None:
-        """To be worked on alone, by whichever worker."""
+        """Moves a photo to `RETRY`, from which some worker takes it alone."""
         queues.log().warning("photo %s is put aside, to be taken alone", message.correlation_id)
         try:
             await self._connection.publish(

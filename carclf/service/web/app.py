@@ -40,7 +40,7 @@ def create_app(
     """The service. It answers `/healthz` at once and starts the backend meanwhile.
 
     metrics: those that the backend writes to, too. failed: is told when the backend can't be started; without it the
-    service goes on and is never ready.
+    service keeps running and is never ready.
     """
     settings = settings or ServiceSettings()
     metrics = metrics or Metrics()

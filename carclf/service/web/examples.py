@@ -82,7 +82,7 @@ PREDICT_BODY = {
 }
 PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "One answer a photo, in order.",
+        "description": "One answer per photo, in order.",
         "content": {
             "application/json": {
                 "examples": {

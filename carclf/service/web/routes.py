@@ -31,7 +31,7 @@ NONE_READ = "None of the photos could be read: see the reason of each."
 
 
 class Answers(BaseModel):
-    """One answer a photo, in the order of the request. detail: only where none could be read."""
+    """One answer per photo, in the order of the request. detail: only where none could be read."""
 
     answers: list[Answer]
 
@@ -62,7 +62,7 @@ def make_router(backend: Backend, settings: ServiceSettings, metrics: Metrics) -
             bool, Query(description="Answer with the car's outline and its cut-out, too, as a page needs them.")
         ] = False,
     ) -> Response:
-        """Takes photos as files of a multipart/form-data body, whatever the fields are called; gives one answer a
+        """Takes photos as files of a multipart/form-data body, whatever the fields are called; gives one answer per
         photo, in their order. A photo that can't be read costs only its own answer."""
         with room.holding() as holding:
             with metrics.stage("receive"):
@@ -81,7 +81,7 @@ def make_router(backend: Backend, settings: ServiceSettings, metrics: Metrics) -
     @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz", response_model=State, summary="Whether the service runs")
     async def healthz() -> State:
-        """For what starts the service anew when it hangs."""
+        """For whatever restarts the service when it hangs."""
         return State(status="ok")
 
     @router.head("/readyz", include_in_schema=False)
@@ -92,7 +92,7 @@ def make_router(backend: Backend, settings: ServiceSettings, metrics: Metrics) -
         responses={503: problem("Still loading, or stopping.", "The models are not loaded yet: try again.")},
     )
     async def readyz(request: Request) -> State:
-        """For what sends requests here: 503 while models load, and when the service stops."""
+        """For whatever routes requests here: 503 while the models load and while the service stops."""
         if request.app.state.stopping:
             raise busy("The service is stopping: try another one.")
         if not backend.ready():

@@ -29,8 +29,8 @@ HOW = "send the photos as files in a multipart/form-data body, as curl -F photos
 _MAX_FIELDS = 32  # other fields than photos: read and passed over
 _MAX_FIELD_BYTES = 65_536
 _MAX_NAME = 120
-# A client that is refused in the middle of its sending does not read the answer before it has sent the rest: so much
-# of it, and so long, is thrown away for its sake.
+# A client that is refused while it sends reads the answer only after it has sent the rest. So the rest is read and
+# thrown away, up to this many bytes and seconds.
 _DRAIN_BYTES = 200_000_000
 _DRAIN_SECONDS = 10.0
 # What is declared as one of these may be a photo; the decoder finds out.

@@ -37,8 +37,8 @@ _WHOLE = 10.0  # padding, in sizes of the car, that reaches the border of any ph
 def compare_backgrounds(config: TrainConfig, output: Path, styles: Sequence[str] = STYLES, seeds: int = 3) -> dict:
     """Trains `config` for each style and seed, writes the results into output and returns what results.json holds.
 
-    styles: of `KNOWN`; the differences are against the first. All trainings have the same split and so many seeds from
-    the config's on. What is finished stays; a training that was cut off goes on. Further styles and seeds may be added
+    styles: of `KNOWN`; the differences are against the first. All trainings have the same split. seeds: how many, the
+    config's first. What is finished stays; a training that was cut off resumes. Further styles and seeds may be added
     later. Raises `UsageError` for unknown styles, photos that are cut out already, and an output of other settings.
     """
     styles = _checked(styles)

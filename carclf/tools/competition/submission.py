@@ -49,7 +49,7 @@ def submit(recognizer: CarRecognizer, competition: Competition, output: Path, re
 
     A photo without a car is named as a whole, as photos in which stage 1 finds none are in training; a missing or
     unreadable one gets the most frequent category. What is done is in OUTPUT.journal until the end: a run that was
-    killed goes on from there, `restart` begins anew. Raises `UsageError` for a model of other classes, or when the
+    killed resumes from there, `restart` begins anew. Raises `UsageError` for a model of other classes, or when the
     journal is of other settings or in use.
     """
     if output.is_dir():

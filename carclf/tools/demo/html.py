@@ -41,10 +41,10 @@ class Answer:
 class Page:
     """All that the page shows.
 
-    epochs: one dict an epoch with `stage` and the series that are there: train_accuracy, val_accuracy, train_loss,
+    epochs: one dict per epoch with `stage` and the series that are there: train_accuracy, val_accuracy, train_loss,
         val_loss.
     confusion: int [C, C + 1]: truth in rows, answer in columns; the last column counts photos without an answer.
-    places: (what, path) of every result. commands: (what for, command) to go on with.
+    places: (what, path) of every result. commands: (what for, command) to try next.
     """
 
     title: str

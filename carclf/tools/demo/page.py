@@ -131,7 +131,7 @@ def _pick(cars: list[Answer], empty: list[Answer]) -> list[Answer]:
 
 
 def _pairs(results: Results) -> list[Pair]:
-    """One car a class, then those that were missed, then more."""
+    """One car per class, then those that were missed, then more."""
     images, cleaned = results.root / "scenes" / "train" / "images", results.root / "cleaned"
     rows = sorted(results.manifest, key=lambda row: (row["source"].split("/")[1], row["source"]))
     good = [row for row in rows if row["status"] == "ok"]

@@ -76,7 +76,7 @@ def export_model(
     """Writes the folder `output` when the export answers as the model does.
 
     name: as `find_model` takes it. photos: a folder of photos to compare on, the first `limit` of them evenly spread;
-        None draws some scenes. say: is told what is going on.
+        None draws some scenes. say: is told each step.
     Raises `UsageError` for a model or detector that can't be exported, and an output that is something else.
     """
     file = find_model(name).weights

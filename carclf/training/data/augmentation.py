@@ -55,7 +55,7 @@ def augmentations(size: Size, strength: float, config: AugmentationConfig) -> li
     import albumentations as A
 
     s, c = strength, config
-    edge = {"border_mode": cv2.BORDER_REPLICATE}  # white stays white, and a car that leaves the frame goes on
+    edge = {"border_mode": cv2.BORDER_REPLICATE}  # white stays white, and a car that the frame cuts off continues
     moves = any((c.rotate, c.shear, c.zoom, c.shift))
     recipe = [
         A.HorizontalFlip(p=0.5 if c.mirror else 0),  # cars seen from the other side

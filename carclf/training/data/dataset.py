@@ -63,7 +63,7 @@ class CropDataset(Dataset):
 class TrainOrder(Sampler):
     """(epoch, number) of the photos in the order of an epoch; each process of a distributed run gets its part.
 
-    Without weights each photo comes once an epoch; with weights (float [N]) photos are drawn by them, N an epoch.
+    Without weights each photo comes once per epoch; with weights (float [N]) photos are drawn by them, N per epoch.
     Lightning calls `set_epoch`.
     """
 

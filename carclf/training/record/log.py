@@ -20,7 +20,7 @@ from detection.training.resume import RunState
 
 
 class EpochLog(pl.Callback):
-    """Adds one row an epoch to epochs.csv and says it in one line; its batches go to batches.csv.
+    """Adds one row per epoch to epochs.csv and says it in one line; its batches go to batches.csv.
 
     Does nothing but in the first process. The rows are there before the epoch's checkpoint: a run that is killed in
     between repeats the epoch and its rows.

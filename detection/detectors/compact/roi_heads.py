@@ -64,7 +64,7 @@ class FineMaskROIHeads(StandardROIHeads):
     def _forward_mask(self, features: dict[str, Tensor], instances: list[Instances]):
         if self.training:
             instances, _ = select_foreground_proposals(instances, self.num_classes)
-            # A few masks a photo teach as much as all and cost a fraction.
+            # A few masks per photo teach as much as all and cost a fraction.
             instances = [one[torch.randperm(len(one))[: self.masks_per_image]] for one in instances]
             for one in instances:
                 margin = torch.rand(len(one), 1, device=one.proposal_boxes.device) * 2 * self.mask_margin

@@ -26,7 +26,7 @@ def roi_align(features: Tensor, boxes: Tensor, side: tuple[int, int], scale: flo
     """What `torchvision.ops.roi_align` computes, as float KxCxhxw in channels_last.
 
     features: float or bfloat16 NxCxHxW, best in channels_last. boxes: float Kx5 (photo's number in the batch, xyxy
-    in pixels). side: (h, w) of the output. scale: feature cells a pixel. samples: points along each side of an output
+    in pixels). side: (h, w) of the output. scale: feature cells per pixel. samples: points along each side of an output
     cell, 0 for as many as there are feature cells in it. aligned: whether pixel centres lie at .5.
 
     torchvision reads one number at a time, photo by photo in one thread. Here an output cell is a weighted sum of

@@ -59,7 +59,7 @@ def speed_up(model: GeneralizedRCNN, kinds: Collection[int], precision: Precisio
 
 
 def fitting_batch(device: torch.device, photos: int) -> int:
-    """How many photos a batch on a CUDA device may have, going by the peak memory of the first one, of `photos`."""
+    """How many photos per batch fit on a CUDA device, by the peak memory of the first batch, which had `photos`."""
     free, _ = torch.cuda.mem_get_info(device)
     idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     taken = torch.cuda.max_memory_allocated(device) - torch.cuda.memory_allocated(device)

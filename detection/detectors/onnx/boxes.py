@@ -82,7 +82,7 @@ def best_anchors(
     """The boxes (float32 Kx4, xyxy) and logits ([K], best first) of a pyramid level's `most` best anchors.
 
     logits: AxHxW, deltas: 4AxHxW of the level. anchors: Ax4 round the centre of the first cell, xyxy in pixels.
-    stride: pixels a cell.
+    stride: pixels per cell.
     """
     count, height, width = logits.shape
     flat = logits.transpose(1, 2, 0).reshape(-1)

@@ -63,7 +63,7 @@ def read_photo(root: Path, source: str, shrunk: bool = True) -> Photo:
             photo.status, photo.reason = "error", one_line(error)
         if file_stamp(path) == photo.stamp:
             if photo.status and not root.is_dir():
-                raise UsageError(f"The folder '{root}' has vanished: the same command goes on when it is there again.")
+                raise UsageError(f"The folder '{root}' has vanished: the same command resumes when it is there again.")
             return photo
     return Photo(source, photo.stamp, status="error", reason=f"'{path.name}' changed while it was read.")
 

@@ -1,6 +1,6 @@
 """What a detector found in a folder's photos, kept in a file, so that they can be cut out in another style at no cost.
 
-One JSON line a photo below a header line. Masks are in COCO's compressed run-length encoding (RLE), which
+One JSON line per photo below a header line. Masks are in COCO's compressed run-length encoding (RLE), which
 `pycocotools.mask.decode` reads as it stands here. Nothing in the file is trusted: it may come from somebody else.
 """
 

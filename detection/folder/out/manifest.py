@@ -138,7 +138,7 @@ def write_manifest(path: Path, records: Callable[[], Iterable[Record]]) -> None:
 
 
 def write_vehicles(path: Path, records: Callable[[], Iterable[Record]]) -> None:
-    """Writes vehicles.csv, one row a cut-out, in the same way."""
+    """Writes vehicles.csv, one row per cut-out, in the same way."""
     write_changed(
         path,
         lambda: _csv(

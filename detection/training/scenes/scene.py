@@ -1,4 +1,4 @@
-"""Turns records into training examples: crops, copy-paste, negatives, colour. One warp a photo."""
+"""Turns records into training examples: crops, copy-paste, negatives, colour. One warp per photo."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def test_a_run_that_failed_says_why_and_how_long_its_batches_took(begun):
 def test_an_evaluation_has_a_page_too(evaluated):
     text = write_run_report(evaluated).read_text(encoding="utf-8")
     check_page(text)
-    assert "Evaluation of runs/mine" in text and "tiny_net" in text and "10.0 photos a second" in text
+    assert "Evaluation of runs/mine" in text and "tiny_net" in text and "10.0 photos per second" in text
     assert "<h2>Stages" not in text and "Learning, stage by stage" not in text
 
 

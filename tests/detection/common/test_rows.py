@@ -1,4 +1,4 @@
-"""The journal of rows: what a kill leaves, who may write, and which settings may go on."""
+"""The journal of rows: what a kill leaves, who may write, and which settings may resume."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_torn_line_is_cut_off_and_a_damaged_one_passed_over(tmp_path):
 def test_other_settings_are_refused_unless_begun_again_or_ended(tmp_path):
     written(tmp_path / "j", [("a", {"n": 1})])
     before = (tmp_path / "j").read_bytes()
-    with pytest.raises(UsageError, match="holds rows of a run with another tta: pass the same to go on"):
+    with pytest.raises(UsageError, match="holds rows of a run with another tta: pass the same to resume"):
         RowJournal(tmp_path / "j", SETTINGS | {"tta": None}, what="rows")
     assert (tmp_path / "j").read_bytes() == before
     journal = RowJournal(tmp_path / "j", SETTINGS)

@@ -386,7 +386,7 @@ def test_a_full_disk_stops_the_run_and_is_no_row(photos, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("detection.folder.flow.writer.save_image", full)
-    with pytest.raises(UsageError, match=r"No space left on device.*goes on from there"):
+    with pytest.raises(UsageError, match=r"No space left on device.*resumes from there"):
         run(photos, tmp_path / "out")
     assert (tmp_path / "out" / "journal.jsonl").read_bytes() == b""
     monkeypatch.undo()

@@ -132,7 +132,7 @@ def test_a_full_disk_is_one_error_and_the_run_resumes(tmp_path, small_disk):
     run(source, tmp_path / "reference")
     out = small_disk / "out"
     for _ in range(2):  # the second start finds the disk full from the beginning
-        with pytest.raises(UsageError, match="can't be written .No space left.*goes on from there"):
+        with pytest.raises(UsageError, match="can't be written .No space left.*resumes from there"):
             run(source, out)
         assert not list(out.rglob("*.tmp")) and not (out / "manifest.csv").exists()
         check_whole(out)
@@ -244,7 +244,7 @@ def test_a_source_that_vanishes_stops_the_run(tmp_path):
     source = many_photos(tmp_path / "in", 60)
     run(source, tmp_path / "reference")
     away = Meanwhile(lambda: source.rename(tmp_path / "away"))
-    with pytest.raises(UsageError, match="in' has vanished: the same command goes on"):
+    with pytest.raises(UsageError, match="in' has vanished: the same command resumes"):
         run(source, tmp_path / "out", detector=away, batch_size=2)
     (tmp_path / "away").rename(source)
     assert run(source, tmp_path / "out").processed > 0

@@ -1,4 +1,4 @@
-"""A folder run that was stopped, or is started again: it goes on, and never loses or doubles work."""
+"""A folder run that was stopped, or is started again: it resumes, and never loses or doubles work."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(many, tmp_path):
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode != 0
-    assert "of 41 photos: the same command again goes on from there" in stderr
+    assert "of 41 photos: the same command resumes from there" in stderr
     assert not list((tmp_path / "out").rglob("*.tmp"))
     run(many, tmp_path / "reference")
     run(many, tmp_path / "out")

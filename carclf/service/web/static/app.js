@@ -77,7 +77,7 @@ function makeCard(file) {
     card.abort.abort();
     URL.revokeObjectURL(card.url);
     element.remove();
-    (next ?? find("#files")).focus(); // the keyboard goes on from somewhere
+    (next ?? find("#files")).focus(); // else keyboard users would start from the page's top
   });
   find(".again", element).addEventListener("click", () => {
     card.tries = 0;
