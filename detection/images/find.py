@@ -60,6 +60,8 @@ _RAW = frozenset(
     [".cr2", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".dng", ".pef", ".3fr", ".iiq", ".erf", ".mef", ".mos", ".dcr",
      ".kdc", ".srw", ".fff", ".rwl", ".gpr", ".raw"]
 )  # fmt: skip
+# What a check of the disk rescued may be photos: passed over, but not silently where nobody can look.
+_RESCUED = "lost+found"
 _HEAD = 32
 _MOST_SUFFIXES = 1000  # of files that are numbered by their suffix, not every one is kept
 _SUFFIXES_TOLD = 8
@@ -175,7 +177,12 @@ def _walk(
         if identity in ancestors:  # a link that leads back up
             return
         with os.scandir(folder) as listing:
-            entries = [entry.name for entry in listing if not is_clutter(entry.name)]
+            entries = []
+            for entry in listing:
+                if not is_clutter(entry.name):
+                    entries.append(entry.name)
+                elif entry.name == _RESCUED and not os.access(entry.path, os.R_OK | os.X_OK):
+                    found.unreadable.append((entry.path, "Permission denied"))
     except OSError as error:
         if below:
             found.unreadable.append((folder, error.strerror or str(error)))

@@ -211,6 +211,13 @@ def test_what_systems_leave_beside_photos_is_none(tmp_path, place):
     assert (found.names, found.notes) == (["Audi/a.jpg"], [])
 
 
+def test_what_a_check_of_the_disk_rescued_is_told_where_it_can_not_be_read(tmp_path, monkeypatch):
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "@eaDir").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read everything
+    assert survey_images(tmp_path).unreadable == [(str(tmp_path / "lost+found"), "Permission denied")]
+
+
 def test_find_images_follows_a_link_to_another_folder(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "x.jpg").write_bytes(b"")
