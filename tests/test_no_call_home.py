@@ -53,6 +53,30 @@ import carclf
 """
 
 
+# Real jobs, one after the other, in one process.
+JOBS = """
+import os
+from pathlib import Path
+from carclf.cli import app
+from carclf.datasets.drawn.scenes import write_dataset
+folder = Path(os.environ["HOME"]) / "jobs"
+write_dataset(folder, 3, seed=3)
+recipe = "configs/train/quick.yaml"
+stages = ["stages.head.epochs=1", *(f"stages.{name}=null" for name in ("half", "three_quarters", "all", "larger"))]
+small = ["model.architecture=test_efficientnet", "model.pretrained=none", "model.image_size=64", "progress=false"]
+photos, run = str(folder / "images"), str(folder / "run")
+for arguments in (
+    ["clean", photos, str(folder / "cleaned")],
+    ["predict", photos, "--output", str(folder / "names.csv")],
+    ["train", recipe, f"data={photos}", f"output={run}", *stages, *small],
+    ["evaluate", run, "--data", photos, "--output", str(folder / "evaluated")],
+    ["models"],
+    ["doctor"],
+):
+    app(arguments, standalone_mode=False)
+"""
+
+
 def run(tmp_path: Path, code: str, *before: str) -> tuple[str, list[Path]]:
     """What was looked up, and what lies in the cache folder afterwards."""
     (tmp_path / "sitecustomize.py").write_text(GUARD)
@@ -93,6 +117,24 @@ def test_onnx_runtime_looks_nothing_up_and_keeps_nothing(tmp_path):
 def test_what_training_imports_looks_nothing_up(tmp_path):
     calls, _ = run(tmp_path, "import carclf.cli\n" + TRAINING, *empty_namespace())
     assert calls == ""
+
+
+@pytest.mark.slow
+def test_real_jobs_look_nothing_up(tmp_path):
+    calls, kept = run(tmp_path, JOBS, *empty_namespace())
+    assert calls == ""
+    assert [path for path in kept if "carclf" not in path.parts] == []
+
+
+def test_the_runtime_by_itself_keeps_something(tmp_path):
+    """The test above can fail: what carclf switches off is there."""
+    pytest.importorskip("onnxruntime")
+    code = RUNTIME.replace("import carclf.cli, time", "import time").replace("SECONDS", "2")
+    code = code.replace("from detection.detectors.onnx.session import open_session", "import onnxruntime")
+    code = code.replace("open_session(Path(", "onnxruntime.InferenceSession(Path(").replace('.onnx"), 1)', '.onnx"))')
+    calls, kept = run(tmp_path, code)
+    if calls == "" and kept == []:
+        pytest.skip("this version of ONNX Runtime keeps nothing by itself")
 
 
 @pytest.mark.parametrize("module", ["carclf", "detection", "carclf.cli", "detection.detectors.onnx.session"])
