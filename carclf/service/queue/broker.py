@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from carclf.recognition.prediction import ERROR
 from carclf.service.contract import Answer, Busy, Upload
 from carclf.service.queue import queues
-from carclf.service.queue.connection import Connection, Interrupted, PublishRefused
+from carclf.service.queue.connection import Blocked, Connection, Interrupted, PublishRefused
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractIncomingMessage
@@ -29,6 +29,8 @@ STARTING = 5.0  # a server that is not there yet holds up the start of the servi
 LOOK = 2.0  # between two looks for workers, in seconds
 LINGER = 60.0  # how long answers wait for a web process that lost its connection, in seconds
 _NO_SERVER = "the queue can't be reached at the moment"
+_BLOCKED = "the queue takes no photos: its server is short of memory or disk"
+NOWHERE = "carclf.nowhere"  # no queue has this name
 
 
 class BrokerBackend:
@@ -94,13 +96,15 @@ class BrokerBackend:
             self._connection = None
 
     def ready(self) -> bool:
-        """Connected, and at least one worker listens."""
-        return self._connected() and self._workers > 0
+        """Connected, at least one worker listens, and RabbitMQ takes messages."""
+        return self._connected() and self._workers > 0 and not self._blocked()
 
     async def recognize(self, uploads: Sequence[Upload], pictures: bool = False) -> list[Answer]:
         """See `Backend`. A photo without an answer in time, or at which workers died, is an `error`."""
         if not self._connected():
             raise Busy(_NO_SERVER)
+        if self._blocked():
+            raise Busy(_BLOCKED)
         if len(self._waiting) + len(uploads) > self.max_waiting:
             raise Busy("too many photos wait already")
         until = time.monotonic() + self.timeout
@@ -140,6 +144,7 @@ class BrokerBackend:
                     upload.data,
                     queues.PHOTOS,
                     _left(until),
+                    patient=False,
                     headers=headers,
                     correlation_id=ticket,
                     reply_to=queues.ANSWERS + self.id,
@@ -149,6 +154,8 @@ class BrokerBackend:
                 return
             except PublishRefused as error:
                 raise Busy(str(error)) from error
+            except Blocked as error:
+                raise Busy(_BLOCKED) from error
             except Interrupted:
                 await asyncio.sleep(0.1)
         raise Busy(_NO_SERVER)
@@ -170,6 +177,9 @@ class BrokerBackend:
 
     def _connected(self) -> bool:
         return self._connection is not None and self._connection.up.is_set()
+
+    def _blocked(self) -> bool:
+        return self._connection is not None and self._connection.blocked
 
     def _lost(self) -> None:
         self._workers = 0
@@ -193,6 +203,10 @@ class BrokerBackend:
         try:
             queue = await self._connection.declare_queue(queues.photos_queue())
             self._workers = (await queue.declare()).consumer_count or 0
+            # RabbitMQ says that it is short of memory or disk only to those who publish: so do, before a photo must.
+            await self._connection.publish(b"", NOWHERE, LOOK, patient=False, mandatory=False)
+        except Blocked:
+            queues.log().warning("RabbitMQ is short of memory or disk: photos are refused until that is over")
         except Exception as error:
             self._workers = 0
             queues.log().debug("no look for workers: %s", type(error).__name__)

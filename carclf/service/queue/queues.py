@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from detection.common.errors import UsageError
 
@@ -160,6 +160,11 @@ def check_url(url: str | None) -> str:
     if not usable:
         raise UsageError(f"'{redact(url)}' is not the address of a RabbitMQ server: {example}.")
     return url
+
+
+def virtual_host(url: str) -> str:
+    """The name of the virtual host in a checked address, as RabbitMQ gets it."""
+    return unquote(urlsplit(url).path[1:]) or "/"
 
 
 def redact(url: str) -> str:

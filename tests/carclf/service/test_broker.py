@@ -31,6 +31,7 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.slow
 
 PATIENCE = 120.0
+_COMMAND = "from carclf.cli import main; main()"
 RED_FILE, BLUE_FILE = photo(RED), photo(BLUE)
 LABELS = {RED_FILE: "Red Coupe 2011", BLUE_FILE: "Blue Sedan 2012"}
 
@@ -269,6 +270,57 @@ def test_a_wrong_password_is_said_once_without_it(rabbit):
         with pytest.raises(UsageError, match=r"guest:\*\*\*@127.0.0.1") as caught:
             await BrokerBackend(rabbit.url.replace("guest:guest", "guest:hidden")).start()
         assert "hidden" not in str(caught.value)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("command", ["worker", "serve", "dead-letters"])
+def test_a_virtual_host_that_is_not_there_is_named(rabbit, command):
+    arguments = [command, "--broker", rabbit.url + "no%2Fsuch", *(["--port", "0"] if command == "serve" else [])]
+    process = subprocess.run(
+        [sys.executable, "-c", _COMMAND, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert process.returncode == 2
+    assert "has no virtual host 'no/such'" in process.stderr.splitlines()[-1]
+    assert "Traceback" not in process.stderr
+
+
+def test_a_server_short_of_memory_is_told_at_once_and_loses_nothing(rabbit, worker):
+    async def run():
+        async with web(rabbit) as backend:
+            worker(0.2)
+            await until(backend.ready)
+            waiting = asyncio.create_task(backend.recognize(uploads(20)))
+            await until(lambda: len(backend._waiting) < 18)
+            try:
+                await asyncio.to_thread(rabbit.control, "set_vm_memory_high_watermark", "absolute", "1MB")
+                await until(lambda: not backend.ready())  # though no photo has tried it
+                with pytest.raises(Busy, match="short of memory or disk"):
+                    await asyncio.wait_for(backend.recognize(uploads(1)), 2)
+            finally:
+                await asyncio.to_thread(rabbit.control, "set_vm_memory_high_watermark", "0.4")
+            check(await waiting, 20)
+            await until(backend.ready)
+            check(await backend.recognize(uploads(2)), 2)
+
+    asyncio.run(run())
+
+
+def test_a_photo_that_meets_the_alarm_is_refused_in_place_of_waiting(rabbit, worker, monkeypatch):
+    monkeypatch.setattr("carclf.service.queue.broker.LOOK", 3600.0)  # the photo is the first to notice
+
+    async def run():
+        async with web(rabbit) as backend:
+            worker()
+            await until(lambda: backend._connected())
+            try:
+                await asyncio.to_thread(rabbit.control, "set_vm_memory_high_watermark", "absolute", "1MB")
+                with pytest.raises(Busy, match="short of memory or disk"):
+                    await asyncio.wait_for(backend.recognize(uploads(3)), 10)
+            finally:
+                await asyncio.to_thread(rabbit.control, "set_vm_memory_high_watermark", "0.4")
+            await until(lambda: not backend._blocked())
+            check(await backend.recognize(uploads(2)), 2)
 
     asyncio.run(run())
 
