@@ -118,7 +118,7 @@ def dead_letters(
         where = f"\t{save / letter.file}" if save is not None else ""
         # a client chose the name: no control characters for this terminal
         name = "".join(one if one.isprintable() else "?" for one in letter.name)
-        typer.echo(f"{when}\t{len(letter.data)}\t{name}\t{letter.reason}{where}")
+        typer.echo(f"{when}\t{letter.size}\t{name}\t{letter.reason}{where}")
     done = ", removed" if remove and letters else ""
     say(f"{counted(len(letters), 'dead letter')}{done}")
 

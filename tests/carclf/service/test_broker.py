@@ -274,6 +274,37 @@ def test_a_wrong_password_is_said_once_without_it(rabbit):
     asyncio.run(run())
 
 
+def test_dead_letters_are_listed_in_flat_memory(rabbit, tmp_path):
+    body = os.urandom(5_000_000)
+
+    async def fill(first: int, end: int) -> None:
+        async with connected(rabbit.url) as connection:
+            for number in range(first, end):
+                headers = {"carclf-name": f"{number}.png", "x-first-death-reason": "rejected"}
+                await connection.publish(body + bytes([number]), queues.DEAD, PATIENCE, headers=headers)
+
+    def listed(count: int, *options: str) -> int:
+        """The names of all, in order; gives the peak of the resident memory, in bytes."""
+        code = (
+            "import resource, carclf.cli; carclf.cli.app(standalone_mode=False);"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        arguments = [sys.executable, "-c", code, "dead-letters", "--broker", rabbit.url, *options]
+        process = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+        *lines, peak = process.stdout.splitlines()
+        assert [line.split("\t")[1:3] for line in lines] == [["5000001", f"{number}.png"] for number in range(count)]
+        return int(peak) * 1024
+
+    asyncio.run(fill(0, 5))
+    few = listed(5)
+    asyncio.run(fill(5, 60))
+    many = listed(60)
+    assert many < few + 40_000_000, f"{few / 1e6:.0f} MB for 5 letters, {many / 1e6:.0f} MB for 60"
+    listed(60, "--save", str(tmp_path / "dead"), "--remove")
+    assert len(list((tmp_path / "dead").glob("*.png"))) == 60
+    listed(0)
+
+
 @pytest.mark.parametrize("command", ["worker", "serve", "dead-letters"])
 def test_a_virtual_host_that_is_not_there_is_named(rabbit, command):
     arguments = [command, "--broker", rabbit.url + "no%2Fsuch", *(["--port", "0"] if command == "serve" else [])]
