@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from carclf.service.queue.queues import check_url, declare, log, redact, virtual_host
+from carclf.service.queue.queues import check_url, declare, declare_waiting, log, redact, virtual_host
 from detection.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -163,6 +163,13 @@ class Connection:
         if self.broker is None:
             raise Interrupted
         return await self.broker.declare_queue(queue)
+
+    async def others_wait(self) -> bool:
+        """Whether workers wait because those that answer have another model. Raises what aio-pika raises."""
+        if self.broker is None:
+            return False
+        async with (await self.broker.connect()).channel() as channel:
+            return ((await declare_waiting(channel)).declaration_result.consumer_count or 0) > 0
 
     async def close(self) -> None:
         self.up.clear()

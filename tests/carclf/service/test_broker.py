@@ -52,14 +52,14 @@ def rabbit(node) -> Server:
 
 @pytest.fixture
 def worker(rabbit) -> Iterator[Callable[..., subprocess.Popen]]:
-    """Starts a worker process; `seconds` a batch, hung after `stalled`."""
+    """Starts a worker process; `seconds` a batch, hung after `stalled`; another `threshold` is another model."""
     processes = []
 
-    def start(seconds: float = 0.0, stalled: float = 900.0) -> subprocess.Popen:
+    def start(seconds: float = 0.0, stalled: float = 900.0, threshold: float = 0.5, **popen) -> subprocess.Popen:
         module = "tests.carclf.service.queue_worker"
-        command = [sys.executable, "-m", module, rabbit.url, str(seconds), str(stalled)]
+        command = [sys.executable, "-m", module, rabbit.url, str(seconds), str(stalled), str(threshold)]
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, **popen)
         processes.append(process)
         return process
 
@@ -314,6 +314,63 @@ def test_a_virtual_host_that_is_not_there_is_named(rabbit, command):
     assert process.returncode == 2
     assert "has no virtual host 'no/such'" in process.stderr.splitlines()[-1]
     assert "Traceback" not in process.stderr
+
+
+def test_a_rollout_of_another_model_loses_nothing_and_mixes_nothing(rabbit, worker, tmp_path, caplog):
+    log = (tmp_path / "log").open("w+")
+
+    async def run():
+        async with web(rabbit) as backend:
+            old = worker(0.1)
+            await until(backend.ready)
+            check(await backend.recognize(uploads(2)), 2)
+            before = backend.model
+            new = worker(0.1, threshold=0.95, stderr=log)
+            await until(lambda: "with another model" in (tmp_path / "log").read_text())
+            await until(lambda: "workers with another model wait" in caplog.text)
+            check(await backend.recognize(uploads(10)), 10)  # by the old one alone
+            one_by_one = [asyncio.create_task(backend.recognize([photo])) for photo in uploads(60)]
+            together = asyncio.create_task(backend.recognize(uploads(30)))
+            await until(lambda: len(backend._waiting) < 70)
+            await stopped(old)
+            statuses = [answer.status for answer in await together]
+            assert set(statuses) == {"unknown"}, "one request has answers of two models"
+            singles = Counter(answer.status for (answer,) in await asyncio.gather(*one_by_one))
+            assert sum(singles.values()) == 60 and set(singles) <= {"ok", "unknown"}
+            assert before != backend.model
+            assert await lengths(rabbit.url) == {queues.PHOTOS: 0, queues.RETRY: 0, queues.DEAD: 0}
+            # and back again, by a worker that is killed
+            again = worker()
+            await until(lambda: backend._others)
+            new.kill()
+            await until(lambda: not backend._others)
+            check(await backend.recognize(uploads(4)), 4)
+            assert backend.model == before
+            await stopped(again)
+
+    asyncio.run(run())
+    assert "the model was changed" in caplog.text
+
+
+def test_a_worker_that_comes_back_after_another_model_has_taken_over_waits(rabbit, worker):
+    async def run():
+        async with web(rabbit) as backend:
+            first = worker()
+            await until(backend.ready)
+            check(await backend.recognize(uploads(2)), 2)
+            first.send_signal(signal.SIGSTOP)  # it does not notice what comes now
+            worker(threshold=0.95)
+            await until(lambda: backend._others)
+            await asyncio.to_thread(rabbit.control, "close_all_connections", "test")
+            await until(lambda: backend.ready() and not backend._others)
+            answers = await backend.recognize(uploads(3))
+            assert {answer.status for answer in answers} == {"unknown"}
+            first.send_signal(signal.SIGCONT)
+            await until(lambda: backend._others)
+            answers = await backend.recognize(uploads(6))
+            assert {answer.status for answer in answers} == {"unknown"}
+
+    asyncio.run(run())
 
 
 def test_a_server_short_of_memory_is_told_at_once_and_loses_nothing(rabbit, worker):
