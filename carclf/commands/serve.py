@@ -48,6 +48,25 @@ def serve(
     keep_alive: Annotated[
         int, typer.Option(help="Seconds that an idle connection stays open. More than the proxy in front keeps it.")
     ] = 75,
+    max_connections: Annotated[
+        int, typer.Option(help="Largest number of open connections. Some more are kept for the health routes.")
+    ] = 1000,
+    max_per_address: Annotated[
+        int, typer.Option(help="Largest number of open connections of one address, and of its requests at a time.")
+    ] = 500,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address or network of a proxy in front, such as 10.0.0.0/8: its X-Forwarded-For names the clients, "
+            "and --max-per-address counts those. Repeatable."
+        ),
+    ] = None,
+    head_timeout: Annotated[
+        float, typer.Option(help="Largest time for the head of a request to arrive, in seconds.")
+    ] = 10,
+    body_timeout: Annotated[
+        float, typer.Option(help="Largest time for the photos of a request to arrive, in seconds.")
+    ] = 30,
     root_path: Annotated[str, typer.Option(help="Path under which a proxy shows the service, such as /cars.")] = "",
     cors: Annotated[
         list[str] | None,
@@ -78,6 +97,11 @@ def serve(
         api_key=find_api_key(api_key_file),
         save_uploads=save_uploads,
         keep_alive=keep_alive,
+        max_connections=max_connections,
+        max_per_address=max_per_address,
+        proxies=tuple(proxy or ()),
+        head_timeout=head_timeout,
+        body_timeout=body_timeout,
         root_path=root_path.rstrip("/"),
         cors=tuple(cors or ()),
         max_files=max_files,
@@ -118,7 +142,7 @@ def dead_letters(
         where = f"\t{save / letter.file}" if save is not None else ""
         # a client chose the name: no control characters for this terminal
         name = "".join(one if one.isprintable() else "?" for one in letter.name)
-        typer.echo(f"{when}\t{len(letter.data)}\t{name}\t{letter.reason}{where}")
+        typer.echo(f"{when}\t{letter.size}\t{name}\t{letter.reason}{where}")
     done = ", removed" if remove and letters else ""
     say(f"{counted(len(letters), 'dead letter')}{done}")
 

@@ -92,7 +92,7 @@ class Naming:
         """
         path = output.with_name(output.name + JOURNAL)
         older = {"detector": self._recognizer.found_by[1]}
-        journal = RowJournal(path, self._settings(), restart, what="rows", older=older)
+        journal = RowJournal(path, self._recognizer.settings, restart, what="rows", older=older)
         done = False
         try:
             places = self._fill(journal, retry_failed)
@@ -175,18 +175,6 @@ class Naming:
     def _name_in_detections(self, source: Source) -> str:
         detections = self._recognizer.detections
         return source.below if detections is None else _known_name(source, detections)
-
-    def _settings(self) -> dict:
-        """What the rows depend on, by the names that a user knows it by."""
-        recognizer = self._recognizer
-        return {
-            "model": recognizer.classifier.fingerprint,
-            "detector": recognizer.found_by[0],
-            "threshold": recognizer.threshold,
-            "tta": recognizer.tta.model_dump() if recognizer.tta else None,
-            "top": recognizer.top,
-            "every-vehicle": recognizer.every_vehicle,
-        }
 
 
 def _known_name(source: Source, detections: Detections) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -103,6 +103,18 @@ class CarRecognizer:
         if self.finder is not None:
             return self.finder.fingerprint, self.finder.older_fingerprints
         return (None, ()) if self.detections is None else (self.detections.fingerprint, ())
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What answers depend on, by the names that a user knows it by."""
+        return {
+            "model": self.classifier.fingerprint,
+            "detector": self.found_by[0],
+            "threshold": self.threshold,
+            "tta": self.tta.model_dump() if self.tta else None,
+            "top": self.top,
+            "every-vehicle": self.every_vehicle,
+        }
 
     @property
     def check(self) -> CarChecker | None:

@@ -24,7 +24,12 @@ class Busy(Exception):
 
 
 class Backend(Protocol):
-    """Recognizes photos; from `start` to `stop`, in the event loop of the service."""
+    """Recognizes photos; from `start` to `stop`, in the event loop of the service.
+
+    model: changes with all that answers depend on: weights and settings; "" as long as it is not known.
+    """
+
+    model: str
 
     async def start(self) -> None:
         """Loads models or connects. Raises `UsageError` when that can't work."""

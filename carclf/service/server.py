@@ -29,6 +29,9 @@ NEEDED = {
 }
 
 
+OWN_FILES = 200  # that the process opens beside its connections
+
+
 def check_installed() -> None:
     """Raises `UsageError` with the command that installs what the service needs."""
     missing = [name for module, name in NEEDED.items() if find_spec(module) is None]
@@ -56,6 +59,7 @@ def _serve(settings: ServiceSettings, make: Callable, listener: socket.socket) -
 
     from carclf.service.metrics import Metrics
     from carclf.service.web.app import create_app
+    from carclf.service.web.door import SPARE, server_config
 
     log = logging.getLogger("carclf")
     failures: list[BaseException] = []
@@ -69,19 +73,10 @@ def _serve(settings: ServiceSettings, make: Callable, listener: socket.socket) -
         failures.append(error)
         server.should_exit = True
 
+    _open_files(settings.max_connections + SPARE + OWN_FILES)
     metrics = Metrics()
     app = create_app(make(settings, metrics), settings, metrics, failed)
-    server = Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,  # ours leaves queries out
-            server_header=False,
-            timeout_graceful_shutdown=int(settings.stop_timeout) + 1,
-            timeout_keep_alive=settings.keep_alive,
-            limit_concurrency=1000,
-        )
-    )
+    server = Server(server_config(app, settings))
     host, port = listener.getsockname()[:2]
     log.info("listening on http://%s:%d (pid %d)", f"[{host}]" if ":" in host else host, port, os.getpid())
     if settings.api_key is None:
@@ -94,6 +89,22 @@ def _serve(settings: ServiceSettings, make: Callable, listener: socket.socket) -
         signal.signal(signal.SIGTERM, before)
     if failures:
         raise failures[0]
+
+
+def _open_files(wanted: int) -> None:
+    """Lets this process open so many files, if it may: where it can't accept a connection, nobody gets an answer."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
+        if allowed < wanted:
+            logging.getLogger("carclf").warning(
+                "this process may open %d files only: fewer connections than --max-connections are possible", allowed
+            )
 
 
 def _listen(host: str, port: int) -> socket.socket:

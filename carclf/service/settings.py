@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from pathlib import Path
 
@@ -48,6 +49,11 @@ class ServiceSettings(BaseModel):
     max_pixels: int = Field(50_000_000, ge=1)
     # A photo whose longer side is larger is shrunk to it when it is decoded: the models look at less than that.
     max_side: int = Field(2560, ge=64)
+    # In all, and of one address that is none of `proxies` (addresses or networks, which name their clients).
+    max_connections: int = Field(1000, ge=1, le=100_000)
+    max_per_address: int = Field(500, ge=1, le=100_000)
+    proxies: tuple[str, ...] = ()
+    head_timeout: float = Field(10, gt=0, le=3600)
     body_timeout: float = Field(30, gt=0, le=3600)
     answer_timeout: float = Field(60, gt=0, le=3600)
     stop_timeout: float = Field(30, gt=0, le=3600)
@@ -66,6 +72,11 @@ class ServiceSettings(BaseModel):
             raise ValueError("max_photo_bytes is more than max_request_bytes")
         if self.max_files > self.queue_length:
             raise ValueError("max_files is more than queue_length, so such a request would never be accepted")
+        for proxy in self.proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError:
+                raise ValueError(f"the proxy '{proxy}' is no address and no network such as 10.0.0.0/8") from None
         if self.api_key is not None:
             check_api_key(self.api_key.get_secret_value(), "the API key")
         return self

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import json
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -63,6 +65,7 @@ class LocalBackend:
         self._side_by_side = side_by_side
         self.metrics = metrics
         self._load = load
+        self.model = ""
         self._recognizer: CarRecognizer | None = None
         self._thread = ThreadPoolExecutor(side_by_side, thread_name_prefix="carclf-models")
         self._helpers = ThreadPoolExecutor(_HELPERS, thread_name_prefix="carclf-helper")
@@ -87,6 +90,7 @@ class LocalBackend:
             side_by_side=self._side_by_side,
         )
         self._batcher.start()
+        self.model = self._fingerprint(recognizer)
         self._recognizer = recognizer
 
     async def stop(self) -> None:
@@ -113,6 +117,12 @@ class LocalBackend:
             return await _all([self._answer(batcher, upload, pictures) for upload in uploads])
         finally:
             self._count(-len(uploads))
+
+    def _fingerprint(self, recognizer: CarRecognizer) -> str:
+        """First the weights of the classifier, then all else; the export of the same weights has the same."""
+        limits = {"max_pixels": self.settings.max_pixels, "max_side": self.settings.max_side}
+        text = json.dumps(recognizer.settings | limits, sort_keys=True)
+        return f"{recognizer.classifier.fingerprint}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     async def _answer(self, batcher: Batcher, upload: Upload, pictures: bool) -> Answer:
         """The answer for one photo; if it fails, the others are answered all the same."""

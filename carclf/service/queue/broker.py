@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from carclf.recognition.prediction import ERROR
 from carclf.service.contract import Answer, Busy, Upload
 from carclf.service.queue import queues
-from carclf.service.queue.connection import Connection, Interrupted, PublishRefused
+from carclf.service.queue.connection import Blocked, Connection, Interrupted, PublishRefused
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractIncomingMessage
@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
 TIMEOUT = 120.0
 MAX_WAITING = 1_000  # photos of this process that wait at once: they are in its memory
+CHANGES = 3  # of the workers' model that one request bears
 STARTING = 5.0  # a server that is not there yet holds up the start of the service no longer than this, in seconds
 LOOK = 2.0  # between two looks for workers, in seconds
 LINGER = 60.0  # how long answers wait for a web process that lost its connection, in seconds
 _NO_SERVER = "the queue can't be reached at the moment"
+_BLOCKED = "the queue takes no photos: its server is short of memory or disk"
+NOWHERE = "carclf.nowhere"  # no queue has this name
 
 
 class BrokerBackend:
@@ -56,7 +59,10 @@ class BrokerBackend:
         self.max_bytes = max_bytes
         self.linger = linger
         self.id = uuid.uuid4().hex
-        self._waiting: dict[str, asyncio.Future[Answer]] = {}
+        self.model = ""
+        self._waiting: dict[str, asyncio.Future[tuple[Answer, str]]] = {}
+        self._others = False  # whether workers with another model wait
+        self._told_of_old = False
         self._workers = 0
         self._subscriber: RabbitSubscriber | None = None
         self._connection: Connection | None = None
@@ -94,16 +100,34 @@ class BrokerBackend:
             self._connection = None
 
     def ready(self) -> bool:
-        """Connected, and at least one worker listens."""
-        return self._connected() and self._workers > 0
+        """Connected, at least one worker listens, and RabbitMQ takes messages."""
+        return self._connected() and self._workers > 0 and not self._blocked()
 
     async def recognize(self, uploads: Sequence[Upload], pictures: bool = False) -> list[Answer]:
-        """See `Backend`. A photo without an answer in time, or at which workers died, is an `error`."""
+        """See `Backend`. A photo without an answer in time, or at which workers died, is an `error`.
+
+        All photos of a request are answered by one model: where it changed meanwhile, the older answers are asked for
+        again.
+        """
         if not self._connected():
             raise Busy(_NO_SERVER)
+        if self._blocked():
+            raise Busy(_BLOCKED)
         if len(self._waiting) + len(uploads) > self.max_waiting:
             raise Busy("too many photos wait already")
         until = time.monotonic() + self.timeout
+        found = await self._ask(uploads, pictures, until)
+        for _ in range(CHANGES):
+            if len({model for _, model in found if model}) < 2:
+                return [answer for answer, _ in found]
+            older = [number for number, (_, model) in enumerate(found) if model not in ("", self.model)]
+            again = await self._ask([uploads[number] for number in older], pictures, until)
+            for number, answered in zip(older, again, strict=True):
+                found[number] = answered
+        queues.log().error("workers with different models answer the photos of one request: it is refused")
+        raise Busy("the workers do not all have the same model")
+
+    async def _ask(self, uploads: Sequence[Upload], pictures: bool, until: float) -> list[tuple[Answer, str]]:
         answering = [asyncio.create_task(self._recognize(upload, pictures, until)) for upload in uploads]
         try:
             return list(await asyncio.gather(*answering))
@@ -111,21 +135,25 @@ class BrokerBackend:
             for task in answering:
                 task.cancel()
 
-    async def _recognize(self, upload: Upload, pictures: bool, until: float) -> Answer:
+    async def _recognize(self, upload: Upload, pictures: bool, until: float) -> tuple[Answer, str]:
+        """The answer, and the model that gave it; "" when none did."""
         if len(upload.data) > self.max_bytes:
             limit = self.max_bytes / 1024**2
-            return Answer(file=upload.name, status="unreadable", reason=f"the photo has more than {limit:.0f} MB")
+            reason = f"the photo has more than {limit:.0f} MB"
+            return Answer(file=upload.name, status="unreadable", reason=reason), ""
         ticket = uuid.uuid4().hex
         waiting = self._waiting[ticket] = asyncio.get_running_loop().create_future()
         try:
-            await self._send(upload, queues.PhotoHeaders(upload.name, self.id, pictures).encode(), ticket, until)
+            headers = queues.PhotoHeaders(upload.name, self.id, pictures, self.model)
+            await self._send(upload, headers.encode(), ticket, until)
             with anyio.fail_after(_left(until)):
-                answer = await waiting
+                answer, model = await waiting
         except TimeoutError:
-            return Answer(file=upload.name, status=ERROR, reason=f"no answer came within {self.timeout:.0f} seconds")
+            reason = f"no answer came within {self.timeout:.0f} seconds"
+            return Answer(file=upload.name, status=ERROR, reason=reason), ""
         finally:
             self._waiting.pop(ticket, None)
-        return answer.model_copy(update={"file": upload.name})
+        return answer.model_copy(update={"file": upload.name}), model
 
     async def _send(self, upload: Upload, headers: dict, ticket: str, until: float) -> None:
         """Returns when RabbitMQ has the photo safe. What was interrupted is sent again: the ticket tells twins apart.
@@ -140,6 +168,7 @@ class BrokerBackend:
                     upload.data,
                     queues.PHOTOS,
                     _left(until),
+                    patient=False,
                     headers=headers,
                     correlation_id=ticket,
                     reply_to=queues.ANSWERS + self.id,
@@ -149,6 +178,8 @@ class BrokerBackend:
                 return
             except PublishRefused as error:
                 raise Busy(str(error)) from error
+            except Blocked as error:
+                raise Busy(_BLOCKED) from error
             except Interrupted:
                 await asyncio.sleep(0.1)
         raise Busy(_NO_SERVER)
@@ -166,10 +197,33 @@ class BrokerBackend:
         """An answer, or one of this process's photos as a dead letter. The second one to a photo is not waited for."""
         waiting = self._waiting.get(message.correlation_id)
         if waiting is not None and not waiting.done():
-            waiting.set_result(_answer_in(message.raw_message))
+            raw = message.raw_message
+            dead = queues.death_of(raw.headers) is not None
+            model = "" if dead else str(raw.headers.get(queues.MODEL_HEADER, ""))
+            if not dead:
+                self._note(model)
+            waiting.set_result((_answer_in(raw), model))
+
+    def _note(self, model: str) -> None:
+        """Tells which model answers, each time that it is another one."""
+        if model == self.model:
+            return
+        if not model:
+            if not self._told_of_old:
+                self._told_of_old = True
+                queues.log().error("a worker of an older version answers, too, and its model is not known: update it")
+            return
+        if self.model:
+            queues.log().warning("the model was changed: workers answer with %s now, before with %s", model, self.model)
+        else:
+            queues.log().info("workers answer with model %s", model)
+        self.model = model
 
     def _connected(self) -> bool:
         return self._connection is not None and self._connection.up.is_set()
+
+    def _blocked(self) -> bool:
+        return self._connection is not None and self._connection.blocked
 
     def _lost(self) -> None:
         self._workers = 0
@@ -193,6 +247,16 @@ class BrokerBackend:
         try:
             queue = await self._connection.declare_queue(queues.photos_queue())
             self._workers = (await queue.declare()).consumer_count or 0
+            others = await self._connection.others_wait()
+            if others and not self._others:
+                queues.log().error(
+                    "workers with another model wait: they answer when the last worker with the present model stops"
+                )
+            self._others = others
+            # RabbitMQ says that it is short of memory or disk only to those who publish: so do, before a photo must.
+            await self._connection.publish(b"", NOWHERE, LOOK, patient=False, mandatory=False)
+        except Blocked:
+            queues.log().warning("RabbitMQ is short of memory or disk: photos are refused until that is over")
         except Exception as error:
             self._workers = 0
             queues.log().debug("no look for workers: %s", type(error).__name__)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from carclf.service.queue.queues import check_url, declare, log, redact
+from carclf.service.queue.queues import check_url, declare, declare_waiting, log, redact, virtual_host
 from detection.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0  # between attempts of the first connection, in seconds
 RECONNECT = 2.0  # and of later ones
 CONNECT_TIMEOUT = 10.0
+BLOCKED_LOOK = 0.2  # between two looks whether RabbitMQ still reads what is published, in seconds
 HEARTBEAT = 20  # a machine that is gone without a word is noticed after about three of these, in seconds
 
 
@@ -28,6 +30,10 @@ class PublishRefused(Exception):
     def __init__(self, unroutable: bool):
         super().__init__("there is no such queue" if unroutable else "the queue is full")
         self.unroutable = unroutable
+
+
+class Blocked(Exception):
+    """RabbitMQ takes no messages: it is short of memory or disk. It may still take this one when that is over."""
 
 
 class Interrupted(Exception):
@@ -79,6 +85,11 @@ class Connection:
                 ) from error
             except (*CONNECTION_EXCEPTIONS, asyncio.TimeoutError) as error:
                 await self._discard(broker)
+                if _closed_at_the_door(error):
+                    raise UsageError(
+                        f"The RabbitMQ at {redact(self.url)} has no virtual host '{virtual_host(self.url)}', or does "
+                        "not let this user in: create it, or name another one at the end of the address."
+                    ) from error
                 if _precondition(error):
                     raise UsageError(
                         f"The queues at {redact(self.url)} were made with other settings by another version: "
@@ -99,10 +110,11 @@ class Connection:
                 log().info("connected to %s", redact(self.url))
                 return
 
-    async def publish(self, body: bytes, queue: str, seconds: float, **options) -> None:
+    async def publish(self, body: bytes, queue: str, seconds: float, patient: bool = True, **options) -> None:
         """Returns when RabbitMQ has the message safe, on disk where that is the queue's way.
 
-        options: of `RabbitBroker.publish`. Raises `PublishRefused`, `Interrupted`, TimeoutError after `seconds`.
+        options: of `RabbitBroker.publish`. patient: waits while RabbitMQ takes no messages. Raises `PublishRefused`,
+        `Interrupted`, TimeoutError after `seconds`; `Blocked` unless patient.
         """
         from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
 
@@ -111,8 +123,12 @@ class Connection:
         # In a task of its own: when a connection goes, the futures of its messages are cancelled, which must not look
         # as if the caller was.
         sending = asyncio.ensure_future(self.broker.publish(body, queue=queue, persist=True, **options))
+        until = time.monotonic() + seconds
         try:
-            await asyncio.wait([sending], timeout=seconds)
+            while not sending.done() and (left := until - time.monotonic()) > 0:
+                if self.blocked and not patient:
+                    raise Blocked
+                await asyncio.wait([sending], timeout=min(left, BLOCKED_LOOK))
         finally:
             if not sending.done():
                 sending.cancel()
@@ -128,11 +144,32 @@ class Connection:
         if error is not None:
             raise error
 
+    @property
+    def blocked(self) -> bool:
+        """Whether RabbitMQ has said that it takes no messages. It says so after the first one that it does not take."""
+        if self._link is None or not self.up.is_set() or self._link.transport is None:
+            return False
+        # aiormq tells only those who wait: whoever need not wait here is not blocked.
+        waiting = self._link.transport.connection.ready()
+        try:
+            waiting.send(None)
+        except StopIteration:
+            return False
+        waiting.close()
+        return True
+
     async def declare_queue(self, queue: RabbitQueue) -> AbstractRobustQueue:
         """Raises `Interrupted` before there is a connection; and what aio-pika raises."""
         if self.broker is None:
             raise Interrupted
         return await self.broker.declare_queue(queue)
+
+    async def others_wait(self) -> bool:
+        """Whether workers wait because those that answer have another model. Raises what aio-pika raises."""
+        if self.broker is None:
+            return False
+        async with (await self.broker.connect()).channel() as channel:
+            return ((await declare_waiting(channel)).declaration_result.consumer_count or 0) > 0
 
     async def close(self) -> None:
         self.up.clear()
@@ -203,6 +240,13 @@ class Connection:
 async def _whole(message):
     """Handlers get the message itself: its bytes are no text to be decoded."""
     return message
+
+
+def _closed_at_the_door(error: BaseException) -> bool:
+    """Whether RabbitMQ knows the user and closed the connection when it was asked for the virtual host."""
+    from aiormq.exceptions import ConnectionNotAllowed, InvalidFrameError
+
+    return isinstance(error, ConnectionNotAllowed) or (isinstance(error, InvalidFrameError) and "OpenOk" in str(error))
 
 
 def _precondition(error: BaseException) -> bool:

@@ -14,12 +14,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from detection.common.errors import UsageError
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractIncomingMessage
+    from aio_pika.abc import AbstractIncomingMessage, AbstractQueue, AbstractRobustChannel
     from faststream.rabbit import RabbitBroker, RabbitQueue
 
 
@@ -28,6 +28,7 @@ RETRY = "carclf.photos.retry"
 DEAD = "carclf.photos.dead"
 DEAD_EXCHANGE = "carclf.dead"
 ANSWERS = "carclf.answers."
+WAITING = "carclf.model.waiting"
 
 # A RabbitMQ of version 4 takes messages of 16 MiB unless told otherwise.
 MAX_BYTES = 15 * 1024 * 1024
@@ -41,6 +42,7 @@ DEAD_LENGTH, DEAD_DAYS = 1_000, 14
 
 FORMAT = 1
 _FORMAT, _NAME, _WEB, _PICTURES = "carclf-format", "carclf-name", "carclf-web", "carclf-pictures"
+MODEL_HEADER = "carclf-model"  # of photos and of answers
 _NAME_LENGTH = 200
 _REASON = "x-first-death-reason"  # set by RabbitMQ
 _DEADLY = ("delivery_limit", "rejected")  # not "expired": nobody waits for that photo any more
@@ -54,23 +56,26 @@ _DEAD_REASONS = {
 
 @dataclass(frozen=True)
 class PhotoHeaders:
-    """What goes with the bytes of a photo. web: the id of the process that waits for the answer."""
+    """What goes with the bytes of a photo. web: the id of the process that waits for the answer. model: what answered
+    that process last; "" when it does not know, as in messages of version 0.4."""
 
     name: str
     web: str
     pictures: bool = False
+    model: str = ""
 
     def encode(self) -> dict[str, Any]:
         """Headers of a message. The name is for people who look at dead letters: it is shortened, and always text."""
         name = self.name[:_NAME_LENGTH].encode("utf-8", "replace").decode("utf-8")
-        return {_FORMAT: FORMAT, _NAME: name, _WEB: self.web, _PICTURES: self.pictures}
+        return {_FORMAT: FORMAT, _NAME: name, _WEB: self.web, _PICTURES: self.pictures, MODEL_HEADER: self.model}
 
     @classmethod
     def decode(cls, headers: dict[str, Any]) -> PhotoHeaders:
         """Raises ValueError when another version, or somebody else, has written them."""
         if headers.get(_FORMAT) != FORMAT or not isinstance(headers.get(_WEB), str):
             raise ValueError("the message is not of a form that this version of carclf knows")
-        return cls(str(headers.get(_NAME, "")), headers[_WEB], bool(headers.get(_PICTURES)))
+        name, model = str(headers.get(_NAME, "")), str(headers.get(MODEL_HEADER, ""))
+        return cls(name, headers[_WEB], bool(headers.get(_PICTURES)), model)
 
 
 def death_of(headers: dict[str, Any]) -> str | None:
@@ -133,6 +138,11 @@ async def declare(broker: RabbitBroker) -> None:
         await broker.declare_queue(photos_queue(name))
 
 
+async def declare_waiting(channel: AbstractRobustChannel) -> AbstractQueue:
+    """Where workers listen that have another model than those that answer: nothing is sent there."""
+    return await channel.declare_queue(WAITING, durable=True, arguments={"x-expires": 60_000}, robust=False)
+
+
 async def declare_answers(broker: RabbitBroker, web: str, seconds: float) -> None:
     """The queue of a web process, which also gets its dead letters: no photo stays without an answer."""
     from faststream.rabbit import ExchangeType, RabbitExchange
@@ -160,6 +170,11 @@ def check_url(url: str | None) -> str:
     if not usable:
         raise UsageError(f"'{redact(url)}' is not the address of a RabbitMQ server: {example}.")
     return url
+
+
+def virtual_host(url: str) -> str:
+    """The name of the virtual host in a checked address, as RabbitMQ gets it."""
+    return unquote(urlsplit(url).path[1:]) or "/"
 
 
 def redact(url: str) -> str:

@@ -20,6 +20,7 @@ from carclf.recognition.prediction import ERROR
 from carclf.service.contract import Answer, Backend, Upload
 from carclf.service.queue import queues
 from carclf.service.queue.connection import Connection, Interrupted, PublishRefused
+from carclf.service.queue.model import Claim
 from detection.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ class Worker:
         self._since: dict[object, float] = {}  # when the models got what they work on
         self._stopping = asyncio.Event()
         self._subscriber: RabbitSubscriber | None = None
+        self._claim: Claim  # made by `run`, when the model is known
+        self._held = False  # whether this worker's model is the one that answers
+        self._others: set[str] = set()
         self._connection: Connection  # made by `run`, which all else is called from
 
     async def run(self) -> None:
@@ -75,6 +79,8 @@ class Worker:
         loop = asyncio.get_running_loop()
         self._connection = Connection(self.url, "carclf worker", self._prepare, self._forget)
         await self.backend.start()  # the models first: no photo is to wait for them
+        self._claim = Claim(self.backend.model)
+        queues.log().info("this worker's model is %s", self.backend.model)
         for name in (signal.SIGTERM, signal.SIGINT):
             with suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or Windows
                 loop.add_signal_handler(name, self.stop)
@@ -95,8 +101,9 @@ class Worker:
 
     async def _work(self) -> None:
         while not self._stopping.is_set():
-            if not self._connection.up.is_set():
-                await self._until_stopped(self._connection.up.wait())
+            if not self._held:  # all begins anew: another model may have taken over
+                await self._connection.close()
+                await self._until_stopped(self._connection.open())
             elif await self._some_came_back():
                 await self._idle()
                 if photo := await self._one_that_came_back():
@@ -136,12 +143,15 @@ class Worker:
         )
         subscriber(self._take)
         self._subscriber = subscriber
+        await self._claim.hold(broker)
+        self._held = True
 
     async def _take(self, message: RabbitMessage) -> None:
         self._arrived.put_nowait(message.raw_message)
 
     def _forget(self) -> None:
         """What has arrived over a lost connection will arrive again."""
+        self._held = False
         while not self._arrived.empty():
             self._arrived.get_nowait()
 
@@ -209,6 +219,7 @@ class Worker:
         for message in messages:
             try:
                 known.append((message, queues.PhotoHeaders.decode(message.headers)))
+                self._compare(known[-1][1].model)
             except ValueError as error:
                 queues.log().error("photo %s: %s", message.correlation_id, error)
                 await _settle(message.reject(requeue=False))
@@ -220,6 +231,16 @@ class Worker:
         await asyncio.gather(
             *(self._hand_over(message, answer, alone) for (message, _), answer in zip(known, answers, strict=True))
         )
+
+    def _compare(self, model: str) -> None:
+        """A photo is answered by whichever model has the queue; that it was sent to another one is told once."""
+        if model not in ("", self.backend.model, *self._others):
+            self._others.add(model)
+            queues.log().warning(
+                "photos sent when model %s answered are answered with %s: the model was changed",
+                model,
+                self.backend.model,
+            )
 
     async def _recognize(self, photos: list[tuple[AbstractIncomingMessage, queues.PhotoHeaders]]) -> list[Answer]:
         """Answers in the order of the photos."""
@@ -265,6 +286,7 @@ class Worker:
                 PUBLISH,
                 correlation_id=message.correlation_id,
                 content_type="application/json",
+                headers={queues.MODEL_HEADER: self.backend.model},
                 expiration=KEEP,
             )
         except PublishRefused as error:
@@ -297,7 +319,7 @@ class Worker:
             now = time.monotonic()
             if all(now - since < self.stalled for since in self._since.values()):
                 faulthandler.dump_traceback_later(self.stalled, exit=True)
-            if self.alive is not None and self._connection.up.is_set():
+            if self.alive is not None and (self._connection.up.is_set() or self._claim.waiting):
                 with suppress(OSError):
                     self.alive.touch()
             await asyncio.sleep(ALIVE)

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from carclf.service.contract import Backend
 from carclf.service.metrics import Metrics
 from carclf.service.settings import ServiceSettings
+from carclf.service.web.door import Share
 from carclf.service.web.middleware import Prefix, Watch
 from carclf.service.web.page import add_page
 from carclf.service.web.refusal import Refused
@@ -77,6 +78,7 @@ def create_app(
         )
     if settings.root_path:
         app.add_middleware(Prefix, prefix=settings.root_path)
+    app.add_middleware(Share, settings=settings)
     app.add_middleware(Watch, metrics=metrics)
     app.exception_handler(Refused)(_refused)
     app.exception_handler(RequestValidationError)(_invalid)

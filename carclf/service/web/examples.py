@@ -94,7 +94,7 @@ PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
         },
     },
     400: problem("The body is not well-formed, or it ended early."),
-    408: problem("The body took too long."),
+    408: problem("The request took too long, or came slowly while others needed the room."),
     413: problem("Too many bytes, pixels or photos.", "'car.jpg' is larger than 20 MB: shrink it first."),
     415: problem("Something else than photos in multipart/form-data."),
     422: {
@@ -117,5 +117,6 @@ PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
             }
         },
     },
+    429: problem("Too many connections or requests from this address."),
     503: problem("Too busy, still loading, or stopping; Retry-After says when to come again."),
 }

@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from carclf.service.contract import Upload
 from carclf.service.room import Holding
 from carclf.service.settings import ServiceSettings
-from carclf.service.web.refusal import Refused, busy, too_large
+from carclf.service.web.refusal import RETRY_AFTER, Refused, busy, too_large
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -78,7 +78,14 @@ async def read_uploads(request: Request, settings: ServiceSettings, holding: Hol
     try:
         boundary = _boundary(request)
         _check_length(request, settings)
-        return await asyncio.wait_for(_parse(body, boundary, settings, holding), settings.body_timeout)
+        parsing = asyncio.ensure_future(_parse(body, boundary, settings, holding))
+        with holding.arriving(parsing.cancel):
+            return await asyncio.wait_for(parsing, settings.body_timeout)
+    except asyncio.CancelledError:
+        if not holding.lost:
+            raise
+        detail = "The photos came too slowly while others needed the room: try again."
+        raise Refused(408, detail, {"Connection": "close", "Retry-After": str(RETRY_AFTER)}) from None
     except asyncio.TimeoutError:
         detail = f"The photos did not arrive within {settings.body_timeout:g} seconds: try again."
         raise Refused(408, detail, {"Connection": "close"}) from None
@@ -142,7 +149,7 @@ async def _parse(body: Body, boundary: bytes, settings: ServiceSettings, holding
             total += len(chunk)
             if total > settings.max_request_bytes:
                 raise _request_too_large(settings)
-            if not holding.take(len(chunk)):
+            if not await holding.take(len(chunk)):
                 raise busy("Too many photos wait to be answered: try again in some seconds.")
             parser.write(chunk)
         parser.finalize()

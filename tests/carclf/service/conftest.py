@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from carclf.service.metrics import Metrics
 from carclf.service.settings import ServiceSettings
 from carclf.service.web.app import create_app
+from carclf.service.web.door import server_config
 from tests.carclf.service.stand_ins import make_local
 
 
@@ -59,7 +60,7 @@ def listen() -> Iterator[Callable[..., str]]:
             chosen, metrics = ServiceSettings.of(**settings), Metrics()
             app = create_app(make(chosen, metrics), chosen, metrics)
             listener = socket.create_server(("127.0.0.1", 0))
-            server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+            server = uvicorn.Server(server_config(app, chosen))
             thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
 
             def stop() -> None:

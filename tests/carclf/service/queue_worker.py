@@ -1,8 +1,9 @@
 """A worker in a process of its own, for the tests.
 
-    python -m tests.carclf.service.queue_worker URL [SECONDS [STALLED]]
+    python -m tests.carclf.service.queue_worker URL [SECONDS [STALLED [THRESHOLD]]]
 
-All is real but the models. SECONDS: how long a batch takes. STALLED: after how many it counts as hung. A photo of a
+All is real but the models. SECONDS: how long a batch takes. STALLED: after how many it counts as hung.
+THRESHOLD: another one makes another model. A photo of a
 magenta car kills the process; the models fail at a yellow one, and hang at a cyan one.
 """
 
@@ -45,11 +46,13 @@ class DeadlyClassifier(ColourClassifier):
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
     url, *numbers = sys.argv[1:]
-    seconds, stalled = (float(number) for number in (*numbers, *("0", "900")[len(numbers) :]))
+    seconds, stalled, threshold = (float(number) for number in (*numbers, *("0", "900", "0.5")[len(numbers) :]))
 
     async def run() -> None:
         settings = ServiceSettings.of(batch_size=BATCH)
-        backend = LocalBackend(lambda: CarRecognizer(DeadlyClassifier(seconds), FakeDetector()), settings)
+        backend = LocalBackend(
+            lambda: CarRecognizer(DeadlyClassifier(seconds), FakeDetector(), threshold=threshold), settings
+        )
         await Worker(url, backend, BATCH, stalled=stalled).run()
 
     asyncio.run(run())

@@ -71,6 +71,11 @@ class Server:
         self.stop()
         raise RuntimeError("\n".join((self.folder / "output.log").read_text(errors="replace").splitlines()[-5:]))
 
+    def control(self, *arguments: str) -> None:
+        """As `rabbitmqctl` does."""
+        command = [str(Path(self._script).with_name("rabbitmqctl")), "-n", self._environment["RABBITMQ_NODENAME"]]
+        subprocess.run([*command, *arguments], env=self._environment, capture_output=True, timeout=60, check=True)
+
     def stop(self) -> None:
         """As if the machine lost power."""
         if self._process is not None:

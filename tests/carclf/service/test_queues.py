@@ -11,12 +11,16 @@ from typer.testing import CliRunner
 
 pytest.importorskip("faststream", reason="the queue is not installed: pip install 'carclf[queue]'")
 
+from carclf.recognition.recognizer import CarRecognizer
 from carclf.service.choose import make_backend
 from carclf.service.contract import Busy, Upload
+from carclf.service.local.backend import LocalBackend
 from carclf.service.queue import queues
 from carclf.service.queue.broker import BrokerBackend
 from carclf.service.settings import ServiceSettings
 from detection.common.errors import UsageError
+from tests.carclf.service.stand_ins import ColourClassifier
+from tests.fakes import FakeDetector
 
 SECRET = "s3cr3t"
 
@@ -57,6 +61,29 @@ def test_headers_of_any_name_can_be_sent_and_read(name):
     again = queues.PhotoHeaders.decode(headers)
     assert (again.web, again.pictures) == ("web1", True)
     assert again.name[:3] == name.encode("utf-8", "replace").decode()[:3]
+
+
+def test_messages_of_version_04_name_no_model():
+    headers = queues.PhotoHeaders("a.jpg", "web1", model="abc").encode()
+    assert queues.PhotoHeaders.decode(headers).model == "abc"
+    del headers[queues.MODEL_HEADER]
+    assert queues.PhotoHeaders.decode(headers) == queues.PhotoHeaders("a.jpg", "web1")
+
+
+@pytest.mark.parametrize("different", [{"threshold": 0.6}, {"tta": 2}, {"max_pixels": 7}, {}])
+def test_a_model_is_all_that_answers_depend_on(different):
+    def model(**values) -> str:
+        async def run() -> str:
+            tta, threshold = values.pop("tta", 1), values.pop("threshold", None)
+            recognizer = CarRecognizer(ColourClassifier(), FakeDetector(), tta=tta, threshold=threshold)
+            backend = LocalBackend(lambda: recognizer, ServiceSettings.of(batch_size=1, **values))
+            await backend.start()
+            await backend.stop()
+            return backend.model
+
+        return asyncio.run(run())
+
+    assert (model(**different) == model()) == (not different)
 
 
 @pytest.mark.parametrize("headers", [{}, {"carclf-format": 99, "carclf-web": "a"}, {"carclf-format": 1}])

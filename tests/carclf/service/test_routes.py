@@ -231,7 +231,7 @@ def test_headers_of_the_page_allow_its_own_files_only(client):
 def test_the_description_of_the_api_has_examples_and_fetches_nothing(client):
     description = client.get("/openapi.json").json()
     predict = description["paths"]["/predict"]["post"]
-    assert set(predict["responses"]) == {"200", "400", "408", "413", "415", "422", "503"}
+    assert set(predict["responses"]) == {"200", "400", "408", "413", "415", "422", "429", "503"}
     examples = predict["responses"]["200"]["content"]["application/json"]["examples"]
     from carclf.service.contract import Answer
 
