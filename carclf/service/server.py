@@ -92,7 +92,7 @@ def _serve(settings: ServiceSettings, make: Callable, listener: socket.socket) -
 
 
 def _open_files(wanted: int) -> None:
-    """Lets this process open so many files, if it may: where it can't accept a connection, nobody gets an answer."""
+    """Lets this process open `wanted` files, if it may: where it can't accept a connection, nobody gets an answer."""
     try:
         import resource
     except ImportError:  # Windows has no such limit

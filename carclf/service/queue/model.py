@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MODEL = "carclf.model"
 LOOK = 1.0  # between two tries of a worker with another model, in seconds
 TELL = 60.0  # and between two lines of its log
-# A queue that a server had when it lost power has no listener to go with: it stays so long, in seconds.
+# A queue that a server had when it lost power has no listener to go with: it stays for this many seconds.
 LEFTOVER = 10.0
 
 

@@ -37,7 +37,7 @@ _SHARE = (429, "Too many connections are open from this address: try again in so
 
 
 class Door:
-    """Counts the connections of one server: at most so many in all, and of one address that is no known proxy."""
+    """Counts the connections of one server: all of them, and those of each address that is no known proxy."""
 
     def __init__(self, settings: ServiceSettings):
         self.settings = settings

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class Server:
-    """A server that listens: `address`, its `process`, what it has said on stderr so far in `lines`."""
+    """A server that listens: `address` ('' if it ended before), its `process`, what it said on stderr in `lines`."""
 
     def __init__(self, *command: str):
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -26,7 +26,8 @@ class Server:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         assert self._listening.wait(60), self.log
-        self.address = re.search(r"http://[\d.:]+", self.log).group()
+        found = re.search(r"http://[\d.:]+", self.log)
+        self.address = found.group() if found else ""
 
     def _read(self) -> None:
         for line in self.process.stderr:
