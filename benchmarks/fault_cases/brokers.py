@@ -28,7 +28,7 @@ def _broker(case: Case) -> Iterator[object]:
 
 
 def _photo(case: Case) -> Path:
-    return next(path for path in sorted(case.source.parent.rglob("*.jpg")) if path.stat().st_size > 20000)
+    return case.source.parent / "icc-profile" / "srgb.jpg"
 
 
 @check("queue-vhost")
