@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from carclf.commands.options import Detector, Device
-from detection.common.console import quiet_stdout, say, tracked
+from detection.common.console import never_in_the_way, quiet_stdout, say, tracked
 from detection.common.errors import UsageError
 
 
@@ -68,7 +68,8 @@ def evaluate(
             track=tracked("evaluating"),
             darken=darken,
         )
-        write_run_report(output)
+        with never_in_the_way(f"the report of {output} was not written"):
+            write_run_report(output)
     for name, value in metrics.items():
         if isinstance(value, (int, float, str)):
             low, high = metrics["intervals"].get(name, (None, None))

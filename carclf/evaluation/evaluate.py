@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from carclf.evaluation.metrics import (
 )
 from carclf.evaluation.mistakes import rank_errors, save_error_sheet
 from carclf.evaluation.plots import save_confusion, save_reliability
+from detection.common.console import never_in_the_way
 from detection.common.errors import UsageError
 from detection.common.files import write_json, write_table
+from detection.images.lettering import tell_lacking
 
 _PAIRS = 10  # of the most confused pairs in metrics.json; confused_pairs.csv has all
 
@@ -76,12 +79,19 @@ def evaluate(
         write_table(output / "confused_pairs.csv", pairs)
         write_table(output / "errors.csv", rank_errors(rows))
         write_table(output / "calibration.csv", bins)
-        _write_confusion(counts, classes, output)
-        save_reliability(bins, calibrated, output / "reliability.png")
-        save_error_sheet(rows, output / "errors.jpg")
+        columns = [*classes, NO_ANSWER][: counts.shape[1]]  # the last for photos without an answer, if there are any
+        _write_confusion(counts, classes, columns, output / "confusion.csv")
         write_json(output / "metrics.json", metrics)  # last: it says that the others are there
     except OSError as error:
         raise UsageError(f"The results can't be written into '{output}': {error.strerror or error}.") from error
+    tell_lacking(classes)
+    for name, draw in (
+        ("confusion.png", partial(save_confusion, counts, classes, columns)),
+        ("reliability.png", partial(save_reliability, bins, calibrated)),
+        ("errors.jpg", partial(save_error_sheet, rows)),
+    ):
+        with never_in_the_way(f"{output / name} was not drawn"):
+            draw(output / name)
     return metrics
 
 
@@ -118,11 +128,8 @@ def _rows(table, probabilities, answered, ranked, rank, classes) -> list[dict]:
     return rows
 
 
-def _write_confusion(counts: np.ndarray, classes: list[str], output: Path) -> None:
-    """All classes as rows and columns; a last column for photos without an answer when there are any."""
-    columns = [*classes, NO_ANSWER][: counts.shape[1]]
+def _write_confusion(counts: np.ndarray, classes: list[str], columns: list[str], path: Path) -> None:
     table = pd.DataFrame(counts, columns=columns)
     # A class may be called so too, which neither a keyword nor a plain insertion would bear.
     table.insert(0, "true", classes, allow_duplicates=True)
-    write_table(output / "confusion.csv", table)
-    save_confusion(counts, classes, columns, output / "confusion.png")
+    write_table(path, table)

@@ -28,6 +28,7 @@ from carclf.training.stage import TrainingJob, checkpoints, run_stage
 from carclf.training.start import first_network
 from carclf.training.teacher import Teacher
 from carclf.weights import BEST
+from detection.common.console import never_in_the_way
 from detection.common.device import choose_device
 from detection.common.errors import UsageError
 from detection.common.files import write_json, write_table
@@ -168,8 +169,7 @@ def _judge(job: TrainingJob) -> dict:
 
 def _show(run: Path) -> None:
     """The curves and the report of a run as far as it is; they never stop a training."""
-    try:
+    with never_in_the_way(f"the curves of {run} were not drawn"):
         save_curves(read_epochs(run), run / "curves.png")
+    with never_in_the_way(f"the report of {run} was not written"):
         write_run_report(run)
-    except Exception as error:
-        say_once(f"the report of {run} was not written: {error}")
