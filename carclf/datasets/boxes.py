@@ -138,5 +138,6 @@ def crop_table(
         log.warning("%d photos could not be cropped to their boxes and are left out, the first is %s",
                     len(reasons), reasons[0])  # fmt: skip
     kept = [file is not None for file in files]
-    table = table[kept].assign(file=[file for file in files if file is not None]).reset_index(drop=True)
+    crops = pd.Series(files, table.index, dtype=object)
+    table = table[kept].assign(file=crops[kept]).reset_index(drop=True)
     return table.drop(columns="box", errors="ignore")

@@ -12,6 +12,7 @@ from carclf.classifier.checkpoint import load_model, save_model
 from carclf.classifier.classifier import TorchClassifier
 from carclf.classifier.info import ModelInfo
 from carclf.classifier.network import Ensemble
+from carclf.datasets import read_split
 from carclf.evaluation.confidence import fit_confidence
 from carclf.evaluation.evaluate import class_numbers, evaluate
 from carclf.runs.folder import git_state
@@ -98,7 +99,7 @@ def _held_out(names: Sequence[str]) -> pd.DataFrame:
         path = Path(name) / "split.csv"
         if not path.is_file():
             return pd.DataFrame(columns=["file", "label"])
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = read_split(path)
         tables.append(table.loc[table["split"] == "val", ["file", "label"]])
     common, *others = tables
     for table in others:

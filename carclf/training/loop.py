@@ -11,7 +11,7 @@ import torch
 from carclf.classifier.checkpoint import load_model, save_model
 from carclf.classifier.info import ModelInfo
 from carclf.classifier.network import CarNet
-from carclf.datasets import split_table
+from carclf.datasets import read_split, split_table
 from carclf.evaluation.calibrate import calibrate_file
 from carclf.evaluation.evaluate import evaluate
 from carclf.runs.curves import save_curves
@@ -134,7 +134,7 @@ def _prepare(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutStyle,
     table, style, detector = prepare_crops(config, run)
     path = run / "split.csv"
     if path.is_file():  # of a resumed run: read back, so that no validation photo slips into training
-        return pd.read_csv(path, dtype=str, keep_default_na=False), style, detector
+        return read_split(path), style, detector
     table = split_table(table, config.validation, config.seed if config.split_seed is None else config.split_seed)
     write_table(path, table)
     return table, style, detector
