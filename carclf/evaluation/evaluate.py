@@ -37,12 +37,12 @@ def evaluate(
 ) -> dict:
     """Writes metrics.json and the files named in docs/evaluation.md into output, and returns the metrics.
 
-    table: columns file and label, perhaps status and reason; one row a photo.
+    table: columns file and label, perhaps status, reason and trained_on (bool); one row a photo.
     probabilities: float [N, C]; a row of NaN for a photo without an answer (no car, unreadable): it counts as wrong.
     about: more entries for metrics.json, for example which model it was.
     The metrics: accuracy, top5 (top C when there are fewer than five classes), macro_f1 (mean over the classes that
     occur), their 95 % `intervals`, ece, ece_adaptive, brier and nll of the photos with an answer, n, answered, classes
-    (that occur), the most confused pairs, and how many rows have which status.
+    (that occur), the most confused pairs, how many rows have which status, and how many were trained_on.
     Raises `UsageError` for an empty table, an unknown label, or an output that can't be written.
     """
     classes = list(classes)
@@ -70,6 +70,8 @@ def evaluate(
     }
     if "status" in table:
         metrics["status"] = {str(name): int(count) for name, count in table["status"].value_counts().items()}
+    if "trained_on" in table:
+        metrics["trained_on"] = int(table["trained_on"].sum())
     metrics |= about or {}
     rows = _rows(table, probabilities, answered, ranked, rank, classes)
     try:
@@ -124,7 +126,7 @@ def _rows(table, probabilities, answered, ranked, rank, classes) -> list[dict]:
                 "label_probability": round(float(probabilities[number, ranked[number, rank[number]]]), 6),
                 "top5": "; ".join(classes[one] for one in best),
             }
-        rows.append(row | {name: photo[name] for name in ("status", "reason") if name in photo})
+        rows.append(row | {name: photo[name] for name in ("status", "reason", "trained_on") if name in photo})
     return rows
 
 

@@ -1,7 +1,7 @@
 """The run folder of a training: what is in it, how it is written and found again.
 
 config.yaml          the resolved config                 best.safetensors   the best model of all stages
-split.csv            file, label, split                  metrics.json       its figures, git state, versions
+split.csv            file, label, split, digests         metrics.json       its figures, git state, versions
 epochs.csv           one row an epoch                    validation/        report, confusion, predictions
 batches.csv          one row a batch                     stages/            the best model of each stage
 stages.json          one entry a stage that is done      report.html        all of it on one page

@@ -12,6 +12,7 @@ from carclf.classifier.checkpoint import load_model, save_model
 from carclf.classifier.info import ModelInfo
 from carclf.classifier.network import CarNet
 from carclf.datasets import read_split, split_table
+from carclf.datasets.content import with_digests
 from carclf.evaluation.calibrate import calibrate_file
 from carclf.evaluation.evaluate import evaluate
 from carclf.runs.curves import save_curves
@@ -136,6 +137,7 @@ def _prepare(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutStyle,
     if path.is_file():  # of a resumed run: read back, so that no validation photo slips into training
         return read_split(path), style, detector
     table = split_table(table, config.validation, config.seed if config.split_seed is None else config.split_seed)
+    table = with_digests(table)
     write_table(path, table)
     return table, style, detector
 

@@ -94,6 +94,8 @@ def _title(record: RunRecord) -> str:
 def _lead(record: RunRecord) -> str:
     metrics, config = record.metrics, record.config
     measured = f"measured on {metrics['n']} photos of {metrics['classes']} classes" if "n" in metrics else ""
+    if metrics.get("trained_on"):
+        measured += f", {metrics['trained_on']} of which it was trained on"
     if not config:
         architecture = (metrics.get("model") or {}).get("architecture")
         return f"{architecture + ', ' if architecture else ''}{measured}."
