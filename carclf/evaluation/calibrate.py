@@ -38,9 +38,18 @@ def calibrate_file(path: Path, crops: pd.DataFrame, device: str) -> tuple[TorchC
     net, info = load_model(path, device)
     info = info.model_copy(update={"temperature": 1.0, "threshold": 0.0})
     raw = TorchClassifier(net, info, device).predict_files(crops["file"].tolist())
-    probabilities, temperature, threshold = fit_confidence(raw, class_numbers(crops["label"].tolist(), info.classes))
+    probabilities, temperature, threshold = first_fit(raw, class_numbers(crops["label"].tolist(), info.classes))
     set_confidence(path, temperature, threshold)
     return TorchClassifier.load(path, device), probabilities
+
+
+def first_fit(raw: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """As `fit_confidence`, for a new model: a fit that means nothing is left out, in a line, and 1.0 and 0.0 stay."""
+    told, temperature, threshold = fit_confidence(raw, truth)
+    if reason := doubt(raw, truth, temperature):
+        say(f"{reason} The model answers as it is, with any confidence: `carclf calibrate` sets both from more photos.")
+        return raw, 1.0, 0.0
+    return told, temperature, threshold
 
 
 def set_confidence(path: Path, temperature: float, threshold: float) -> None:

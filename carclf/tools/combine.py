@@ -14,7 +14,7 @@ from carclf.classifier.info import ModelInfo
 from carclf.classifier.network import Ensemble
 from carclf.datasets import read_split
 from carclf.datasets.content import OWN, SOURCE, run_split
-from carclf.evaluation.confidence import fit_confidence
+from carclf.evaluation.calibrate import first_fit
 from carclf.evaluation.evaluate import class_numbers, evaluate
 from carclf.runs.folder import git_state
 from carclf.weights import BEST
@@ -62,7 +62,7 @@ def combine(names: Sequence[str], output: Path) -> dict:
             seen = evaluate(rows, probabilities, info.classes, output / "members" / str(len(measured) + 1))
             measured.append({"model": name} | {key: seen[key] for key in _KEPT})
         raw = whole.predict_files(photos["file"].tolist())
-        together, temperature, threshold = fit_confidence(raw, class_numbers(photos["label"].tolist(), info.classes))
+        together, temperature, threshold = first_fit(raw, class_numbers(photos["label"].tolist(), info.classes))
         info = info.model_copy(update={"temperature": temperature, "threshold": threshold})
         metrics = evaluate(rows, together, info.classes, output / "validation")
         metrics |= {"members": measured, "git": git_state()}
