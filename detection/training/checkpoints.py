@@ -18,6 +18,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from detection.common.console import say
@@ -26,6 +27,8 @@ from detection.common.files import TEMP_PREFIX
 
 LAST = "last.ckpt"
 _temp_numbers = itertools.count()
+# What stops a training; the last is what SLURM's --signal=USR1@90 sends before a job's time is over. Windows lacks it.
+_STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 
 class WholeCheckpoints(CheckpointIO):
@@ -60,7 +63,7 @@ class WholeCheckpoints(CheckpointIO):
 class LastCheckpoint(Checkpoint):
     """Writes `folder`/last.ckpt after each epoch, every so many minutes, and when the user stops the training.
 
-    SIGINT and SIGTERM end the step; a second one stops at once. Lightning calls callbacks of this class last, in the
+    SIGINT, SIGTERM and SIGUSR1 end the step; a second one stops at once. Lightning calls callbacks of this class last, in the
     order of `Trainer`'s list: what the others know of the step or epoch is in its checkpoint.
     """
 
@@ -75,7 +78,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Of several processes one would leave while the others wait for its gradients: those stop at once.
         if threading.current_thread() is threading.main_thread() and trainer.world_size == 1:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _STOPS:
                 self._before[number] = signal.signal(number, self._stop)
 
     def _stop(self, number: int, _frame: Any) -> None:
@@ -144,10 +147,24 @@ def fit(trainer: pl.Trainer, last: LastCheckpoint, where: Callable[[], str], mod
             signal.signal(signal.SIGINT, before)  # which Lightning may have switched off
 
 
+def trainer_plugins(launched: bool = False) -> list[Any]:
+    """For Lightning's `Trainer`. launched: whether its strategy knows already where the other processes are.
+
+    A training in one process is never told of the cluster that it runs on: Lightning would take a job of SLURM for one
+    that it started, write checkpoints of its own on SIGUSR1, and begin every later training of the folder from them.
+    """
+    if launched:
+        return [WholeCheckpoints()]
+    alone = LightningEnvironment()
+    alone.set_global_rank(0)  # a task of SLURM has a number, by which Lightning's loggers would keep silent
+    return [WholeCheckpoints(), alone]
+
+
 def ignore_interrupts(_worker: int) -> None:
     """For reader processes: Ctrl-C reaches them too, but the training ends its step first and still needs them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which torch ends them
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -203,6 +220,7 @@ def quiet_lightning() -> None:
         ".*You are using `torch.load`.*",
         ".*in eval mode at the start of training.*",  # frozen blocks and BatchNorms, on purpose
         ".*LeafSpec.*",
+        ".*The `srun` command is available.*",
         ".*`broadcast_buffers` is deprecated.*",  # its heir is not in every PyTorch that we run on
     ):
         warnings.filterwarnings("ignore", message)

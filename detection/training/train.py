@@ -29,10 +29,10 @@ from detection.training.checkpoints import (
     LAST,
     LastCheckpoint,
     ResumedCurves,
-    WholeCheckpoints,
     fit,
     quiet_lightning,
     read_checkpoint,
+    trainer_plugins,
 )
 from detection.training.config import DetectorTraining, check_same_training
 from detection.training.examples import DetectorData, check_records, read_records, records_digest
@@ -198,7 +198,7 @@ def _fit(module: DetectorModule, data: DetectorData, state: RunState, device: st
         num_sanity_val_steps=0,
         log_every_n_steps=min(25, max(1, config.steps // 20)),
         callbacks=[EMAWeightAveraging(decay=config.averaging), TrainingBar(config.steps), last],
-        plugins=[WholeCheckpoints()],
+        plugins=trainer_plugins(),
         logger=[ResumedCurves(output, "curves", done), TensorBoardLogger(output, name="", version="tensorboard")],
         enable_model_summary=False,
         enable_progress_bar=False,
