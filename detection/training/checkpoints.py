@@ -63,8 +63,8 @@ class WholeCheckpoints(CheckpointIO):
 class LastCheckpoint(Checkpoint):
     """Writes `folder`/last.ckpt after each epoch, every so many minutes, and when the user stops the training.
 
-    SIGINT, SIGTERM and SIGUSR1 end the step; a second one stops at once. Lightning calls callbacks of this class last, in the
-    order of `Trainer`'s list: what the others know of the step or epoch is in its checkpoint.
+    SIGINT, SIGTERM and SIGUSR1 end the step; a second one stops at once. Lightning calls callbacks of this class last,
+    in the order of `Trainer`'s list: what the others know of the step or epoch is in its checkpoint.
     """
 
     def __init__(self, folder: Path, minutes: float | None = None, saved: Callable[[], None] | None = None):

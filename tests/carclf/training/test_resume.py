@@ -139,7 +139,7 @@ def test_a_finished_run_stays_as_it_is(undisturbed, capsys):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_ends_the_step_says_how_to_resume_and_is_undone(number, undisturbed, tmp_path, monkeypatch, capsys):
-    """In the second epoch, of which nothing is kept; the same command then takes the run up again. In a job of SLURM."""
+    """In the second epoch, of which nothing is kept; the same command resumes the run. All in a job of SLURM."""
     as_task_of_slurm(monkeypatch)
     config = short_config(undisturbed.parent, output=tmp_path / "a run", **SETTINGS)
     handler = signal.getsignal(number)
