@@ -24,11 +24,10 @@ from pytorch_lightning.plugins.io import CheckpointIO
 from detection.common.console import say
 from detection.common.errors import UsageError
 from detection.common.files import TEMP_PREFIX
+from detection.training.readers import STOPS, ReaderError, reader_deaths_told
 
 LAST = "last.ckpt"
 _temp_numbers = itertools.count()
-# What stops a training; the last is what SLURM's --signal=USR1@90 sends before a job's time is over. Windows lacks it.
-_STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 
 class WholeCheckpoints(CheckpointIO):
@@ -78,7 +77,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Of several processes one would leave while the others wait for its gradients: those stop at once.
         if threading.current_thread() is threading.main_thread() and trainer.world_size == 1:
-            for number in _STOPS:
+            for number in STOPS:
                 self._before[number] = signal.signal(number, self._stop)
 
     def _stop(self, number: int, _frame: Any) -> None:
@@ -130,14 +129,15 @@ def fit(trainer: pl.Trainer, last: LastCheckpoint, where: Callable[[], str], mod
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(module, ckpt_path=last.path if last.path.is_file() else None, weights_only=True, **named)
+        with reader_deaths_told():
+            trainer.fit(module, ckpt_path=last.path if last.path.is_file() else None, weights_only=True, **named)
     except _StepEnded:
         raise KeyboardInterrupt(where()) from None
     except SystemExit:  # what Lightning makes of a KeyboardInterrupt
         if not trainer.interrupted:
             raise
         raise KeyboardInterrupt(where()) from None
-    except RuntimeError as error:
+    except (RuntimeError, ReaderError) as error:
         if not last.stopped:
             raise
         # A reader process that got the same signal, or no memory for the step: not a word in a training that ends.
@@ -158,13 +158,6 @@ def trainer_plugins(launched: bool = False) -> list[Any]:
     alone = LightningEnvironment()
     alone.set_global_rank(0)  # a task of SLURM has a number, by which Lightning's loggers would keep silent
     return [WholeCheckpoints(), alone]
-
-
-def ignore_interrupts(_worker: int) -> None:
-    """For reader processes: Ctrl-C reaches them too, but the training ends its step first and still needs them."""
-    for number in _STOPS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which torch ends them
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
 
 from detection.common.errors import UsageError
 from detection.masks.records import MaskRecord, read_source, split_records
-from detection.training.checkpoints import ignore_interrupts
 from detection.training.config import DetectorTraining
+from detection.training.readers import Packed, ignore_interrupts, possible_workers
 from detection.training.scenes.scene import SceneMaker
 
 _EXIF_ORIENTATION = 0x0112
@@ -110,12 +110,13 @@ class DetectorData(pl.LightningDataModule):
         assert self.trainer is not None  # it is what asks for the loader
         epoch, done = divmod(self.trainer.global_step, config.steps_per_epoch)
         batches = min(config.steps_per_epoch, config.steps - epoch * config.steps_per_epoch)
+        workers = possible_workers(config.workers)
         return DataLoader(
             _Examples(self.maker, config, epoch, self.kinds),
             batch_sampler=_RemainingBatches(batches, config.batch_size, done),
-            num_workers=config.workers,
-            collate_fn=list,
-            prefetch_factor=4 if config.workers else None,
+            num_workers=workers,
+            collate_fn=Packed(list),
+            prefetch_factor=4 if workers else None,
             worker_init_fn=ignore_interrupts,
         )
 
