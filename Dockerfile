@@ -1,5 +1,6 @@
 # syntax=docker/dockerfile:1.7
 # The CPU image: `carclf serve`, and every other command. `docker build -t carclf .`
+# To train in it: `docker run --shm-size=1g`, as Docker's 64 MB of shared memory are little for batches of photos.
 
 FROM python:3.12.11-slim-bookworm AS packages
 # The address of PyTorch's index of builds for the CPU makes the image several gigabytes smaller.

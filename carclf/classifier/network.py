@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import math
 from collections.abc import Iterable
@@ -27,7 +28,7 @@ class CarNet(nn.Module):
     def __init__(self, architecture: str, head: HeadConfig, classes: int, drop_path: float = 0.0):
         super().__init__()
         if not timm.is_model(architecture):
-            raise UsageError(f"timm has no model '{architecture}': see timm.list_models() for the names it has.")
+            raise UsageError(f"timm has no model '{architecture}': {_other_names(architecture)}.")
         self.backbone: Any  # timm's networks have members that `nn.Module` has not
         try:
             more: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}  # not every architecture knows it
@@ -35,7 +36,8 @@ class CarNet(nn.Module):
                 architecture, pretrained=False, num_classes=0, global_pool=head.pool, **more
             )
         except (TypeError, AssertionError, RuntimeError) as error:
-            raise UsageError(f"'{architecture}' can't be built with pooling '{head.pool}': {error}.") from error
+            why = str(error).rstrip(".")
+            raise UsageError(f"'{architecture}' can't be built with pooling '{head.pool}': {why}.") from error
         self.head = make_head(self.backbone.head_hidden_size, head, classes)
         groups = group_parameters(self.backbone, self.backbone.group_matcher(coarse=False))
         self.blocks: list[list[str]] = [groups[key] for key in sorted(groups)]
@@ -98,6 +100,17 @@ class CarNet(nn.Module):
         if self.first_trained == total:
             return f"{kept}; head trained ({head:,} parameters)"
         return f"{kept}; blocks {self.first_trained + 1}-{total} and head trained ({trained + head:,} parameters)"
+
+
+def _other_names(architecture: str) -> str:
+    """What to write instead of a name that timm does not have."""
+    known = timm.list_models()
+    if "/" in architecture:
+        return (
+            "write one of its own names, such as 'tf_efficientnet_b0' or 'hf-hub:timm/tf_efficientnet_b0.ns_jft_in1k'"
+        )
+    near = difflib.get_close_matches(architecture.partition(".")[0].lower(), known, 3)
+    return f"write {' or '.join(near)}, for example" if near else "see timm.list_models() for the names it has"
 
 
 def make_head(features: int, head: HeadConfig, classes: int) -> nn.Sequential:

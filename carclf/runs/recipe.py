@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -143,6 +144,12 @@ class ModelConfig(StrictConfig):
     head: HeadConfig = HeadConfig()
     image_size: ImageSize = 256  # larger than in training gains: crops in training magnify the car
     drop_path: float = Field(0.0, ge=0, lt=1)  # how often training leaves the last block out; less towards the first
+
+    @field_validator("architecture")
+    @classmethod
+    def _of_timm(cls, name: str) -> str:
+        """The names that the pages of timm's models show, as `hf-hub:timm/NAME`, without the hub."""
+        return re.sub(r"^(hf[-_]hub:)?timm/", "", name)
 
 
 class TrainConfig(StrictConfig):

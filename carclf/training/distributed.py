@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
+import signal
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -126,12 +129,14 @@ def launch(config: TrainConfig, work: Callable[[TrainConfig], Answer]) -> Answer
     """Runs `work(config)` in each of the processes that the config asks for on this machine; returns one's answer.
 
     With several machines, the same command runs on each, with the first one's address in MASTER_ADDR (and a free port
-    there in MASTER_PORT), and its own number, from 0, in NODE_RANK. Raises the `UsageError` of a process that failed.
+    there in MASTER_PORT), and its own number, from 0, in NODE_RANK. Raises the `UsageError` of a process that failed,
+    and KeyboardInterrupt after a signal, at which all end at once.
     """
+    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    for name in ("torch.distributed.elastic", "torch.multiprocessing"):
+    for name in ("torch.distributed.elastic", "torch.distributed.elastic.agent.server.api", "torch.multiprocessing"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # their tables would bury our sentence
     processes = local_processes(config)
     with tempfile.TemporaryDirectory() as folder:
@@ -143,7 +148,12 @@ def launch(config: TrainConfig, work: Callable[[TrainConfig], Answer]) -> Answer
             **_meeting(config.nodes),
         )
         try:
-            answers = elastic_launch(settings, _work)(work, config, Path(folder))
+            with _stopped_by_slurm():
+                answers = elastic_launch(settings, _work)(work, config, Path(folder))
+        except SignalException:
+            resume = f"--resume {shlex.quote(str(config.output))}" if config.output else "--resume RUN"
+            say(f"Stopped: carclf train {resume} resumes it from its last whole epoch.")
+            raise KeyboardInterrupt from None
         except ChildFailedError as error:
             said = sorted(Path(folder).glob("*.txt"))
             if said:
@@ -151,6 +161,19 @@ def launch(config: TrainConfig, work: Callable[[TrainConfig], Answer]) -> Answer
             rank, failure = error.get_first_failure()
             raise RuntimeError(f"Process {rank} of {processes} ended with exit code {failure.exitcode}.") from error
     return next(iter(answers.values()))
+
+
+@contextmanager
+def _stopped_by_slurm() -> Iterator[None]:
+    """SIGUSR1, which SLURM can send before a job's time is over, counts as SIGTERM, which the launcher knows."""
+    if not hasattr(signal, "SIGUSR1") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGUSR1, lambda *_: signal.raise_signal(signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def _meeting(nodes: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from timm.data import Mixup
+from timm.data.mixup import mixup_target
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -22,6 +23,18 @@ from carclf.training.data.dataset import mixed_seed
 from carclf.training.rates import make_optimizer, make_scheduler, optimizer_steps, warm_plateau
 from carclf.training.teacher import Teacher
 from detection.common.errors import UsageError
+
+
+class PairMix(Mixup):
+    """timm's mixing of the first photo of a batch with the last, and so on, for any number of photos.
+
+    timm refuses an odd number, which a batch has where a class or two are all there is. Its middle photo has no other
+    one, so it meets itself: it stays as it is, and so does its label.
+    """
+
+    def __call__(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Mixes normalised images [N, 3, H, W] in place; labels, int64 [N], become float [N, classes]."""
+        return x, mixup_target(target, self.num_classes, self._mix_batch(x), self.label_smoothing)
 
 
 class StageModule(pl.LightningModule):
@@ -67,7 +80,7 @@ class StageModule(pl.LightningModule):
             self.average.requires_grad_(False)
         self.mix = None
         if stage.mixes:
-            self.mix = Mixup(
+            self.mix = PairMix(
                 stage.mixup, stage.cutmix, prob=stage.mix, label_smoothing=0, num_classes=len(info.classes)
             )
 

@@ -22,7 +22,7 @@ from carclf.training.data.augmentation import Augmented, Plain
 from carclf.training.data.crops import variant_column
 from carclf.training.data.dataset import CropDataset, TrainOrder, balancing_weights, make_loader
 from carclf.training.data.features import cache_features
-from carclf.training.distributed import place, say_once, trainer_place
+from carclf.training.distributed import is_launched, place, say_once, trainer_place
 from carclf.training.module import StageModule
 from carclf.training.record.checkpoints import BestEpoch, Patience
 from carclf.training.record.log import EpochLog
@@ -30,7 +30,7 @@ from carclf.training.record.loggers import make_loggers, rate_monitors
 from carclf.training.teacher import Teacher
 from detection.common.device import use_bfloat16
 from detection.common.errors import UsageError
-from detection.training.checkpoints import LAST, LastCheckpoint, WholeCheckpoints, fit
+from detection.training.checkpoints import LAST, LastCheckpoint, fit, trainer_plugins
 from detection.training.resume import RunState
 
 _AT_ONCE = 64  # validation photos
@@ -170,7 +170,7 @@ def _fit(net: CarNet, number: int, at_once: int, job: TrainingJob) -> dict[str, 
             best,
             last,
         ],
-        plugins=[WholeCheckpoints()],
+        plugins=trainer_plugins(is_launched()),
         logger=loggers,
         log_every_n_steps=1_000_000,  # the curves are those of the epochs; batches.csv has the rest
         enable_progress_bar=bar,

@@ -15,7 +15,7 @@ from detection.common.config import StrictConfig
 from detection.common.errors import UsageError
 from detection.images.duplicates import difference_hash, near_duplicate_groups
 from detection.images.find import find_images
-from detection.images.read import ImageError, load_image
+from detection.images.read import ImageError, image_size, load_image
 from detection.masks.coco_file import read_coco_file
 
 
@@ -61,7 +61,7 @@ class MaskRecord:
         try:
             image = load_image(self.path, max_side=max_side)
         except ImageError as error:
-            raise UsageError(f"A photo of '{self.source}' can't be used; remove it: {error}") from error
+            raise unusable(self.source, self.path, error) from error
         return image if self.stretch == 1 else cv2.resize(image, self._stretched(image.shape[:2]))
 
     def decoded_masks(self, shape: tuple[int, int] | None = None) -> list[np.ndarray]:
@@ -85,7 +85,7 @@ def read_source(source: MaskSource) -> list[MaskRecord]:
         return _read_coco(source, images)
     if source.kind == "alpha":
         return _read_alpha(source, images)
-    return [_record(source, path, _size_of(path), ()) for path in find_images(images)]
+    return [_record(source, path, photo_size(source.name, path), ()) for path in find_images(images)]
 
 
 def _read_coco(source: MaskSource, images: Path) -> list[MaskRecord]:
@@ -126,11 +126,17 @@ def _record(
     return MaskRecord(source.name, str(path), size, masks, source.weight, source.incomplete, source.stretch, categories)
 
 
-def _size_of(path: Path) -> tuple[int, int]:
-    from PIL import Image
+def photo_size(source: str, path: str | Path) -> tuple[int, int]:
+    """Height and width of a photo as it is shown, from its header. Raises `UsageError` where it is none."""
+    try:
+        width, height = image_size(path)
+    except ImageError as error:
+        raise unusable(source, path, error) from error
+    return height, width
 
-    with Image.open(path) as image:
-        return image.height, image.width
+
+def unusable(source: str, path: str | Path, error: ImageError) -> UsageError:
+    return UsageError(f"A photo of '{source}' can't be used, remove it: {error} It is '{path}'.")
 
 
 def largest_piece(mask: np.ndarray) -> np.ndarray:
@@ -163,4 +169,9 @@ def split_records(
 
 def _hash(path: str) -> int:
     image = cv2.imread(path, cv2.IMREAD_GRAYSCALE)
-    return 0 if image is None else difference_hash(image)
+    if image is None:  # HEIC, and what is no photo at all
+        try:
+            image = cv2.cvtColor(load_image(path, max_side=512), cv2.COLOR_RGB2GRAY)
+        except ImageError:
+            return 0
+    return difference_hash(image)

@@ -18,11 +18,13 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from detection.common.console import say
 from detection.common.errors import UsageError
 from detection.common.files import TEMP_PREFIX
+from detection.training.readers import STOPS, ReaderError, reader_deaths_told
 
 LAST = "last.ckpt"
 _temp_numbers = itertools.count()
@@ -60,8 +62,8 @@ class WholeCheckpoints(CheckpointIO):
 class LastCheckpoint(Checkpoint):
     """Writes `folder`/last.ckpt after each epoch, every `minutes`, and when the user stops the training.
 
-    SIGINT and SIGTERM end the step; a second one stops at once. Lightning calls callbacks of this class last, in the
-    order of `Trainer`'s list: what the others know of the step or epoch is in its checkpoint.
+    SIGINT, SIGTERM and SIGUSR1 end the step; a second one stops at once. Lightning calls callbacks of this class last,
+    in the order of `Trainer`'s list: what the others know of the step or epoch is in its checkpoint.
     """
 
     def __init__(self, folder: Path, minutes: float | None = None, saved: Callable[[], None] | None = None):
@@ -75,7 +77,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Of several processes one would leave while the others wait for its gradients: those stop at once.
         if threading.current_thread() is threading.main_thread() and trainer.world_size == 1:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOPS:
                 self._before[number] = signal.signal(number, self._stop)
 
     def _stop(self, number: int, _frame: Any) -> None:
@@ -127,14 +129,15 @@ def fit(trainer: pl.Trainer, last: LastCheckpoint, where: Callable[[], str], mod
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(module, ckpt_path=last.path if last.path.is_file() else None, weights_only=True, **named)
+        with reader_deaths_told():
+            trainer.fit(module, ckpt_path=last.path if last.path.is_file() else None, weights_only=True, **named)
     except _StepEnded:
         raise KeyboardInterrupt(where()) from None
     except SystemExit:  # what Lightning makes of a KeyboardInterrupt
         if not trainer.interrupted:
             raise
         raise KeyboardInterrupt(where()) from None
-    except RuntimeError as error:
+    except (RuntimeError, ReaderError) as error:
         if not last.stopped:
             raise
         # A reader process that got the same signal, or no memory for the step: not a word in a training that ends.
@@ -144,10 +147,17 @@ def fit(trainer: pl.Trainer, last: LastCheckpoint, where: Callable[[], str], mod
             signal.signal(signal.SIGINT, before)  # which Lightning may have switched off
 
 
-def ignore_interrupts(_worker: int) -> None:
-    """For reader processes: Ctrl-C reaches them too, but the training ends its step first and still needs them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def trainer_plugins(launched: bool = False) -> list[Any]:
+    """For Lightning's `Trainer`. launched: whether its strategy knows already where the other processes are.
+
+    A training in one process is never told of the cluster that it runs on: Lightning would take a job of SLURM for one
+    that it started, write checkpoints of its own on SIGUSR1, and begin every later training of the folder from them.
+    """
+    if launched:
+        return [WholeCheckpoints()]
+    alone = LightningEnvironment()
+    alone.set_global_rank(0)  # a task of SLURM has a number, by which Lightning's loggers would keep silent
+    return [WholeCheckpoints(), alone]
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -203,6 +213,7 @@ def quiet_lightning() -> None:
         ".*You are using `torch.load`.*",
         ".*in eval mode at the start of training.*",  # frozen blocks and BatchNorms, on purpose
         ".*LeafSpec.*",
+        ".*The `srun` command is available.*",
         ".*`broadcast_buffers` is deprecated.*",  # its heir is not in every PyTorch that we run on
     ):
         warnings.filterwarnings("ignore", message)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
 
 from detection.common.errors import UsageError
-from detection.masks.records import MaskRecord, read_source, split_records
-from detection.training.checkpoints import ignore_interrupts
+from detection.common.machine import usable_cores
+from detection.masks.records import MaskRecord, photo_size, read_source, split_records
 from detection.training.config import DetectorTraining
+from detection.training.readers import Packed, ignore_interrupts, possible_workers
 from detection.training.scenes.scene import SceneMaker
-
-_EXIF_ORIENTATION = 0x0112
 
 
 def read_records(
@@ -68,13 +67,7 @@ def check_records(records: Sequence[MaskRecord]) -> None:
     for record in records:
         if not record.masks:
             continue
-        try:
-            with Image.open(record.path) as image:
-                height, width = image.height, image.width
-                if image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8):
-                    height, width = width, height
-        except Exception as error:  # the same sentence as for a photo that can't be decoded
-            raise UsageError(f"A photo of '{record.source}' can't be used, remove it: '{record.path}'.") from error
+        height, width = photo_size(record.source, record.path)
         stated = record.size[1] / record.size[0]
         # An export at another size is fine; one of other proportions is not.
         if abs(width / height / stated - 1) > 0.02:
@@ -82,6 +75,20 @@ def check_records(records: Sequence[MaskRecord]) -> None:
                 f"The masks of '{Path(record.path).name}' were drawn on {record.size[1]}x{record.size[0]} pixels, but"
                 f" the photo is {width}x{height}, turned as its EXIF says: export the masks again from this photo."
             )
+
+
+def check_held_out(records: Sequence[MaskRecord]) -> None:
+    """Raises `UsageError` for a photo that can't be decoded: the first measurement would end a training of hours.
+
+    The photos to train on are decoded before the first step, too, as many as memory holds (`PhotoStore`).
+    """
+    with ThreadPoolExecutor(usable_cores()) as threads:
+        for _ in threads.map(_decode, records):
+            pass
+
+
+def _decode(record: MaskRecord) -> None:
+    record.image(64)  # a JPEG is decoded at reduced size, which shows damage all the same
 
 
 def records_digest(records: Sequence[MaskRecord]) -> str:
@@ -110,12 +117,13 @@ class DetectorData(pl.LightningDataModule):
         assert self.trainer is not None  # it is what asks for the loader
         epoch, done = divmod(self.trainer.global_step, config.steps_per_epoch)
         batches = min(config.steps_per_epoch, config.steps - epoch * config.steps_per_epoch)
+        workers = possible_workers(config.workers)
         return DataLoader(
             _Examples(self.maker, config, epoch, self.kinds),
             batch_sampler=_RemainingBatches(batches, config.batch_size, done),
-            num_workers=config.workers,
-            collate_fn=list,
-            prefetch_factor=4 if config.workers else None,
+            num_workers=workers,
+            collate_fn=Packed(list),
+            prefetch_factor=4 if workers else None,
             worker_init_fn=ignore_interrupts,
         )
 

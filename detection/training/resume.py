@@ -161,6 +161,12 @@ def say_finished(run: Path) -> None:
 
 def remove_leftovers(run: Path) -> None:
     """What a killed process was writing. Only where trainings write: a run folder may hold 100,000 cut-outs as well."""
+    for file in run.glob("hpc_ckpt_*.ckpt"):
+        file.unlink(missing_ok=True)
+        say(
+            f"{file.name} is removed: version 0.4 wrote it at a signal of SLURM, and stages that began later started"
+            f" from it. Where there were any, delete '{run}' to begin again."
+        )
     checkpoints = run / "checkpoints"
     for folder in (run, run / "stages", run / "validation", checkpoints, *checkpoints.glob("*/")):
         for file in folder.glob(f"{TEMP_PREFIX}*"):

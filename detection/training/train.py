@@ -29,13 +29,13 @@ from detection.training.checkpoints import (
     LAST,
     LastCheckpoint,
     ResumedCurves,
-    WholeCheckpoints,
     fit,
     quiet_lightning,
     read_checkpoint,
+    trainer_plugins,
 )
 from detection.training.config import DetectorTraining, check_same_training
-from detection.training.examples import DetectorData, check_records, read_records, records_digest
+from detection.training.examples import DetectorData, check_held_out, check_records, read_records, records_digest
 from detection.training.module import DetectorModule, build_start, plan_model
 from detection.training.progress import TrainingBar, spared
 from detection.training.resume import CONFIG, RunState, locked, recorded, saved_config, say_finished
@@ -78,7 +78,9 @@ def _train(config: DetectorTraining) -> Path:
         if state.finished and same_result and weights.is_file() and (output / "metrics.json").is_file():
             say_finished(output)
             return weights
-        check_records([*train, *(record for records in held_out.values() for record in records)])
+        held = [record for records in held_out.values() for record in records]
+        check_records([*train, *held])
+        check_held_out(held)
         for source in config.sources:
             if source.validation > 0 and source.name not in held_out:
                 say(f"No photo of '{source.name}' could be held out: too few that are not near-duplicates.")
@@ -198,7 +200,7 @@ def _fit(module: DetectorModule, data: DetectorData, state: RunState, device: st
         num_sanity_val_steps=0,
         log_every_n_steps=min(25, max(1, config.steps // 20)),
         callbacks=[EMAWeightAveraging(decay=config.averaging), TrainingBar(config.steps), last],
-        plugins=[WholeCheckpoints()],
+        plugins=trainer_plugins(),
         logger=[
             ResumedCurves(output, "curves", done),
             spared(TensorBoardLogger(output, name="", version="tensorboard"), "TensorBoard"),

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from carclf.classifier.preprocessing import stack
 from detection.images.read import load_image
-from detection.training.checkpoints import ignore_interrupts
+from detection.training.readers import Packed, ignore_interrupts, possible_workers
 
 Transform = Callable[[np.ndarray, int], np.ndarray]
 
@@ -123,6 +123,7 @@ def collate(items: Sequence[tuple[np.ndarray | Tensor, int]]) -> tuple[Tensor, T
 def make_loader(dataset: Dataset, batch_size: int, workers: int, order: TrainOrder | None = None) -> DataLoader:
     """For validation as the dataset stands; for training in an order, without a last, smaller batch (one photo alone
     would break BatchNorm)."""
+    workers = possible_workers(workers)
     return DataLoader(
         dataset,
         batch_size=batch_size,
@@ -131,7 +132,7 @@ def make_loader(dataset: Dataset, batch_size: int, workers: int, order: TrainOrd
         num_workers=workers,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
-        collate_fn=collate,
+        collate_fn=Packed(collate),
         worker_init_fn=_start_worker,
         pin_memory=torch.cuda.is_available(),
     )

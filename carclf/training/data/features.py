@@ -21,6 +21,7 @@ from carclf.training.data.dataset import CropDataset, Transform, make_loader, mi
 from carclf.training.distributed import say_once
 from detection.common.console import photo_bar
 from detection.common.device import use_bfloat16
+from detection.training.readers import reader_deaths_told
 
 _BATCH = 64
 
@@ -148,12 +149,13 @@ def _features(
     training = net.training
     net.eval().to(device)
     found = []
-    for images, _ in make_loader(dataset, _BATCH, workers):
-        with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
-            batch = normalise(images.to(device), info.mean, info.std).contiguous(memory_format=torch.channels_last)
-            found.append(_computed(net, batch).cpu())
-        for _ in images:
-            advance()
+    with reader_deaths_told():
+        for images, _ in make_loader(dataset, _BATCH, workers):
+            with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
+                batch = normalise(images.to(device), info.mean, info.std).contiguous(memory_format=torch.channels_last)
+                found.append(_computed(net, batch).cpu())
+            for _ in images:
+                advance()
     net.train(training).cpu()
     return torch.cat(found)
 

@@ -158,6 +158,10 @@ def test_depthwise_float32_leaves_results_alone():
 def test_what_cannot_be_built_is_one_sentence(monkeypatch):
     with pytest.raises(UsageError, match="no model 'no_such_net'"):
         CarNet("no_such_net", HeadConfig(), 2)
+    with pytest.raises(UsageError, match="write efficientnet_b0 or"):
+        CarNet("efficentnet_b0", HeadConfig(), 2)
+    with pytest.raises(UsageError, match=r"'hf-hub:someone/net': write one of its own names"):
+        CarNet("hf-hub:someone/net", HeadConfig(), 2)
     with pytest.raises(UsageError, match="pretrained=pypi"):
         build_model(ModelConfig(architecture=TINY, pretrained="pypi"), 2)
 

@@ -57,6 +57,13 @@ def test_a_wrong_setting_is_one_sentence(file, override, said):
     assert str(raised.value).count("\n") == 0
 
 
+@pytest.mark.parametrize(
+    "name", ["hf-hub:timm/resnet18.a1_in1k", "hf_hub:timm/resnet18.a1_in1k", "timm/resnet18.a1_in1k"]
+)
+def test_a_name_of_the_hub_is_timms_own(file, name):
+    assert read_config(TrainConfig, file, [f"model.architecture={name}"]).model.architecture == "resnet18.a1_in1k"
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_configs_are_valid(path):
     config = read_config(TrainConfig, path, ["data=x"])

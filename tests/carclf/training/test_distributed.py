@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +127,18 @@ def test_two_processes_end_with_the_same_weights(tmp_path, monkeypatch):
 def test_an_error_of_one_process_ends_all_with_its_sentence(tmp_path):
     with pytest.raises(UsageError, match="has had enough"):
         launch(short_config(tmp_path, devices=2), _fail)
+
+
+def _stop(config) -> None:
+    if os.environ["RANK"] == "0":
+        os.kill(os.getppid(), signal.SIGUSR1)
+    time.sleep(600)
+
+
+@pytest.mark.slow
+def test_a_signal_of_slurm_stops_all_processes(tmp_path, capsys):
+    handler = signal.getsignal(signal.SIGUSR1)
+    with pytest.raises(KeyboardInterrupt):
+        launch(short_config(tmp_path, devices=2), _stop)
+    assert signal.getsignal(signal.SIGUSR1) is handler
+    assert f"carclf train --resume {tmp_path / 'run'} resumes it" in capsys.readouterr().err

@@ -197,6 +197,19 @@ def test_mixing_makes_pairs_and_repeats_itself(batches, how):
     fit(make_net(), stage, batches)
 
 
+@pytest.mark.parametrize("how", [{"mixup": 0.8}, {"cutmix": 1.0}])
+def test_mixing_takes_any_number_of_photos(batches, how):
+    """In an odd batch the middle one stays as it is, the others are mixed in pairs."""
+    stage = Stage(name="x", train="head", epochs=1, schedule="constant", batch_size=32, **how)
+    module = StageModule(make_net(), stage, INFO, photos=5)
+    pl.seed_everything(3, verbose=False)
+    images, labels = module.images(batches.tensors[0][:5]), batches.tensors[1][:5]
+    mixed, targets = module.mix(images.clone(), labels)
+    same = [torch.allclose(one, other, atol=1e-6) for one, other in zip(mixed, images, strict=True)]
+    assert same == [False, False, True, False, False]
+    assert torch.allclose(targets[2], torch.eye(3)[labels[2]]) and torch.allclose(targets.sum(1), torch.ones(5))
+
+
 def test_smoothing_and_class_weights_are_in_the_training_loss_alone():
     stage = Stage(name="x", batch_size=4)
     weights = np.array([2.0, 1.0, 0.0])

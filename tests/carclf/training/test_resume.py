@@ -10,6 +10,7 @@ import time
 
 import pytest
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 import carclf.training.loop
 from carclf.runs.folder import resumed_config
@@ -58,6 +59,14 @@ def same(run, other) -> None:
     ours, theirs = weights(run), weights(other)
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert not list(run.rglob("*.ckpt")) and not list(run.rglob("*.tmp"))
+
+
+def as_task_of_slurm(monkeypatch) -> None:
+    """The environment of the second of two tasks that srun started, as Lightning knows it."""
+    slurm = {"NTASKS": 2, "JOB_ID": 77, "JOB_NAME": "cars", "NNODES": 1, "PROCID": 1, "LOCALID": 1, "NODEID": 0}
+    for name, value in slurm.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    monkeypatch.setattr(rank_zero_only, "rank", 1)  # which Lightning reads when it is imported
 
 
 def kill_at(monkeypatch, owner, name, when, after=False) -> None:
@@ -128,9 +137,10 @@ def test_a_finished_run_stays_as_it_is(undisturbed, capsys):
     assert before == {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_ends_the_step_says_how_to_resume_and_is_undone(number, undisturbed, tmp_path, monkeypatch, capsys):
-    """In the second epoch, of which nothing is kept; the same command then takes the run up again."""
+    """In the second epoch, of which nothing is kept; the same command resumes the run. All in a job of SLURM."""
+    as_task_of_slurm(monkeypatch)
     config = short_config(undisturbed.parent, output=tmp_path / "a run", **SETTINGS)
     handler = signal.getsignal(number)
     ended = []
@@ -155,6 +165,19 @@ def test_a_signal_ends_the_step_says_how_to_resume_and_is_undone(number, undistu
     state = json.loads((tmp_path / "a run/state.json").read_text())
     assert (state["state"], state["error"]) == ("failed", "stopped by hand")
     same(train(config), undisturbed)
+
+
+def test_what_0_4_left_at_a_signal_of_slurm_is_no_start(undisturbed, tmp_path, monkeypatch, capsys):
+    """Lightning takes such a file for the start of every training in its folder."""
+    as_task_of_slurm(monkeypatch)
+    config = short_config(undisturbed.parent, output=tmp_path / "run", **SETTINGS)
+    with monkeypatch.context() as patch:
+        kill_at(patch, carclf.training.loop, "run_stage", lambda net, number, job: number == 1)
+        with pytest.raises(Killed):
+            train(config)
+    (tmp_path / "run/hpc_ckpt_1.ckpt").write_bytes(b"of another stage")
+    same(train(config), undisturbed)
+    assert "hpc_ckpt_1.ckpt is removed" in capsys.readouterr().err
 
 
 def test_a_second_signal_stops_at_once(undisturbed, tmp_path, monkeypatch):

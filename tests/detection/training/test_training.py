@@ -14,6 +14,7 @@ from detection.training.scenes.scene import SceneMaker, SceneSettings
 from detection.training.train import train_detector
 from detection.vehicle import mask_box
 from tests.coco_photos import make_coco, tiny_training
+from tests.traps import unreadable
 
 
 @pytest.fixture
@@ -55,6 +56,32 @@ def test_alpha_source_keeps_the_largest_piece_and_undoes_the_squeeze(tmp_path):
 def test_missing_parts_are_one_sentence(coco, changes, message):
     with pytest.raises(UsageError, match=message):
         read_source(coco.model_copy(update=changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("empty.jpg", "empty"), ("text.jpg", "not a photo"), ("phone.heic", "HEIC")]
+)
+def test_what_lies_among_negatives_and_is_no_photo_is_one_sentence(name, said, tmp_path):
+    (tmp_path / name).write_bytes(unreadable()[name][0])
+    with pytest.raises(UsageError, match=f"A photo of 'none' can't be used, remove it: .*{said}.*{tmp_path / name}"):
+        read_source(MaskSource(name="none", kind="negatives", images=str(tmp_path)))
+
+
+@pytest.mark.parametrize("index", [0, 14])  # with a vehicle, and without
+def test_a_held_out_photo_that_is_damaged_is_told_before_the_first_step(index, coco, tmp_path, monkeypatch):
+    photo = tmp_path / f"images/{index}.jpg"
+    photo.write_bytes(photo.read_bytes()[:-3000])
+    monkeypatch.setattr(
+        "detection.training.examples.split_records",
+        lambda records, *_: (
+            [record for record in records if record.path != str(photo)],
+            [record for record in records if record.path == str(photo)],
+        ),
+    )
+    source = coco.model_copy(update={"validation": 0.2})
+    with pytest.raises(UsageError, match=f"remove it: '{index}.jpg' is truncated.*{photo}"):
+        train_detector(tiny_training(tmp_path, source, steps=1))
+    assert not (tmp_path / "run").exists()
 
 
 def test_split_keeps_near_duplicates_together(coco, tmp_path):

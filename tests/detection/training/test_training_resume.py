@@ -77,14 +77,19 @@ def test_resumes_from_the_very_step(step, source, undisturbed, tmp_path, monkeyp
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_step_says_how_to_resume_and_is_undone(source, undisturbed, tmp_path, monkeypatch, capsys):
-    config = tiny_training(tmp_path, source, **SMALL)  # no checkpoint but the one at Ctrl-C
-    handler = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_ends_the_step_says_how_to_resume_and_is_undone(
+    number, source, undisturbed, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    config = tiny_training(tmp_path, source, **SMALL)  # no checkpoint but the one at the signal
+    handler = signal.getsignal(number)
     with monkeypatch.context() as patch:
-        at_step(patch, 2, lambda: os.kill(os.getpid(), signal.SIGINT))
+        at_step(patch, 2, lambda: os.kill(os.getpid(), number))
         with pytest.raises(KeyboardInterrupt):
             train_detector(config)
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.getsignal(number) is handler
     said = capsys.readouterr().err
     resume = f"carclf train-detector --resume {tmp_path}/run"
     assert f"Stopped at step 3 of 8: the same command, or {resume}, resumes it." in said
