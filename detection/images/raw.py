@@ -25,14 +25,14 @@ _SMALLEST_PREVIEW = 200
 # LibRaw's turns, as EXIF orientations.
 _ORIENTATIONS = (1, 2, 4, 3, 5, 8, 6, 7)
 _MISSING = "which can't be read here: `pip install rawpy`, or save it as JPEG or 16-bit TIFF"
-_DAMAGED = "that can't be decoded: it is damaged, or of a kind that LibRaw does not know; save it as JPEG or TIFF"
+_DAMAGED = "which can't be decoded: it is damaged, or of a kind that LibRaw does not know; save it as JPEG or TIFF"
 _EXIF_ORIENTATION, _DNG_VERSION, _SUBFILE_TYPE, _SUB_IFDS = 0x0112, 0xC612, 0x00FE, 0x014A
 # A development takes some 16 bytes per pixel of the sensor, and LibRaw uses all cores for it.
 _one_development = threading.Lock()
 
 
 class RawError(ValueError):
-    """A raw file that can't be read; the message goes on after "is a camera's raw file"."""
+    """A raw file that can't be read; the message goes on after "is a camera's raw file,"."""
 
 
 def is_raw(data: bytes, name: str = "") -> bool:

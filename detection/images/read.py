@@ -83,7 +83,7 @@ def decode_image(
     except ImageError:
         raise
     except RawError as error:
-        raise ImageError(f"'{name}' is a camera's raw file {error}.") from error
+        raise ImageError(f"'{name}' is a camera's raw file, {error}.") from error
     except (Image.DecompressionBombError, OverflowError):
         raise _too_large(name, max_pixels) from None
     except DamagedError as error:
