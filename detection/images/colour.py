@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from functools import lru_cache
 
 import numpy as np
@@ -10,6 +11,9 @@ from PIL import Image, ImageCms
 
 # A profile that moves no colour by more than this many of 255 levels is sRGB for us, whatever its name.
 _SAME = 2
+_BROKEN = "broken"
+_log = logging.getLogger(__name__)
+_told: set[int] = set()
 _MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
 
@@ -28,12 +32,26 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 def profile_mode(profile: bytes | None) -> str:
     """The mode that the profile is for: RGB, L or CMYK; "" without a usable profile, or one that changes nothing."""
-    return _transform(profile)[0] if profile else ""
+    if not profile:
+        return ""
+    mode, transform = _transform(profile)
+    return "" if transform is None else mode
+
+
+def tell_broken(profile: bytes | None, name: str) -> None:
+    """A line in the log on a profile that is ignored; one for each profile, as thousands of photos may share it."""
+    if profile and _transform(profile)[0] == _BROKEN and hash(profile) not in _told:
+        _told.add(hash(profile))
+        _log.warning(
+            "The colour profile of '%s' is broken and was ignored: its colours may be off. Further photos with the "
+            "same profile are not named.",
+            name,
+        )
 
 
 @lru_cache(maxsize=16)
 def _transform(profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform | None]:
-    """The mode that a profile is for and its way to sRGB; "", None for sRGB itself and for broken profiles."""
+    """The mode that a profile is for and its way to sRGB, which is None for sRGB itself ("") and for broken ones."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         mode = _MODES[source.profile.xcolor_space]
@@ -48,7 +66,7 @@ def _transform(profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform | None]:
         cube = _cube(mode)
         moved = np.asarray(transform.apply(cube), int) - np.asarray(cube.convert("RGB"), int)
     except Exception:  # lcms and Pillow raise several types; a photo with a broken profile is still a photo
-        return "", None
+        return _BROKEN, None
     return ("", None) if mode != "CMYK" and np.abs(moved).max() <= _SAME else (mode, transform)
 
 

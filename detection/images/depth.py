@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
+from detection.images.find import TIFF_STARTS
+
 _RANGES = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
 _BITS_PER_SAMPLE = 258
 _STRIP_PIXELS = 4_000_000
-TIFF_STARTS = (b"II*\0", b"MM\0*")
 
 
 def white_of(image: Image.Image) -> float:
@@ -80,11 +81,6 @@ def decode_odd_tiff(data: bytes, max_pixels: int) -> np.ndarray | None:
     colours = pixels[..., 2::-1]
     white = _white_of_floats(colours.reshape(-1)) if colours.dtype.kind == "f" else _range_of(int(colours.max()))
     return to_grey(colours, white)
-
-
-def is_raw(image: Image.Image, data: bytes) -> bool:
-    """Whether a TIFF is the raw file of a camera, of which Pillow would show the thumbnail."""
-    return data[8:10] == b"CR" or 0xC612 in getattr(image, "tag_v2", ())  # Canon's mark, and the version of DNG
 
 
 def _has_16_bits(image: Image.Image, data: bytes) -> bool:

@@ -15,9 +15,13 @@ from detection.common.errors import UsageError
 from detection.common.files import user_path
 from detection.common.tally import counted
 
-RAW_SUFFIXES = frozenset([".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"])
-# Camera raw files and JPEG XL can't be decoded here, and heic only with pi-heif, but as inputs they get a row that says
-# what to do; as unknown files they would vanish.
+# Of cameras; .raw is left out, as it may be anything.
+RAW_SUFFIXES = frozenset(
+    [".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".raf", ".orf", ".rw2", ".rwl", ".pef",
+     ".srw", ".3fr", ".fff", ".iiq", ".erf", ".mef", ".mos", ".dcr", ".kdc", ".gpr", ".x3f"]
+)  # fmt: skip
+# Raw files and JPEG XL need an optional reader, but as inputs they get a row that says so; as unknown files they would
+# vanish.
 IMAGE_SUFFIXES = RAW_SUFFIXES.union(
     [
         ".jpg",
@@ -55,11 +59,11 @@ CLUTTER = frozenset(
 )
 # Copies that an editor keeps, and downloads that have not ended: no photos, whatever they hold.
 _UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".opdownload", ".filepart", ".tmp", ".bak", "~")
-# Raw photos that begin like a TIFF, which holds only their preview.
-_RAW = frozenset(
-    [".cr2", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".dng", ".pef", ".3fr", ".iiq", ".erf", ".mef", ".mos", ".dcr",
-     ".kdc", ".srw", ".fff", ".rwl", ".gpr", ".raw"]
-)  # fmt: skip
+TIFF_STARTS = (b"II*\0", b"MM\0*")
+# How raw files begin that do not begin like a TIFF: Fujifilm, Olympus, Panasonic, Sigma. Canon's newest are told apart.
+RAW_STARTS = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb")
+JXL_CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
+_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"crx ")
 # What a check of the disk rescued may be photos: passed over, but not silently where nobody can look.
 _RESCUED = "lost+found"
 _HEAD = 32
@@ -152,15 +156,19 @@ def holds_image(path: str | Path) -> bool:
             head = file.read(_HEAD)
     except (OSError, ValueError):
         return False
-    if head.startswith((b"II*\0", b"MM\0*")):
-        return head[8:10] != b"CR" and os.path.splitext(path)[1].lower() not in _RAW
+    return is_photo_head(head)
+
+
+def is_photo_head(head: bytes) -> bool:
+    """Whether a file that begins with these bytes (32 or more, unless it has fewer) is a photo of a known format."""
     if head[4:8] == b"ftyp":
-        return head[8:12] in (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+        return head[8:12] in _BRANDS
     if head.startswith(b"BM"):
-        return head[6:10] == b"\0\0\0\0" and len(head) == _HEAD
+        return head[6:10] == b"\0\0\0\0" and len(head) >= _HEAD
     if head.startswith(b"RIFF"):
         return head[8:12] == b"WEBP"
-    return head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a"))
+    known = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", JXL_CONTAINER)
+    return head.startswith((*known, *TIFF_STARTS, *RAW_STARTS))
 
 
 def _walk(

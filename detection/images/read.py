@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import io
 import logging
 import os
 import stat
-import threading
 import warnings
 from pathlib import Path
 
@@ -20,23 +18,22 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from detection.images.colour import profile_mode, to_srgb
-from detection.images.depth import decode_odd_tiff, is_raw, to_grey, white_of, with_its_range
-from detection.images.find import RAW_SUFFIXES
+from detection.images.colour import profile_mode, tell_broken, to_srgb
+from detection.images.depth import decode_odd_tiff, to_grey, white_of, with_its_range
+from detection.images.formats import (
+    MAX_PIXELS,
+    complaint_of_reader,
+    has_own_orientation,
+    is_jxl,
+    jxl_size,
+    open_image,
+    turn_of,
+)
 from detection.images.jpeg import DamagedError, decode_jpeg
+from detection.images.raw import RawError, is_raw, raw_size, read_raw
 
-# Formats that Pillow may open, whatever the suffix. Its others include EPS, which runs an external program.
-# JPEG takes in MPO, the several pictures in one file that some phones write.
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF")
 _TRUNCATED = "'{}' is truncated: the file ends before the picture does."
-_RAW = "'{}' is a camera's raw file, which can't be read here: develop it, and save it as JPEG or 16-bit TIFF."
-# Pillow's own limit against decompression bombs; `max_pixels` can only be lower.
-MAX_PIXELS = 2 * 89_478_485
 _MAX_BYTES = 2 * 1024**3
-# Decoding takes up to 17 bytes per pixel (an animated WebP), and a few kilobytes may be 179 megapixels: so only one
-# photo above this size is decoded at a time, however many threads read.
-_LARGE_PIXELS = 32_000_000
-_one_large_photo = threading.Lock()
 # Larger pictures become arrays in strips of this size; as a whole they would need their memory twice on the way.
 _STRIP_PIXELS = 4_000_000
 # The shortest code is one bit for a block of 8x8 pixels, so a JPEG with fewer bytes has lost its end, or its header
@@ -75,39 +72,18 @@ def decode_image(
 ) -> np.ndarray:
     """As `load_image`, of the bytes of a file; `name` is what messages call it."""
     try:
-        try:
-            image = Image.open(io.BytesIO(data), formats=_formats(data))
-        except UnidentifiedImageError:
-            array = decode_odd_tiff(data, max_pixels)
-            if array is None:
-                raise
-            return array if max_side is None else shrink(array, max_side)
-        pixels = image.width * image.height
-        if pixels > max_pixels:
-            raise _too_large(name, max_pixels)
-        if Path(name).suffix.lower() in RAW_SUFFIXES or is_raw(image, data):
-            raise ImageError(_RAW.format(name))
-        is_jpeg = image.format in ("JPEG", "MPO")
-        if is_jpeg and pixels > _JPEG_PIXELS_A_BYTE * len(data):
-            raise ImageError(_TRUNCATED.format(name))
-        if max_side is not None:
-            image.draft(None, (max_side, max_side))
-        profile = image.info.get("icc_profile")
-        with _one_large_photo if image.width * image.height > _LARGE_PIXELS else contextlib.nullcontext():
-            array = decode_jpeg(data, image.mode, image.width, image.height) if is_jpeg else None
-            if array is None:
-                image.load()
-                orientation = _orientation(image)
-                array = _to_rgb(with_its_range(image, data), profile)
+        if is_raw(data, name):
+            preview, orientation = read_raw(data, max_pixels)
+            if isinstance(preview, bytes):
+                array = _decode(preview, name, max_side, max_pixels, orientation)
             else:
-                orientation = _orientation(image)
-                if profile_mode(profile):
-                    grey = image.mode == "L"
-                    array = _to_rgb(Image.fromarray(array[..., 0] if grey else array), profile)
-            del image
-            array = _turn(array, orientation)
+                array = _turn(preview, orientation)
+        else:
+            array = _decode(data, name, max_side, max_pixels)
     except ImageError:
         raise
+    except RawError as error:
+        raise ImageError(f"'{name}' is a camera's raw file, {error}.") from error
     except (Image.DecompressionBombError, OverflowError):
         raise _too_large(name, max_pixels) from None
     except DamagedError as error:
@@ -115,6 +91,43 @@ def decode_image(
     except Exception as error:  # Pillow's plugins raise a dozen types on damaged files
         raise ImageError(_complaint(name, data, error)) from error
     return array if max_side is None else shrink(array, max_side)
+
+
+def _decode(
+    data: bytes, name: str, max_side: int | None, max_pixels: int, orientation: int | None = None
+) -> np.ndarray:
+    """The picture in a file's bytes, turned by its own orientation unless one is given. Raises many types."""
+    try:
+        image = open_image(data, max_pixels)
+    except UnidentifiedImageError:
+        array = decode_odd_tiff(data, max_pixels)
+        if array is None:
+            raise
+        return array
+    pixels = image.width * image.height
+    if pixels > max_pixels:
+        raise OverflowError
+    is_jpeg = image.format in ("JPEG", "MPO")
+    if is_jpeg and pixels > _JPEG_PIXELS_A_BYTE * len(data):
+        raise ImageError(_TRUNCATED.format(name))
+    if max_side is not None:
+        image.draft(None, (max_side, max_side))
+    profile = image.info.get("icc_profile")
+    tell_broken(profile, name)
+    with turn_of(image.width * image.height):
+        decoded = decode_jpeg(data, image.mode, image.width, image.height) if is_jpeg else None
+        if decoded is None:
+            image.load()
+            orientation = orientation or _orientation(image)
+            array = _to_rgb(with_its_range(image, data), profile)
+        else:
+            orientation = orientation or _orientation(image)
+            array = decoded
+            if profile_mode(profile):
+                grey = image.mode == "L"
+                array = _to_rgb(Image.fromarray(array[..., 0] if grey else array), profile)
+        del image, decoded
+        return _turn(array, orientation)
 
 
 def pillow_to_rgb(image: Image.Image) -> np.ndarray:
@@ -131,11 +144,16 @@ def image_size(path: str | Path) -> tuple[int, int]:
     path = Path(path)
     data = _read(path)
     try:
-        with Image.open(io.BytesIO(data), formats=_formats(data)) as image:
+        if is_raw(data, path.name):
+            height, width = decode_image(data, path.name).shape[:2]
+            return width, height
+        with open_image(data) as image:
             if image.format == "TIFF":  # turned by Pillow itself, and not by every version at the same moment
                 image.load()
             width, height = image.size
             return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
+    except ImageError:
+        raise
     except Exception as error:
         raise ImageError(_complaint(path.name, data, error)) from error
 
@@ -146,7 +164,11 @@ def declared_size(data: bytes) -> tuple[int, int] | None:
     Nothing is decoded, so this is safe for a file that is small and declares a picture that is not.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=_formats(data)) as image:
+        if is_jxl(data):
+            return jxl_size(data)
+        if is_raw(data):
+            return raw_size(data)
+        with open_image(data) as image:
             return image.size
     except Image.DecompressionBombError:
         return MAX_PIXELS, 2  # Pillow keeps the size to itself
@@ -184,23 +206,6 @@ def _read(path: Path) -> bytes:
     if not data:
         raise ImageError(f"'{path.name}' is empty (0 bytes).")
     return data
-
-
-def _formats(data: bytes) -> tuple[str, ...]:
-    """What Pillow may open the bytes as; the optional pi-heif is loaded only once there is a HEIC photo."""
-    if not _is_heic(data):
-        return _FORMATS
-    if "HEIF" not in Image.OPEN:
-        try:
-            from pi_heif import register_heif_opener
-        except ImportError:
-            return _FORMATS
-        register_heif_opener()
-    return (*_FORMATS, "HEIF")
-
-
-def _is_heic(data: bytes) -> bool:
-    return data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 
 
 def _to_rgb(image: Image.Image, profile: bytes | None = None) -> np.ndarray:
@@ -242,8 +247,14 @@ def _strip_to_rgb(image: Image.Image, profile: bytes | None, white: float) -> np
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation 1-8 that is still to be applied; 1 for a broken or missing entry.
 
-    Asked after loading: Pillow has turned TIFFs by then and removed theirs.
+    Asked after loading: Pillow has turned TIFFs by then and removed theirs. HEIC, AVIF and JPEG XL have an orientation
+    of their own, and their standards say that EXIF and XMP do not count. The decoders have turned HEIC and JPEG XL;
+    Pillow gives AVIF's own as that of EXIF.
     """
+    if has_own_orientation(image):
+        return 1
+    if image.format == "AVIF":
+        image.info.pop("xmp", None)
     try:
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception:  # a photo with a broken EXIF block is still a photo
@@ -269,14 +280,8 @@ def _too_large(name: str, max_pixels: int) -> ImageError:
 
 def _complaint(name: str, data: bytes, error: Exception) -> str:
     """One sentence for a decoder's error, the same on every run (Pillow's own may hold a memory address)."""
-    if _is_heic(data) and "HEIF" not in Image.OPEN:
-        return f"'{name}' is a HEIC photo, which can't be read here: convert it to JPEG, or `pip install pi-heif`."
-    if _is_heic(data):
-        return f"'{name}' is a HEIC photo that can't be decoded: it is damaged, or of a rare kind."
-    if Path(name).suffix.lower() in RAW_SUFFIXES:
-        return _RAW.format(name)
-    if data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
-        return f"'{name}' is a JPEG XL photo, which can't be read here: convert it to JPEG or PNG."
+    if sentence := complaint_of_reader(data, name):
+        return sentence
     if isinstance(error, UnidentifiedImageError):
         return f"'{name}' is not a photo in a known format, or its header is damaged."
     if "truncated" in str(error).lower():

@@ -163,7 +163,8 @@ def test_help_and_version_import_nothing_heavy():
         "import sys; from typer.testing import CliRunner; from carclf.cli import app;"
         "runs = [CliRunner().invoke(app, args) for args in (['--help'], ['predict', '--help'], ['--version'])];"
         "print([run.exit_code for run in runs], runs[2].stdout.strip(),"
-        "sorted({'torch', 'pandas', 'cv2', 'numpy', 'timm', 'detectron2'} & set(sys.modules)))"
+        "sorted({'torch', 'pandas', 'cv2', 'numpy', 'timm', 'detectron2', 'pi_heif', 'rawpy',"
+        "'pillow_jxl'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"[0, 0, 0] carclf {__version__} []\n"

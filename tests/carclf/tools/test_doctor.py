@@ -46,6 +46,16 @@ def test_collect_covers_every_part_on_this_machine():
         assert name in names
 
 
+@pytest.mark.parametrize(("photos", "distribution"), doctor.READERS)
+def test_optional_readers_are_named_with_their_command(versions, photos, distribution):
+    check = doctor.check_reader(photos, distribution)
+    assert check.ok
+    assert check.detail.endswith(f"-m pip install {distribution}")
+    versions[distribution] = "1.2"
+    assert doctor.check_reader(photos, distribution).detail == f"{distribution} 1.2"
+    assert photos in [one.name for one in doctor.collect()]
+
+
 def test_what_is_not_well_has_a_command_and_what_is_has_none():
     for check in doctor.collect():
         assert bool(check.fix) != check.ok, check

@@ -262,7 +262,7 @@ def test_large_pictures_are_converted_in_strips(tmp_path, monkeypatch):
     files["palette with alpha.png"] = traps.palette_with_alpha()
     whole = {name: load_image(write(tmp_path, name, data)) for name, data in files.items()}
     monkeypatch.setattr("detection.images.read._STRIP_PIXELS", 7 * traps.WIDTH)
-    monkeypatch.setattr("detection.images.read._LARGE_PIXELS", 1)
+    monkeypatch.setattr("detection.images.formats._LARGE_PIXELS", 1)
     for name, image in whole.items():
         np.testing.assert_array_equal(load_image(tmp_path / name), image, err_msg=name)
 
