@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from detection.common.machine import usable_cores
 from detection.images.duplicates import difference_hash, differing_bits
 from detection.images.read import ImageError, load_image
 
@@ -69,6 +71,19 @@ def picture_numbers(files: Sequence[str]) -> list[int | None]:
     """One number a photo, shared by copies; None for a file that can't be read."""
     pictures = Pictures(len(files))
     return [pictures.look(file).picture for file in files]
+
+
+def file_digests(files: Iterable[str]) -> list[str]:
+    """SHA-256 of each file in hexadecimal digits; empty for one that can't be read."""
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        return list(pool.map(_hexadecimal, files))
+
+
+def _hexadecimal(file: str) -> str:
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _digest(file: str) -> bytes:
