@@ -13,7 +13,7 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3.10 python3 python;
 
 # The stamp's name holds a checksum of what the environment is made from, and of where it lies: it is stale exactly
 # when one of these changes, whatever a checkout does to the files' times.
-INPUTS := setup.py pyproject.toml carclf/version.py scripts/install_detectron2.py
+INPUTS := setup.py pyproject.toml detection/version.py scripts/install_detectron2.py
 STAMP := $(VENV)/.ready-$(shell { pwd; cat $(INPUTS); } | cksum | cut -d' ' -f1)
 
 help: ## list the targets

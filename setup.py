@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 # Read, not imported: what the package imports may not be installed yet.
-VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "carclf" / "version.py").read_text(encoding="utf-8"))[1]
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "detection" / "version.py").read_text(encoding="utf-8"))[1]
 
 REQUIREMENTS = [
     # No upper bound and no CPU or GPU build is asked for: a torch that is already there and new enough is kept.

@@ -27,6 +27,7 @@ PICTURE = ROOT / "docs" / "architecture.svg"
 # room's width. A room may import what lies on floors below its own, and nothing else.
 FLOORS: dict[str, list[dict[str, float]]] = {
     "detection": [
+        {"version": 1},
         {"common": 1},
         {"vehicle": 1},
         {"detectors": 0, "images": 2},

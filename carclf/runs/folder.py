@@ -23,7 +23,7 @@ from detection.common.config import read_config, write_config
 from detection.common.errors import UsageError
 from detection.common.files import TEMP_PREFIX
 from detection.common.output_folder import OutputFolder
-from detection.training.resume import CONFIG, LOCK, STATE, saved_config
+from detection.training.resume import CONFIG, LOCK, STATE, check_version, saved_config
 
 
 def open_run(config: TrainConfig) -> Path:
@@ -34,6 +34,7 @@ def open_run(config: TrainConfig) -> Path:
     folder = config.output or _fresh(config.runs, f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     saved = folder / CONFIG
     if _output(folder).check(f"'{folder}' exists and is not a run folder: choose an empty or new one as output."):
+        check_version(folder)
         before = read_config(TrainConfig, saved)
         check_resumable(folder, before, config)
         return folder

@@ -22,8 +22,9 @@ from typing import Any
 from detection.common.config import Config, read_config
 from detection.common.console import say
 from detection.common.errors import UsageError
-from detection.common.files import TEMP_PREFIX, write_json
+from detection.common.files import TEMP_PREFIX, check_written, write_json, written_by
 
+FORMAT = 1  # of the folder, noted in state.json
 CONFIG, STATE, LOCK = "config.yaml", "state.json", ".lock"
 # What a disk says that is full, or not to be written any more.
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE}
@@ -34,7 +35,14 @@ def saved_config(schema: type[Config], run: Path, settings: Sequence[str] = ()) 
     saved = Path(run) / CONFIG
     if not saved.is_file():
         raise UsageError(f"'{run}' is no run folder, as it holds no {CONFIG}: check the path.")
+    check_version(run)
     return read_config(schema, saved, settings)
+
+
+def check_version(run: Path) -> None:
+    """Raises `UsageError` for the folder of a newer carclf, before anything else in it is found wrong."""
+    path = Path(run) / STATE
+    check_written(path, _read(path), FORMAT)
 
 
 def check_same_settings(
@@ -57,7 +65,7 @@ class RunState:
 
     state (running, finished, failed), started, resumed (a list), ended, seconds (worked so far, over all starts),
     error (of a failed one), parent (the run or file whose weights a classifier began with), command, host, pid,
-    versions; micro_batches: of stages that had to take less than their config says.
+    versions, written_by; micro_batches: of stages that had to take less than their config says.
     """
 
     def __init__(self, run: Path, first: bool = True):
@@ -90,6 +98,7 @@ class RunState:
         now = _now()
         again = {"resumed": [*self.values.get("resumed", []), now]} if "started" in self.values else {"started": now}
         about = {"command": _command(), "host": socket.gethostname(), "pid": os.getpid(), "versions": dict(versions)}
+        self.values = written_by(FORMAT) | self.values | written_by(FORMAT)
         self.values.setdefault("parent", None)
         self.update(**{"state": "running", "ended": None, "error": None} | again | about)
 

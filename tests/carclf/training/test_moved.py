@@ -16,6 +16,7 @@ from carclf.runs.tables import read_epochs
 from carclf.training.data.split import SPLIT
 from carclf.training.loop import train
 from carclf.training.record.log import EpochLog
+from carclf.version import __version__
 from detection import UsageError
 from detection.common.config import read_config
 from detection.training.checkpoints import WholeCheckpoints
@@ -100,6 +101,7 @@ def test_the_same_photos_at_another_place(stopped, undisturbed, tmp_path, capsys
     same(stopped, undisturbed)
     assert all(os.path.isfile(file) for file in pd.read_csv(stopped / SPLIT)["file"])
     assert read_config(TrainConfig, stopped / "config.yaml").data == tmp_path / "elsewhere"
+    assert json.loads((stopped / "state.json").read_text())["written_by"] == {"carclf": __version__, "format": 1}
 
 
 def test_the_same_photos_by_a_list(stopped, undisturbed, tmp_path):
