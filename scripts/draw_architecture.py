@@ -27,8 +27,9 @@ PICTURE = ROOT / "docs" / "architecture.svg"
 # room's width. A room may import what lies on floors below its own, and nothing else.
 FLOORS: dict[str, list[dict[str, float]]] = {
     "detection": [
+        {"version": 1},
         {"common": 1},
-        {"vehicle": 1, "version": 2},
+        {"vehicle": 1},
         {"detectors": 0, "images": 2},
         {"cutout": 1, "masks": 2},
         {"folder": 1, "evaluation": 2},

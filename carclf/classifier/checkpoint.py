@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from carclf.classifier.info import FORMAT, ModelInfo
 from carclf.classifier.network import CarNet, Ensemble
 from detection.common.errors import UsageError
+from detection.common.files import check_format
 from detection.common.weights import is_matrix, read_safetensors, write_safetensors
 
 KEY = "carclf"
@@ -46,7 +47,10 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], ModelInfo]:
     if text is None:
         raise UsageError(f"'{path}' is not a classifier of carclf: its metadata are missing.")
     try:
-        info = ModelInfo.model_validate(json.loads(text))
+        values = json.loads(text)
+        if isinstance(values, dict):
+            check_format(path, values.get("format"), FORMAT)
+        info = ModelInfo.model_validate(values)
     except (ValidationError, json.JSONDecodeError) as error:
         raise UsageError(f"'{path}' has metadata that this version of carclf can't read: update carclf.") from error
     if info.format != FORMAT:

@@ -29,7 +29,7 @@ def with_digests(table: pd.DataFrame) -> pd.DataFrame:
     """
     files = table["file"].tolist()
     sources = table["photo"].tolist() if "photo" in table else _sources(files)
-    return table.assign(**{OWN: _digests(files), SOURCE: _digests(sources)})
+    return table.assign(**{OWN: content_digests(files), SOURCE: content_digests(sources)})
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class KnownPhotos:
 
     def trained_on(self, files: Sequence[str]) -> list[bool]:
         """Of each file, whether it, or the photo that it was cut out of, was trained on."""
-        pairs = zip(_digests(files), _digests(_sources(files)), strict=True)
+        pairs = zip(content_digests(files), content_digests(_sources(files)), strict=True)
         return ["train" in (self.sides.get(own), self.sides.get(source)) for own, source in pairs]
 
 
@@ -76,7 +76,8 @@ def run_split(weights: Path) -> pd.DataFrame | None:
     return split if (split[OWN] != "").any() else None
 
 
-def _digests(files: Sequence[str | None]) -> list[str]:
+def content_digests(files: Sequence[str | None]) -> list[str]:
+    """The first 16 hexadecimal digits of each file's SHA-256; empty for none, or one that can't be read."""
     with ThreadPoolExecutor(usable_cores()) as pool:
         return list(pool.map(_digest, files))
 

@@ -18,16 +18,12 @@ from pathlib import Path
 from typing import TypedDict
 
 from carclf.runs.recipe import TrainConfig
+from carclf.runs.resume import check_resumable
 from detection.common.config import read_config, write_config
 from detection.common.errors import UsageError
 from detection.common.files import TEMP_PREFIX
 from detection.common.output_folder import OutputFolder
-from detection.training.resume import CONFIG, LOCK, STATE, check_same_settings, saved_config
-
-# Settings that may differ when a run is resumed: where and how it is computed, not what.
-FREE = {
-    "output", "resume", "runs", "progress", "workers", "threads", "device", "devices", "nodes", "tensorboard", "mlflow"
-}  # fmt: skip
+from detection.training.resume import CONFIG, LOCK, STATE, check_version, saved_config
 
 
 def open_run(config: TrainConfig) -> Path:
@@ -38,8 +34,9 @@ def open_run(config: TrainConfig) -> Path:
     folder = config.output or _fresh(config.runs, f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     saved = folder / CONFIG
     if _output(folder).check(f"'{folder}' exists and is not a run folder: choose an empty or new one as output."):
+        check_version(folder)
         before = read_config(TrainConfig, saved)
-        check_same_settings(folder, before.model_dump(), config.model_dump(), FREE)
+        check_resumable(folder, before, config)
         return folder
     _output(folder).make(lambda: write_config(config.model_copy(update={"output": folder, "resume": False}), saved))
     return folder

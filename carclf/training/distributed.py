@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,16 @@ Answer = TypeVar("Answer")
 
 # Stage 1 may cut out photos for days while the other processes wait; the launcher ends them if the first one dies.
 _PATIENCE = timedelta(days=30)
+_GRACE = 5.0  # seconds
+# What the libraries say in a process whose partner has gone.
+_LOST = (
+    "Connection reset by peer",
+    "Connection closed by peer",
+    "Broken pipe",
+    "NCCL communicator was aborted",
+    "Timed out waiting",
+    "remote process exited",
+)
 _waiting: list[distributed.ProcessGroup] = []
 
 
@@ -108,6 +119,29 @@ def joined(config: TrainConfig, device: str) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
+class LostProcess(UsageError, RuntimeError):
+    """A process of the training has ended without a sentence of its own, and the others with it."""
+
+
+@contextmanager
+def partners_told(config: TrainConfig) -> Iterator[None]:
+    """Raises `LostProcess` where the libraries say, at length, that another process of this training has gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not _waiting or not any(sign in str(error) for sign in _LOST):
+            raise
+        raise LostProcess(_lost(config, "Another process of this training has ended")) from error
+
+
+def _lost(config: TrainConfig, what: str) -> str:
+    run = "RUN" if config.output is None else shlex.quote(str(config.output))
+    return (
+        f"{what}, so all have: it was killed, perhaps as memory ran out, or it said above what went wrong; "
+        f"`carclf train --resume {run}` resumes the run from its last whole epoch."
+    )
+
+
 def trainer_place(config: TrainConfig, device: str) -> dict[str, Any]:
     """What Lightning's `Trainer` must be told of devices and processes."""
     accelerator = "gpu" if device.startswith("cuda") else "cpu"
@@ -159,7 +193,9 @@ def launch(config: TrainConfig, work: Callable[[TrainConfig], Answer]) -> Answer
             if said:
                 raise UsageError(said[0].read_text(encoding="utf-8")) from None
             rank, failure = error.get_first_failure()
-            raise RuntimeError(f"Process {rank} of {processes} ended with exit code {failure.exitcode}.") from error
+            ended = "ended with exit code" if failure.exitcode >= 0 else "was ended by signal"
+            what = f"Process {rank} of {processes} {ended} {abs(failure.exitcode)}"
+            raise LostProcess(_lost(config, what)) from None
     return next(iter(answers.values()))
 
 
@@ -201,5 +237,8 @@ def _work(work: Callable[[TrainConfig], Answer], config: TrainConfig, folder: Pa
     try:
         return work(config)
     except UsageError as error:
-        (folder / f"{os.environ['RANK']}.txt").write_text(str(error), encoding="utf-8")
+        if isinstance(error, LostProcess):
+            time.sleep(_GRACE)  # the launcher ends this one as soon as it has seen which one went first
+        else:
+            (folder / f"{os.environ['RANK']}.txt").write_text(str(error), encoding="utf-8")
         sys.exit(2)

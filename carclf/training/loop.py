@@ -11,17 +11,17 @@ import torch
 from carclf.classifier.checkpoint import load_model, save_model
 from carclf.classifier.info import ModelInfo
 from carclf.classifier.network import CarNet
-from carclf.datasets import read_split, split_table
-from carclf.datasets.content import with_digests
 from carclf.evaluation.calibrate import calibrate_file
 from carclf.evaluation.evaluate import evaluate
 from carclf.runs.curves import save_curves
 from carclf.runs.folder import discard_run, git_state, open_run
 from carclf.runs.recipe import TrainConfig
 from carclf.runs.report.page import write_run_report
+from carclf.runs.resume import note_resumed
 from carclf.runs.tables import read_epochs
 from carclf.training.data.crops import prepare_crops
-from carclf.training.distributed import is_first, joined, launch, on_first, say_once, wants_launch
+from carclf.training.data.split import split_photos
+from carclf.training.distributed import is_first, joined, launch, on_first, partners_told, say_once, wants_launch
 from carclf.training.record.checkpoints import remove_checkpoints
 from carclf.training.record.loggers import check_loggers, log_result
 from carclf.training.record.state import recorded_run, versions
@@ -32,7 +32,7 @@ from carclf.weights import BEST
 from detection.common.console import never_in_the_way
 from detection.common.device import choose_device
 from detection.common.errors import UsageError
-from detection.common.files import write_json, write_table
+from detection.common.files import write_json
 from detection.common.machine import keep_freed_memory
 from detection.cutout.cut import CutoutStyle
 from detection.training.checkpoints import quiet_lightning
@@ -63,7 +63,8 @@ def train_here(config: TrainConfig) -> Path:
         run = on_first(open_run, config)
         with recorded_run(config, run) as state:
             if not state.finished:
-                _run_stages(config, run, device, state)
+                with partners_told(config):
+                    _run_stages(config, run, device, state)
             elif state.first:
                 say_finished(run)
     return run
@@ -133,12 +134,8 @@ def _do_stage(net: CarNet, number: int, best: float, job: TrainingJob) -> float:
 def _prepare(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutStyle, str]:
     """The table with its split, how the photos were cut out, and by which detector."""
     table, style, detector = prepare_crops(config, run)
-    path = run / "split.csv"
-    if path.is_file():  # of a resumed run: read back, so that no validation photo slips into training
-        return read_split(path), style, detector
-    table = split_table(table, config.validation, config.seed if config.split_seed is None else config.split_seed)
-    table = with_digests(table)
-    write_table(path, table)
+    table = split_photos(config, run, table)
+    note_resumed(run, config)
     return table, style, detector
 
 

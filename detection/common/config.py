@@ -45,7 +45,9 @@ def _at_home(value: Any, field: FieldInfo | None) -> Any:
 def read_config(schema: type[Config], path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Merges schema defaults < the file's `base` < YAML file < `key=value` overrides (dots reach into nested keys).
 
-    base: a key of the file that names another one, relative to it or shipped (`read_values`).
+    base: a key of the file that names another one, relative to it or shipped (`read_values`). In a list, a key is the
+    `name` of an item or its number from 0, and `null` drops the item: `stages.head.epochs=2`, `stages.0.epochs=2`,
+    `stages.half=null`.
     Raises `UsageError` with one sentence for a missing file, bad YAML, an unknown key or a wrong value.
     """
     # Here and not above: what only needs a `StrictConfig` reads no YAML.
@@ -54,12 +56,11 @@ def read_config(schema: type[Config], path: str | Path | None = None, overrides:
 
     values = {} if path is None else read_values(shipped_path(Path(path)))
     try:
-        merged = OmegaConf.create(values)
         for override in overrides:
             if "=" not in override:
                 raise UsageError(f"'{override}' is not a setting: write key=value, for example seed=1.")
-        settings = OmegaConf.merge(merged, OmegaConf.from_dotlist(list(overrides)))
-        plain = OmegaConf.to_container(settings, resolve=True)
+        settings = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)))
+        plain = OmegaConf.to_container(OmegaConf.create(_overridden(values, settings)), resolve=True)
     except OmegaConfBaseException as error:
         raise UsageError(f"The settings can't be merged: {str(error).splitlines()[0]}.") from error
     return check_config(schema, plain, path)
@@ -163,6 +164,34 @@ def _find_base(base: object, path: Path) -> Path:
             f"There is no config file '{base}', which '{path}' names as its base: write a path relative to that file."
         )
     return found
+
+
+def _overridden(value: Any, change: Any, key: str = "") -> Any:
+    """A value of a file with that of overrides over it; see `read_config`."""
+    if not isinstance(change, dict):
+        return change
+    if isinstance(value, dict):
+        within = {name: _overridden(value.get(name), one, f"{key}.{name}" if key else name)
+                  for name, one in change.items()}  # fmt: skip
+        return value | within
+    if not isinstance(value, list):
+        return change
+    items: list[Any] = list(value)
+    names = [str(item["name"]) if isinstance(item, dict) and "name" in item else None for item in items]
+    dropped = set()
+    for name, one in change.items():
+        name = str(name)
+        if name in names:
+            number = names.index(name)
+        elif name.isdecimal() and int(name) < len(items):
+            number = int(name)
+        else:
+            known = ", ".join(str(number) if own is None else own for number, own in enumerate(names))
+            raise UsageError(f"There is no '{name}' in '{key}': known there are {known or 'none'}.")
+        items[number] = _overridden(items[number], one, f"{key}.{name}")
+        if one is None:
+            dropped.add(number)
+    return [item for number, item in enumerate(items) if number not in dropped]
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detection.common.errors import UsageError
+from detection.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,48 @@ TEMP_PREFIX = ".carclf-"
 _ESCAPE = re.compile(r"\\x[89a-f][0-9a-f]")
 _ESCAPED = re.compile(r"\\(\\|x[89a-f][0-9a-f])")
 _temp_numbers = itertools.count()
+
+
+# The key under which files say who wrote them; those of version 0.4 do not.
+WRITTEN_BY = "written_by"
+
+
+def written_by(format: int) -> dict[str, Any]:
+    """What each file that a later run reads says of itself.
+
+    format: a number of this kind of file, raised when an older carclf would read it wrongly.
+    """
+    return {WRITTEN_BY: {"carclf": __version__, "format": format}}
+
+
+def check_written(path: str | Path, values: Mapping[str, Any], format: int) -> None:
+    """Raises `UsageError` for a file that a newer carclf has written, by `written_by`, in a way unknown here."""
+    noted = values.get(WRITTEN_BY)
+    if isinstance(noted, Mapping):
+        check_format(path, noted.get("format"), format, noted.get("carclf"))
+
+
+def check_format(path: str | Path, found: object, known: int | str, version: object = None) -> None:
+    """Raises `UsageError` when a file's format, or the major version of carclf that wrote it, is newer than ours.
+
+    found, known: numbers, or names that end in one, such as `carclf-export-1`. Anything else is nobody's newer format.
+    """
+    format, number = _number_at_end(found), _number_at_end(known)
+    newer = format is not None and number is not None and format[0] == number[0] and format[1] > number[1]
+    major = re.match(r"[0-9]{1,9}", version) if isinstance(version, str) else None
+    if newer or (major and int(major[0]) > int(__version__.split(".")[0])):
+        whose = f"carclf {version[:20]}, which" if isinstance(version, str) else "a carclf that"
+        raise UsageError(
+            f"'{path}' was written by {whose} is newer than this {__version__}: update carclf, or write it anew with "
+            "this one."
+        )
+
+
+def _number_at_end(format: object) -> tuple[str, int] | None:
+    if isinstance(format, bool) or not isinstance(format, int | str):
+        return None
+    match = re.fullmatch(r"(.*?)([0-9]{1,9})", str(format))
+    return None if match is None else (match[1], int(match[2]))
 
 
 def expand_home(text: str) -> str:

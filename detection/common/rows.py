@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from detection.common.errors import UsageError
-from detection.common.files import escaped, names_read
+from detection.common.files import check_written, escaped, names_read, written_by
 from detection.common.output_folder import changed_keys
 
 _PART = 4096
@@ -94,6 +94,7 @@ class RowLog:
         os.close(self._file)
 
 
+FORMAT = 1  # of a `RowJournal`
 _END = {"end": True}
 
 
@@ -194,10 +195,12 @@ class RowJournal:
                 keys.append(name_number(row["id"]))
                 places.append(place)
         told = before or {}
+        if not restart:
+            check_written(self.path, told, FORMAT)
         other = [key for key in changed_keys(settings, told) if told.get(key) not in self._older.get(key, ())]
         if restart or before is None or (other and ended):
             self._log.clear()
-            self._append(settings)
+            self._append({**settings, **written_by(FORMAT)})
             keys, places = array("Q"), array("Q")
         elif other:
             raise UsageError(

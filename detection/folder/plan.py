@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from detection.common.errors import UsageError
-from detection.common.files import user_path
+from detection.common.files import WRITTEN_BY, check_written, user_path, written_by
 from detection.common.output_folder import changed_keys, check_apart, lies_in
 from detection.cutout.cut import CutoutStyle
 from detection.folder.clashes import Clash, find_clashes, loosest
 from detection.folder.options import CleanOptions
 from detection.images.find import IMAGE_SUFFIXES, FoundImages, survey_images
 
+FORMAT = 1  # of settings.json, journal.jsonl and run.json
 QUARANTINE = "quarantine"
 SHEETS = "contact-sheet"
 _AGAIN = "choose another OUT, or pass --restart to do everything again"
@@ -113,26 +114,36 @@ def settings_of(plan: Plan, detector_name: str, fingerprint: str) -> dict[str, A
     }
 
 
-def check_settings(path: Path, settings: dict[str, Any], output: Path) -> None:
-    """Compares with the settings.json of the run before. Raises `UsageError` that names the first difference."""
+def check_settings(path: Path, settings: dict[str, Any], output: Path, moved: str | None = "") -> None:
+    """Compares with the settings.json of the run before. Raises `UsageError` that names the first difference.
+
+    moved: why another `source` does not hold the same photos; None where it does.
+    """
     before = read_settings(path, output)
     changed = changed_keys(settings, before) or changed_keys(before, settings)
-    for key in (key for key in changed if key != "exclude"):  # which photos are left out changes none of the others
+    # Which photos are left out changes none of the others, and a folder may be mounted elsewhere.
+    for key in (key for key in changed if key != "exclude" and not (key == "source" and moved is None)):
         then, now = before.get(key), settings.get(key)
-        raise UsageError(f"'{output}' was made with {key} '{then}', and now it is '{now}': {_AGAIN}.")
+        why = f", {moved}" if key == "source" and moved else ""
+        raise UsageError(f"'{output}' was made with {key} '{then}', and now it is '{now}'{why}: {_AGAIN}.")
 
 
 def read_settings(path: Path, output: Path) -> dict[str, Any]:
-    """A settings.json; raises `UsageError` when it is damaged."""
+    """A settings.json; raises `UsageError` when it is damaged, or of a newer carclf."""
     try:
         before = json.loads(path.read_bytes())
     except ValueError as error:
         raise UsageError(f"'{path}' is damaged, so what is in '{output}' can't be continued: {_AGAIN}.") from error
-    return before if isinstance(before, dict) else {}
+    if not isinstance(before, dict):
+        return {}
+    check_written(path, before, FORMAT)
+    before.pop(WRITTEN_BY, None)
+    return before
 
 
 def settings_bytes(settings: dict[str, Any]) -> bytes:
-    return json.dumps(settings, indent=2).encode("ascii") + b"\n"
+    """The content of settings.json: the settings, and for the journal beside it, too, which carclf wrote them."""
+    return json.dumps({**settings, **written_by(FORMAT)}, indent=2).encode("ascii") + b"\n"
 
 
 def _check_apart(source: Path, output: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import logging
 import os
@@ -42,7 +43,7 @@ class WholeCheckpoints(CheckpointIO):
         # Beside the checkpoint, so that the rename is one; Lightning's own writer may put it on another disk first.
         temp = path.with_name(f"{TEMP_PREFIX}{os.getpid()}-{next(_temp_numbers)}.tmp")
         try:
-            torch.save(checkpoint, temp)
+            _save(checkpoint, temp)
             os.replace(temp, path)
         finally:
             temp.unlink(missing_ok=True)
@@ -57,6 +58,33 @@ class WholeCheckpoints(CheckpointIO):
     def remove_checkpoint(self, path: str | Path) -> None:
         # Until the next last.ckpt is there, the one before it may still name this file as the best.
         self._outdated.append(Path(path))
+
+
+class _Kept(io.FileIO):
+    """A file that remembers why it took no more: torch says only that a write failed."""
+
+    failed: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            written, whole = 0, memoryview(data).cast("B")
+            while written < len(whole):  # a disk that runs full takes a part first
+                written += super().write(whole[written:])
+            return written
+        except OSError as error:
+            self.failed = error
+            raise
+
+
+def _save(checkpoint: dict[str, Any], path: Path) -> None:
+    """`torch.save`. Raises OSError when the disk takes no more."""
+    with _Kept(path, "w") as file:
+        try:
+            torch.save(checkpoint, file)
+        except RuntimeError:
+            if file.failed is not None:
+                raise file.failed from None
+            raise
 
 
 class LastCheckpoint(Checkpoint):

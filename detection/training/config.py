@@ -11,7 +11,7 @@ from pydantic import Field
 from detection.common.errors import UsageError
 from detection.detectors.trained import ModelChoice, Positive
 from detection.masks.records import MaskSource
-from detection.training.resume import CONFIG, check_same_settings
+from detection.training.resume import CONFIG, check_same_settings, check_version
 from detection.training.scenes.scene import SceneSettings
 
 Part = Literal["backbone", "pyramid", "proposals", "boxes", "masks"]
@@ -106,6 +106,7 @@ def check_same_training(run: Path, config: DetectorTraining) -> bool:
 
     Raises `UsageError` when the run is not of this training.
     """
+    check_version(run)
     try:
         saved = DetectorTraining.model_validate(yaml.safe_load((run / CONFIG).read_text(encoding="utf-8")))
     except (OSError, ValueError, yaml.YAMLError):

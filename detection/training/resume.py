@@ -6,6 +6,7 @@ finished run stays as it is, and one with other settings is refused. No torch he
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -14,16 +15,19 @@ import socket
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from detection.common.config import Config, read_config
 from detection.common.console import say
 from detection.common.errors import UsageError
-from detection.common.files import TEMP_PREFIX, write_json
+from detection.common.files import TEMP_PREFIX, check_written, write_json, written_by
 
+FORMAT = 1  # of the folder, noted in state.json
 CONFIG, STATE, LOCK = "config.yaml", "state.json", ".lock"
+# What a disk says that is full, or not to be written any more.
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE}
 
 
 def saved_config(schema: type[Config], run: Path, settings: Sequence[str] = ()) -> Config:
@@ -31,7 +35,14 @@ def saved_config(schema: type[Config], run: Path, settings: Sequence[str] = ()) 
     saved = Path(run) / CONFIG
     if not saved.is_file():
         raise UsageError(f"'{run}' is no run folder, as it holds no {CONFIG}: check the path.")
+    check_version(run)
     return read_config(schema, saved, settings)
+
+
+def check_version(run: Path) -> None:
+    """Raises `UsageError` for the folder of a newer carclf, before anything else in it is found wrong."""
+    path = Path(run) / STATE
+    check_written(path, _read(path), FORMAT)
 
 
 def check_same_settings(
@@ -54,7 +65,7 @@ class RunState:
 
     state (running, finished, failed), started, resumed (a list), ended, seconds (worked so far, over all starts),
     error (of a failed one), parent (the run or file whose weights a classifier began with), command, host, pid,
-    versions; micro_batches: of stages that had to take less than their config says.
+    versions, written_by; micro_batches: of stages that had to take less than their config says.
     """
 
     def __init__(self, run: Path, first: bool = True):
@@ -87,6 +98,7 @@ class RunState:
         now = _now()
         again = {"resumed": [*self.values.get("resumed", []), now]} if "started" in self.values else {"started": now}
         about = {"command": _command(), "host": socket.gethostname(), "pid": os.getpid(), "versions": dict(versions)}
+        self.values = written_by(FORMAT) | self.values | written_by(FORMAT)
         self.values.setdefault("parent", None)
         self.update(**{"state": "running", "ended": None, "error": None} | again | about)
 
@@ -98,7 +110,8 @@ class RunState:
         said = "stopped by hand" if isinstance(error, KeyboardInterrupt) else str(error).strip() or type(error).__name__
         self.values |= {"state": "failed", "ended": _now(), "error": said.splitlines()[0], "seconds": self.seconds}
         if self.path.exists():  # not when the run folder was discarded
-            write_json(self.path, self.values)
+            with suppress(OSError):  # the disk may be what failed
+                write_json(self.path, self.values)
 
 
 @contextmanager
@@ -106,21 +119,56 @@ def recorded(state: RunState, versions: Mapping[str, str], verb: str, same_comma
     """Keeps state.json while a run is trained, under its lock; says how to resume the run when it is stopped.
 
     versions: of what the result depends on. verb: of the command that takes `--resume`. same_command: whether the same
-    command resumes the run, too.
+    command resumes the run, too. A photo that can't be read any more, and a disk that takes no more, are raised as
+    `UsageError`.
     """
-    if state.first:
-        remove_leftovers(state.run)
-    state.begin(versions)
+    command = f"carclf {verb} --resume {shlex.quote(str(state.run))}"
     try:
+        if state.first:
+            remove_leftovers(state.run)
+        state.begin(versions)
         yield
+        state.finish()
     except BaseException as error:
-        state.fail(error)
+        told = _told(error, state.run, command)
+        state.fail(told)
         if isinstance(error, KeyboardInterrupt) and state.first:
             where = f" {error}" if str(error) else ""
-            command = f"carclf {verb} --resume {shlex.quote(str(state.run))}"
             say(f"Stopped{where}: {f'the same command, or {command},' if same_command else command} resumes it.")
-        raise
-    state.finish()
+        if told is error:
+            raise
+        raise told from error
+
+
+def _told(error: BaseException, run: Path, command: str) -> BaseException:
+    """What a training ends with, as a sentence where it is nobody's bug; else the error as it is."""
+    from detection.images.read import ImageError
+
+    if isinstance(error, ImageError):
+        return UsageError(f"{_own_words(error)} Put that photo back as it was; then `{command}` resumes the run.")
+    if isinstance(error, UsageError):
+        own = _own_words(error)
+        return error if own == str(error) else UsageError(own)
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return UsageError(
+            f"The run folder '{run}' can't be written ({error.strerror}): make room, or mend that; then `{command}` "
+            "resumes the run from its last checkpoint."
+        )
+    if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
+        return UsageError(
+            f"A process that reads photos has been killed ({_own_words(error)}), perhaps as memory ran out: set fewer "
+            f"workers; `{command} workers=0` resumes the run without any."
+        )
+    return error
+
+
+def _own_words(error: Exception) -> str:
+    """The message; a reader process of torch's wraps it into its traceback, of which it is the end."""
+    text = str(error).strip()
+    if not text.startswith("Caught "):
+        return text
+    name = f"{type(error).__name__}: "
+    return text[text.rindex(name) + len(name) :] if name in text else text.splitlines()[-1]
 
 
 @contextmanager

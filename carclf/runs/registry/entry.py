@@ -16,6 +16,9 @@ import pandas as pd
 import yaml
 
 from carclf.runs.tables import read_epochs
+from detection.common.errors import UsageError
+from detection.common.files import check_written
+from detection.training.resume import FORMAT
 
 STATES = ("running", "finished", "stopped", "failed", "broken")
 MARKS = ("config.yaml", "state.json", "epochs.csv")  # a folder with one of these is a run's
@@ -76,6 +79,10 @@ def read_run(folder: Path) -> RunEntry | None:
     ended = None
     if word != "running":
         ended = _time(state.get("ended")) or _written(folder / "metrics.json") or _iso(last)
+    try:
+        check_written(folder / "state.json", state, FORMAT)
+    except UsageError as error:
+        broken.insert(0, str(error))
     if broken:
         word, reason = "broken", "; ".join(broken)
     return RunEntry(

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from carclf.datasets import photo_root, read_split, split_table
-from carclf.runs.folder import FREE
 from carclf.runs.recipe import TrainConfig
+from carclf.runs.resume import FREE
 from carclf.tools.backgrounds.output import write_results
 from carclf.tools.backgrounds.paired import PairedAccuracies
 from carclf.training.data.crops import prepare_crops, variant_column

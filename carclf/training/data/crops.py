@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from carclf.runs.recipe import TrainConfig
 from detection.common.console import say
 from detection.common.errors import UsageError
 from detection.cutout.cut import CutoutStyle
+from detection.folder.plan import read_settings
 
 
 def prepare_crops(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutStyle, str]:
@@ -108,8 +108,10 @@ def _settings(folder: Path, config: TrainConfig) -> tuple[CutoutStyle, str]:
     if not path.is_file():
         return config.cutout, config.detector
     try:
-        noted = json.loads(path.read_text(encoding="utf-8"))
+        noted = read_settings(path, folder)
         style = CutoutStyle.model_validate({key: noted[key] for key in CutoutStyle.model_fields})
         return style, str(noted["detector"])
+    except UsageError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"'{path}' can't be read as settings of stage 1: clean the photos again.") from error

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from carclf.classifier.preprocessing import stack
-from detection.images.read import load_image
+from detection.images.read import ImageError, load_image
 from detection.training.readers import Packed, ignore_interrupts, possible_workers
 
 Transform = Callable[[np.ndarray, int], np.ndarray]
@@ -57,7 +57,12 @@ class CropDataset(Dataset):
         column = 0
         if len(self.files) > 1:
             column = int(np.searchsorted(self.shares, np.random.default_rng(seed).random(), side="right"))
-        return self.transform(load_image(self.files[column][number]), seed), self.labels[number]
+        file = self.files[column][number]
+        try:
+            image = load_image(file)
+        except ImageError as error:  # it was whole when the training began
+            raise ImageError(f"The training can't read the photo '{file}' any more: {error}") from None
+        return self.transform(image, seed), self.labels[number]
 
 
 class TrainOrder(Sampler):

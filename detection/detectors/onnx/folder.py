@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 
 from detection.common.config import StrictConfig
 from detection.common.errors import UsageError
+from detection.common.files import check_format
 
 EXPORT_FILE = "export.json"
 EXPORT_FORMAT = "carclf-export-1"
@@ -66,6 +67,8 @@ def read_export(folder: str | os.PathLike) -> dict:
     except (OSError, ValueError) as error:
         raise UsageError(f"'{path}' can't be read: export the model again.") from error
     found = values.get("format") if isinstance(values, dict) else None
+    if isinstance(values, dict):
+        check_format(path, found, EXPORT_FORMAT, values.get("carclf"))
     if found != EXPORT_FORMAT:
         raise UsageError(f"'{path}' has the format '{found}', this carclf reads '{EXPORT_FORMAT}': export it again.")
     return values

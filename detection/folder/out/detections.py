@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from detection.common.errors import UsageError
+from detection.common.files import check_format
 from detection.common.rows import json_line, name_number, numbers_of, parse_row, sort_by_number
 from detection.folder.out.rle import decode_mask, encode_mask
 from detection.vehicle import Look, Vehicle
@@ -285,6 +286,7 @@ def _read_header(start: bytes, path: Path) -> dict[str, Any]:
     header = parse_row(line) if newline else None
     if header is None or header.get("format") != FORMAT:
         raise UsageError(f"'{path}' is not a file of detections: pass one that --save-detections made.")
+    check_format(path, header.get("version"), VERSION)
     if header.get("version") != VERSION:
         raise UsageError(
             f"'{path}' is a detections file of version {str(header.get('version'))[:20]!r}, and this carclf reads "

@@ -6,16 +6,17 @@ import errno
 import os
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from detection.common.errors import UsageError
-from detection.common.files import TEMP_PREFIX, remove_leftovers, replace_file, write_changed
+from detection.common.files import TEMP_PREFIX, file_stamp, remove_leftovers, replace_file, write_changed
 from detection.common.output_folder import lies_in
 from detection.folder.clashes import BEGINNING
 from detection.folder.out.journal import Journal
 from detection.folder.out.manifest import FAILED, Record, write_manifest, write_vehicles
-from detection.folder.plan import Plan, check_settings, settings_bytes
+from detection.folder.plan import Plan, check_settings, read_settings, settings_bytes
 from detection.folder.shards import Shard, shards_in
 
 DETECTIONS = "detections.jsonl"
@@ -48,10 +49,40 @@ def check_output(plan: Plan, settings: dict[str, Any]) -> None:
     settings_file = plan.output / "settings.json"
     known = settings_file.is_file()
     if known and not (plan.options.restart and _alone(plan)):
-        check_settings(settings_file, settings, plan.output)
+        _check_known(plan, settings)
     _check_shards(plan)
     if not known:
         _check_free(plan)
+
+
+def _check_known(plan: Plan, settings: dict[str, Any]) -> None:
+    """Raises `UsageError` where OUT was made with other settings. IN may have moved: then its photos must be those that
+    have rows."""
+    path = plan.output / "settings.json"
+    elsewhere = read_settings(path, plan.output).get("source", "") != settings["source"]
+    check_settings(path, settings, plan.output, _unlike(plan) if elsewhere else "")
+
+
+def _unlike(plan: Plan) -> str | None:
+    """Why IN does not hold the photos that OUT has rows of, as far as sizes and times tell; None where it does."""
+    sizes, lost, older = [], [], 0
+    for shard in {Shard(), *shards_in(plan.output)}:
+        with closing(Journal(plan.output / shard.file("journal.jsonl"), read_only=True)) as journal:
+            for record in journal.records(journal):
+                then, now = record.stamp, file_stamp(plan.source / record.source)
+                if now is None or (then is not None and then[0] != now[0]):
+                    lost.append(record.source)
+                elif then is not None:
+                    sizes.append(then[0])
+                    older += then[1] != now[1]
+    total = len(sizes) + len(lost)
+    if lost:
+        return f"where {len(lost)} of its {total} photos are missing or have another size, for example '{lost[0]}'"
+    # A copy may have new times, and then photos are done again. Sizes that are all alike say nothing.
+    if older and len(set(sizes)) * 2 <= len(sizes):
+        return "whose photos may be others, as they have other times"
+    # Two shards that start at once, on different folders, would have no row yet.
+    return None if total or plan.options.shard.whole else ""
 
 
 def remaining(plan: Plan, journal: Journal, saved: Container[str] | None = None) -> list[str]:
@@ -127,7 +158,7 @@ def _note_settings(plan: Plan, settings: dict[str, Any]) -> None:
         mine.write_bytes(content)
         os.link(mine, path)  # unlike a rename it fails when the file is there
     except FileExistsError:
-        check_settings(path, settings, plan.output)
+        _check_known(plan, settings)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
             raise

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from detection.common.files import written_by
 from detection.common.tally import StatusCounts, counted, exit_code
 from detection.folder.out.manifest import FAILED, STATUSES
+from detection.folder.plan import FORMAT
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class CleanSummary:
             "bound_by": self.bound_by,
             "busy": {part: round(share, 4) for part, share in self.busy.items()},
             "peak_memory_mb": peak_memory(),
+            **written_by(FORMAT),
         }
         return json.dumps(values, indent=2).encode("ascii") + b"\n"
 

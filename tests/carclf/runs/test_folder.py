@@ -3,8 +3,9 @@ import subprocess
 
 import pytest
 
-from carclf.runs.folder import discard_run, git_state, open_run
+from carclf.runs.folder import discard_run, git_state, open_run, resumed_config
 from carclf.runs.recipe import TrainConfig
+from carclf.runs.registry.entry import read_run
 from carclf.runs.tables import read_epochs
 from detection import UsageError
 from detection.common.files import write_json, write_table
@@ -70,3 +71,19 @@ def test_a_run_that_never_began_leaves_no_folder(config):
     (open_run(config) / "split.csv").write_text("file")
     discard_run(config.output)
     assert (config.output / "config.yaml").is_file(), "what holds a result stays"
+
+
+def test_the_run_of_a_newer_carclf_is_refused(config):
+    """Also where its config has settings that are unknown here; `carclf runs` lists it with that reason."""
+    run = open_run(config)
+    write_json(run / "state.json", {"state": "failed", "written_by": {"carclf": "0.9.0", "format": 2}})
+    saved = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(saved + "new: 1\n")
+    for begin in (lambda: open_run(config), lambda: resumed_config(run)):
+        with pytest.raises(UsageError, match=r"state\.json' was written by carclf 0\.9\.0, which is newer than this"):
+            begin()
+    entry = read_run(run)
+    assert entry.state == "broken" and "newer than this" in entry.reason
+    write_json(run / "state.json", {"state": "failed"})
+    (run / "config.yaml").write_text(saved)
+    assert open_run(config) == run, "as of version 0.4"

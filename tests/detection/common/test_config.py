@@ -140,3 +140,24 @@ def test_a_schema_alone_loads_no_yaml():
     code = "import sys, detection.common.config; print('omegaconf' in sys.modules, 'yaml' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+class _Part(StrictConfig):
+    name: str
+    size: int = 1
+
+
+class _Parts(StrictConfig):
+    parts: tuple[_Part, ...]
+
+
+def test_items_of_a_list_go_by_their_names_or_numbers(tmp_path):
+    """Resolved configs hold them as lists."""
+    path = tmp_path / "config.yaml"
+    path.write_text("parts: [{name: head, size: 2}, {name: half}, {name: all}]\n")
+    config = read_config(_Parts, path, ["parts.head.size=4", "parts.2.size=8", "parts.half=null"])
+    assert config == _Parts(parts=(_Part(name="head", size=4), _Part(name="all", size=8)))
+    with pytest.raises(UsageError, match=r"no 'haed' in 'parts': known there are head, half, all"):
+        read_config(_Parts, path, ["parts.haed.size=4"])
+    with pytest.raises(UsageError, match=r"no '3' in 'parts'"):
+        read_config(_Parts, path, ["parts.3.size=4"])

@@ -1,9 +1,11 @@
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from carclf.classifier.onnx.folder import kept_export
-from detection.common.files import cache_folder, escape_name, read_name, write_json, write_table
+from detection.common.errors import UsageError
+from detection.common.files import cache_folder, check_format, escape_name, read_name, write_json, write_table
 from detection.common.rows import json_line, parse_row
 from detection.detectors.zoo import download
 
@@ -91,3 +93,14 @@ def test_tables_and_json_are_utf8(tmp_path):
     write_table(tmp_path / "a.csv", [{"file": name, "n": 1} for name in NAMES])
     table = pd.read_csv(tmp_path / "a.csv", keep_default_na=False)
     assert [read_name(name) for name in table["file"]] == list(NAMES) and table["n"].sum() == len(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("found", "known", "version", "newer"),
+    [(1, 1, "0.9.0", False), (2, 1, None, True), (1, 2, "0.4.0", False), (1, 1, "99.0.0", True), (None, 1, None, False),
+     ("carclf-x-2", "carclf-x-1", "0.9", True), ("carclf-y-2", "carclf-x-1", None, False), (True, 0, None, False),
+     ({}, 1, ["9"], False), ("2", 1, "new", True), (1, 1, "9" * 30, True), (1, 1, "", False)],
+)  # fmt: skip
+def test_files_of_a_newer_carclf(found, known, version, newer):
+    with pytest.raises(UsageError, match="newer than this") if newer else nullcontext():
+        check_format("x", found, known, version)

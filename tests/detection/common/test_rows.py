@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from detection.common.errors import UsageError
-from detection.common.rows import RowJournal
+from detection.common.rows import RowJournal, json_line
+from detection.version import __version__
 
 SETTINGS = {"model": "abc", "tta": {"passes": 2}}
 
@@ -70,3 +73,21 @@ def test_a_journal_that_somebody_empties_is_told(tmp_path):
     (tmp_path / "j").write_bytes(b"")
     with pytest.raises(UsageError, match="changed while it was in use"):
         journal.read(place)
+
+
+def test_a_journal_of_a_newer_carclf_is_refused(tmp_path):
+    """Whatever else it holds; one without the note is of version 0.4, and one of the same format goes on."""
+    path = tmp_path / "j"
+    written(path, [("a", {"n": 1})])
+    first, row = path.read_bytes().splitlines(keepends=True)
+    settings = json.loads(first)
+    assert settings.pop("written_by") == {"carclf": __version__, "format": 1} and settings == SETTINGS
+    for note in ({}, {"written_by": {"carclf": "0.5.9", "format": 1}}, {"written_by": "x"}):
+        path.write_bytes(json_line(settings | note) + row)
+        journal = RowJournal(path, SETTINGS)
+        assert journal.find("a") is not None
+        journal.close(done=False)
+    path.write_bytes(json_line({"other": 1, "written_by": {"carclf": "0.9.0", "format": 2}}) + row)
+    with pytest.raises(UsageError, match=r"'.*j' was written by carclf 0\.9\.0, which is newer than this"):
+        RowJournal(path, SETTINGS)
+    RowJournal(path, SETTINGS, restart=True).close(done=True)

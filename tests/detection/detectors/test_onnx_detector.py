@@ -36,7 +36,8 @@ def test_an_export_is_a_folder_with_its_file(tmp_path):
 @pytest.mark.parametrize(
     ("values", "settings", "message"),
     [
-        ({"format": "carclf-export-9"}, {}, "has the format 'carclf-export-9'.*export it again"),
+        ({"format": "carclf-export-9"}, {}, "by a carclf that is newer than this .*update carclf"),
+        ({"format": "carclf-export-0"}, {}, "has the format 'carclf-export-0'.*export it again"),
         ({"detector": {"name": "compact"}}, {}, "nothing usable about its detector"),
         ({}, {}, "detector_features.onnx' is missing: export the model again"),
         ({}, {"device": "cuda"}, "runs on the CPU only"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -163,12 +164,56 @@ def test_another_detector_or_source_is_refused(photos, tmp_path):
     other.fingerprint = "fake-2"
     with pytest.raises(UsageError, match="fingerprint 'fake-1'"):
         run(photos, out, detector=other)
-    shutil.copytree(photos, tmp_path / "copy")
-    with pytest.raises(UsageError, match="source"):
-        run(tmp_path / "copy", out)
+    other = shutil.copytree(photos, tmp_path / "copy")
+    (other / "red.jpg").write_bytes((other / "grey.jpg").read_bytes())
+    (other / "sub/blue.png").unlink()
+    before = tree(out)
+    with pytest.raises(UsageError, match=r"made with source .* where 2 of its 3 photos .*'red\.jpg'"):
+        run(other, out)
+    assert tree(out) == before
     (out / "settings.json").write_text("{")
     with pytest.raises(UsageError, match="damaged"):
         run(photos, out)
+
+
+def test_the_same_photos_at_another_place_are_not_done_again(photos, tmp_path):
+    """A folder that is mounted elsewhere; a copy with new times is done again, but taken."""
+    out = tmp_path / "out"
+    run(photos, out)
+    (out / "red.jpg").unlink()
+    moved, detector = photos.rename(tmp_path / "moved"), FakeDetector()
+    assert run(moved, out, detector=detector).processed == sum(detector.calls) == 1
+    assert json.loads((out / "settings.json").read_text())["source"] == str(moved)
+    assert run(moved, out).processed == 0
+    for path in moved.rglob("*.*"):
+        os.utime(path, (1e9, 1e9))
+    moved = moved.rename(tmp_path / "copied")
+    assert run(moved, out).processed == 3
+    (out / "journal.jsonl").write_bytes(b"")
+    assert run(moved.rename(tmp_path / "again"), out).processed == 3, "nothing was known of any"
+
+
+def test_photos_of_one_size_with_other_times_may_be_others(tmp_path):
+    for number in range(3):
+        put(tmp_path / f"one/{number}.png", draw_car())
+        put(tmp_path / f"two/{number}.png", draw_car())
+        os.utime(tmp_path / f"two/{number}.png", (1e9, 1e9))
+    run(tmp_path / "one", tmp_path / "out")
+    with pytest.raises(UsageError, match="may be others"):
+        run(tmp_path / "two", tmp_path / "out")
+
+
+def test_out_of_a_newer_carclf_is_refused(photos, tmp_path):
+    out = tmp_path / "out"
+    run(photos, out)
+    path = out / "settings.json"
+    settings = json.loads(path.read_text())
+    assert settings["written_by"] == json.loads((out / "run.json").read_text())["written_by"]
+    path.write_text(json.dumps(settings | {"new": 1, "written_by": {"carclf": "0.9.0", "format": 2}}))
+    with pytest.raises(UsageError, match=r"written by carclf 0\.9\.0, which is newer than this"):
+        run(photos, out)
+    path.write_text(json.dumps({key: value for key, value in settings.items() if key != "written_by"}))
+    assert run(photos, out).processed == 0, "as of version 0.4"
 
 
 def test_restart_removes_nothing_outside_out(photos, tmp_path):
