@@ -44,11 +44,10 @@ def calibrate_file(path: Path, crops: pd.DataFrame, device: str) -> tuple[TorchC
 
 
 def first_fit(raw: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """As `fit_confidence`, for a new model: a fit that means nothing is left out, in a line, and 1.0 and 0.0 stay."""
+    """As `fit_confidence`, for a new model, which has no better values to keep: a line says where the fit is a guess."""
     told, temperature, threshold = fit_confidence(raw, truth)
     if reason := doubt(raw, truth, temperature):
-        say(f"{reason} The model answers as it is, with any confidence: `carclf calibrate` sets both from more photos.")
-        return raw, 1.0, 0.0
+        say(f"{reason} So this model's confidence is a guess: `carclf calibrate` sets it from more photos.")
     return told, temperature, threshold
 
 

@@ -16,10 +16,10 @@ from carclf.runs.tables import read_epochs
 from carclf.training.data.split import SPLIT
 from carclf.training.loop import train
 from carclf.training.record.log import EpochLog
-from carclf.version import __version__
 from detection import UsageError
 from detection.common.config import read_config
 from detection.training.checkpoints import WholeCheckpoints
+from detection.version import __version__
 from tests.carclf.drawn import draw_folders
 from tests.carclf.short_runs import results, short_config, short_stage, weights
 
