@@ -44,7 +44,7 @@ def calibrate_file(path: Path, crops: pd.DataFrame, device: str) -> tuple[TorchC
 
 
 def first_fit(raw: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """As `fit_confidence`, for a new model, which has no better values to keep: a line says where the fit is a guess."""
+    """As `fit_confidence`, for a new model, which has no better values to keep; a line tells where it is a guess."""
     told, temperature, threshold = fit_confidence(raw, truth)
     if reason := doubt(raw, truth, temperature):
         say(f"{reason} So this model's confidence is a guess: `carclf calibrate` sets it from more photos.")
