@@ -49,7 +49,7 @@ def apply_rule(
 ) -> list[Finding | Exception]:
     """The rule of `VehicleFinder`, and its other arguments. sure: the least score of a vehicle that needs no second
     chance. look: the check; vehicles that have a `look` already are not looked at again. Those of a turned photo
-    (`Vehicle.turned`) are all looked at, upright, and have to be sure of both."""
+    (`Vehicle.turned`) are all looked at, upright, and none of them gets a second chance."""
     results: list[_Case | Exception] = []
     for view, vehicles in zip(views, found, strict=True):
         try:
@@ -93,7 +93,7 @@ class _Case:
             return None
         for index in self._sure:
             vehicle = self._vehicles[index]
-            if vehicle.look is None and (vehicle.turned or needs_look(vehicle.score)):
+            if vehicle.look is None and needs_look(vehicle.score, vehicle.turned != 0):
                 return index
             if self._counts(index) and not self._every:
                 return None
@@ -136,7 +136,7 @@ class _Case:
 
     def _counts(self, index: int, weak: bool = False) -> bool:
         vehicle = self._vehicles[index]
-        return is_car(vehicle.look, vehicle.score, weak or vehicle.turned != 0)
+        return is_car(vehicle.look, vehicle.score, weak, vehicle.turned != 0)
 
 
 def crop_of(view: np.ndarray, vehicle: Vehicle, turn: int = 0) -> np.ndarray:
