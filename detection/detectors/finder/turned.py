@@ -14,8 +14,9 @@ from detection.vehicle import TURNS, Look, Turn, Vehicle, turned_array, turned_b
 
 # Chosen on one half of the photos that scripts/evaluate_finder.py reads, turned; it also prints the figures of the
 # other half. A car that looks less like one than DOUBTFUL is looked for in every turn, and one that looks at least
-# LIKENESS times as much like a car after a turn is looked for in that turn.
-DOUBTFUL, LIKENESS = 0.5, 0.8
+# LIKENESS times as much like a car after a turn is looked for in that turn. What was found in the photo as it is gives
+# way only where the detector is as sure as this of the turned one.
+DOUBTFUL, LIKENESS, SURER = 0.5, 0.8, 0.93
 # Detectors are surer of an upright car than of a turned one, but by little: this power makes it count.
 _POWER = 10
 
@@ -24,10 +25,15 @@ Detect = Callable[[Sequence[np.ndarray]], list["list[Vehicle] | Exception"]]
 
 @dataclass
 class _Doubt:
-    """turns: in which a photo is to be looked at. worth: of the best vehicle so far."""
+    """turns: in which a photo is to be looked at. worth: of the best vehicle so far. least: the score that another one
+    has to have."""
 
     turns: tuple[Turn, ...]
     worth: float
+    least: float
+
+    def gives_way(self, other: Vehicle | None) -> bool:
+        return other is not None and other.score >= self.least and _worth(other) > self.worth
 
 
 def look_turned(
@@ -42,9 +48,9 @@ def look_turned(
     """The findings, and of photos that are clearer when they are turned what was found there.
 
     views, findings: what `apply_rule` took and gave. detect: finds vehicles in photos, as `VehicleFinder.find` does.
-    A turned photo counts only where the detector is sure of a vehicle, the check is, too, and both together are surer
-    than they are of the photo as it is. What is found comes in the photo as it is, with `Vehicle.turned`. The others:
-    see `apply_rule`.
+    A turned photo counts only where the detector is sure of a vehicle, the check takes it for a car, and both together
+    are surer than they are of the photo as it is. What is found comes in the photo as it is, with `Vehicle.turned`.
+    The others: see `apply_rule`.
     """
     results = list(findings)
     doubts = _doubts(views, results, look)
@@ -67,8 +73,8 @@ def look_turned(
         ):
             if isinstance(finding, Exception):
                 results[index] = finding
-            elif (worth := _worth(finding.choice.main)) > doubts[index].worth:
-                results[index], doubts[index].worth = finding, worth
+            elif doubts[index].gives_way(finding.choice.main):
+                results[index], doubts[index].worth = finding, _worth(finding.choice.main)
     return results
 
 
@@ -82,7 +88,7 @@ def _doubts(views: Sequence[View], results: list[Finding | Exception], look: Loo
             continue
         main = finding.choice.main
         if main is None or finding.weak or (main.look is not None and main.look.car < DOUBTFUL):
-            doubts[index] = _Doubt(TURNS, _worth(main))
+            doubts[index] = _Doubt(TURNS, _worth(main), 0.0 if main is None else SURER)
             continue
         try:
             asked = _asked(main)
@@ -105,7 +111,9 @@ def _doubts(views: Sequence[View], results: list[Finding | Exception], look: Loo
             continue
         clearer = tuple(turn for turn in TURNS if turn in answers and answers[turn].car >= LIKENESS * upright.car)
         if upright.car < DOUBTFUL or clearer:
-            doubts[index] = _Doubt(TURNS if upright.car < DOUBTFUL else clearer, _worth(finding.choice.main, upright))
+            doubts[index] = _Doubt(
+                TURNS if upright.car < DOUBTFUL else clearer, _worth(finding.choice.main, upright), SURER
+            )
     return doubts
 
 

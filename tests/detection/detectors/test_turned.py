@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from detection.cutout.cut import CutoutStyle
 from detection.cutout.extract import extract
 from detection.detectors.contract import Detector
-from detection.detectors.finder import CheckError, VehicleFinder
+from detection.detectors.finder import CheckError, VehicleFinder, apply_rule
 from detection.vehicle import Look, Vehicle, turned_array, turned_back
 from tests.roofs import RoofCheck, Roofs, box_of, draw_roof, stands
 
@@ -46,6 +48,17 @@ def test_a_sure_car_that_is_taller_than_wide_is_only_taken_where_it_does_not_lie
     assert decide(photo).choice.main.turned == 270
 
 
+def test_a_car_that_was_found_gives_way_only_to_one_that_the_detector_is_surer_of():
+    class Unsure(Roofs):
+        def one(self, image):
+            return [replace(one, score=0.85 if one.score < 0.95 else self.upright) for one in super().one(image)]
+
+    for score, turned in ((0.92, 0), (0.94, 180)):
+        detector = Unsure()
+        detector.upright = score
+        assert decide(turned_array(draw_roof(), 180), detector).choice.main.turned == turned
+
+
 def test_photos_without_a_car_stay_without():
     detector = Roofs()
     empty = np.full((120, 200, 3), 128, np.uint8)
@@ -62,10 +75,6 @@ def test_photos_without_a_car_stay_without():
 
 def test_what_was_found_turned_counts_again_without_a_detector():
     """As a file of detections has it: with the look of each vehicle, or without."""
-    from dataclasses import replace
-
-    from detection.detectors.finder import apply_rule
-
     photo = turned_array(draw_roof(), 90)
     found = list(decide(photo).found)
     check = RoofCheck()
