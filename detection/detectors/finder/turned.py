@@ -15,8 +15,8 @@ from detection.vehicle import TURNS, Look, Turn, Vehicle, turned_array, turned_b
 # Chosen on one half of the photos that scripts/evaluate_finder.py reads, turned; it also prints the figures of the
 # other half. A car that looks less like one than DOUBTFUL is looked for in every turn, and one that looks at least
 # LIKENESS times as much like a car after a turn is looked for in that turn. What was found in the photo as it is gives
-# way only where the detector is as sure as this of the turned one.
-DOUBTFUL, LIKENESS, SURER = 0.5, 0.8, 0.93
+# way only to a turned one of the score SURER that is worth more by the factor MARGIN.
+DOUBTFUL, LIKENESS, SURER, MARGIN = 0.5, 0.8, 0.93, 1.2
 # Detectors are surer of an upright car than of a turned one, but by little: this power makes it count.
 _POWER = 10
 
@@ -25,8 +25,8 @@ Detect = Callable[[Sequence[np.ndarray]], list["list[Vehicle] | Exception"]]
 
 @dataclass
 class _Doubt:
-    """turns: in which a photo is to be looked at. worth: of the best vehicle so far. least: the score that another one
-    has to have."""
+    """turns: in which a photo is to be looked at. worth: what another vehicle must be worth more than. least: the score
+    that it has to have."""
 
     turns: tuple[Turn, ...]
     worth: float
@@ -88,7 +88,7 @@ def _doubts(views: Sequence[View], results: list[Finding | Exception], look: Loo
             continue
         main = finding.choice.main
         if main is None or finding.weak or (main.look is not None and main.look.car < DOUBTFUL):
-            doubts[index] = _Doubt(TURNS, _worth(main), 0.0 if main is None else SURER)
+            doubts[index] = _Doubt(TURNS, MARGIN * _worth(main), 0.0 if main is None else SURER)
             continue
         try:
             asked = _asked(main)
@@ -111,9 +111,8 @@ def _doubts(views: Sequence[View], results: list[Finding | Exception], look: Loo
             continue
         clearer = tuple(turn for turn in TURNS if turn in answers and answers[turn].car >= LIKENESS * upright.car)
         if upright.car < DOUBTFUL or clearer:
-            doubts[index] = _Doubt(
-                TURNS if upright.car < DOUBTFUL else clearer, _worth(finding.choice.main, upright), SURER
-            )
+            turns_to_see = TURNS if upright.car < DOUBTFUL else clearer
+            doubts[index] = _Doubt(turns_to_see, MARGIN * _worth(finding.choice.main, upright), SURER)
     return doubts
 
 
