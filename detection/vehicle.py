@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -14,6 +15,8 @@ TIE_RATIO = 0.8
 # A vehicle in a corner of the photo keeps this part of the weight that it would have in the centre: enough to decide
 # between cars of about the same size, too little for a far car in the centre to beat a near one beside it.
 CORNER_CENTRALITY = 0.5
+Turn = Literal[0, 90, 180, 270]  # degrees clockwise
+TURNS: tuple[Turn, ...] = (90, 180, 270)
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Vehicle:
     `box` is x1, y1, x2, y2 in pixels, x2 and y2 exclusive; `mask` is bool HxW of the whole photo; `score` is 0..1;
     `kind` is the detector's class name (car, truck, bus). `alpha` is the soft mask, uint8 HxW (255 is vehicle), once
     the edge has been fitted to the photo (`finish_vehicle`). `look` is what the car check made of it, None where it
-    was not asked.
+    was not asked. `turned` is by how much the photo has to be turned for the vehicle to stand upright, 0 for most; box
+    and mask are those of the photo as it is.
     """
 
     box: tuple[float, float, float, float]
@@ -40,6 +44,14 @@ class Vehicle:
     kind: str = "car"
     alpha: np.ndarray | None = None
     look: Look | None = None
+    turned: Turn = 0
+
+    @property
+    def turn_note(self) -> str:
+        """What a row says of a photo that had to be turned; empty for most."""
+        if self.turned == 180:
+            return "the photo seems to be upside down: turned by 180 degrees"
+        return f"the photo seems to lie on its side: turned by {self.turned} degrees clockwise" if self.turned else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,4 +193,32 @@ def resize_vehicle(vehicle: Vehicle, size: tuple[int, int]) -> Vehicle:
     soft = cv2.resize(vehicle.mask.astype(np.uint8) * 255, (width, height), interpolation=cv2.INTER_LINEAR)
     across, down = width / old_width, height / old_height
     x1, y1, x2, y2 = vehicle.box
-    return Vehicle((x1 * across, y1 * down, x2 * across, y2 * down), soft > 127, vehicle.score, vehicle.kind)
+    box = x1 * across, y1 * down, x2 * across, y2 * down
+    return Vehicle(box, soft > 127, vehicle.score, vehicle.kind, turned=vehicle.turned)
+
+
+def turned_array(array: np.ndarray, degrees: int) -> np.ndarray:
+    """A photo or mask (HxW or HxWxC), turned clockwise by 0, 90, 180 or 270 degrees.
+
+    >>> turned_array(np.array([[1, 2, 3]]), 90).tolist()
+    [[1], [2], [3]]
+    """
+    return array if degrees == 0 else np.ascontiguousarray(np.rot90(array, -(degrees // 90)))
+
+
+def turned_back(vehicle: Vehicle, degrees: Turn) -> Vehicle:
+    """A vehicle that was found in a photo turned clockwise by `degrees`, in the photo as it is.
+
+    >>> turned_back(Vehicle((0, 10, 30, 20), np.zeros((40, 80), bool), 0.9), 90).box
+    (10, 50, 20, 80)
+    """
+    mask = turned_array(vehicle.mask, (360 - degrees) % 360)
+    height, width = mask.shape
+    x1, y1, x2, y2 = vehicle.box
+    if degrees == 90:
+        x1, y1, x2, y2 = y1, height - x2, y2, height - x1
+    elif degrees == 180:
+        x1, y1, x2, y2 = width - x2, height - y2, width - x1, height - y1
+    elif degrees == 270:
+        x1, y1, x2, y2 = width - y2, x1, width - y1, x2
+    return replace(vehicle, box=(x1, y1, x2, y2), mask=mask, turned=degrees)

@@ -43,6 +43,13 @@ def clean(
             help="Whether a second network must take what was found for a car. Default: with the compact detector.",
         ),
     ] = None,
+    turned: Annotated[
+        bool,
+        typer.Option(
+            "--turned/--no-turned",
+            help="Whether a photo without a sure car is looked at turned by 90, 180 and 270 degrees, where --check is.",
+        ),
+    ] = True,
     only: Annotated[str, typer.Option(help="Kinds of vehicle to cut out, such as car,truck; others are ignored.")] = "",
     all_vehicles: Annotated[
         bool, typer.Option(ALL_VEHICLES, help="Cut out every vehicle: name-1.jpg (the main one), name-2.jpg, ...")
@@ -121,6 +128,7 @@ def clean(
         quality=quality,
         max_size=max_size,
         check=check,
+        turned=turned,
         only=only or (),
         all_vehicles=all_vehicles or every_vehicle,
         shard=shard or "1/1",

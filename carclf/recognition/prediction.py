@@ -37,7 +37,7 @@ class Prediction:
     confidence: how probable the best class is, 0 to 1, calibrated; of `ok` and `unknown`, else None.
     top: (class, probability), best first; of `ok` and `unknown`.
     box: x1, y1, x2, y2 in pixels of the photo as it is seen, EXIF turned.
-    reason: why there is no label, or that two vehicles were equally prominent.
+    reason: why there is no label, that the photo had to be turned, or that two vehicles were equally prominent.
     vehicle: with `every_vehicle` the rank of this one in its photo, 1 for the main one; else None.
     """
 

@@ -49,6 +49,7 @@ class CarRecognizer:
         detector is used.
     check: whether what was found must look like a car to `detection.detectors.car_check`, or a loaded check. None:
         only where the compact detector found it, which knows no other kinds of vehicle.
+    turned: with a check, photos in which nothing sure stands upright are looked at turned, too; not with `detections`.
     Raises `UsageError` when a model can't be found or loaded.
     """
 
@@ -66,6 +67,7 @@ class CarRecognizer:
         every_vehicle: bool = False,
         detections: Detections | None = None,
         check: CarChecker | bool | None = None,
+        turned: bool = True,
     ):
         if top < 1 or batch_size < 1:
             raise UsageError("top and batch_size must be 1 or more.")
@@ -82,7 +84,8 @@ class CarRecognizer:
         self.detections = detections
         self.finder: VehicleFinder | None = None
         if not crops and detections is None:
-            self.finder = VehicleFinder(_load_detector(detector or model.detector or COMPACT, device), check)
+            found_by = _load_detector(detector or model.detector or COMPACT, device)
+            self.finder = VehicleFinder(found_by, check, turned=turned)
         self._stored_check = None if detections is None else check_of(detections.detector, check)
         self.crops = crops
         self.top = min(top, len(model.classes))
@@ -220,7 +223,7 @@ class CarRecognizer:
         except Exception as error:
             item.fail(ERROR, f"the cut-out failed: {brief(error)}")
             return
-        item.reason = note
+        item.reason = "; ".join(part for part in (vehicle.turn_note, note) if part)
         x1, y1, x2, y2 = (round(float(value), 1) for value in vehicle.box)
         item.box = x1, y1, x2, y2
         item.cut(limited(opaque(crop)), vehicle)

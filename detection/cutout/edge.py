@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
@@ -46,8 +48,8 @@ def finish_vehicle(image: np.ndarray, vehicle: Vehicle) -> Vehicle:
     # A filter that leaves nothing has found no edge to follow.
     edge = soft_box(alpha, 127.5)
     if edge is None:
-        return Vehicle(vehicle.box, vehicle.mask, vehicle.score, vehicle.kind, vehicle.mask.astype(np.uint8) * 255)
-    return Vehicle(edge, fitted, vehicle.score, vehicle.kind, alpha)
+        return replace(vehicle, alpha=vehicle.mask.astype(np.uint8) * 255)
+    return replace(vehicle, box=edge, mask=fitted, alpha=alpha)
 
 
 def without_strays(mask: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from detection.cutout.cut import CutoutStyle, cut_out
 from detection.cutout.edge import finish_vehicle
 from detection.images.exposure import expose
 from detection.images.read import shrink
-from detection.vehicle import Vehicle, resize_vehicle
+from detection.vehicle import Vehicle, resize_vehicle, turned_array
 
 # Detectors look at some hundred pixels per side. Beyond this a photo would only cost time and memory: at 60 megapixels
 # every vehicle's mask is 60 MB. The chosen mask is enlarged, and the cut is made in the photo itself.
@@ -29,10 +29,11 @@ def extract(
 
     image: RGB uint8 HxWx3, the photo at full size. vehicle: as found in `detector_view(image)`. bright: the photo as
     `expose` gives it, in which the edge is looked for; None for the photo itself.
-    Returns RGB or RGBA uint8 (see `cut_out`). Raises ValueError for an empty mask.
+    Returns RGB or RGBA uint8 (see `cut_out`); of a photo on its side (`Vehicle.turned`) the cut-out stands upright, the
+    vehicle is that of the photo as it is. Raises ValueError for an empty mask.
     """
     vehicle = finish_vehicle(image if bright is None else bright, resize_vehicle(vehicle, image.shape[:2]))
-    return cut_out(image, vehicle, style), vehicle
+    return turned_array(cut_out(image, vehicle, style), vehicle.turned), vehicle
 
 
 def shrink_crop(crop: np.ndarray, max_side: int) -> np.ndarray:

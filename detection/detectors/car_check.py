@@ -28,6 +28,8 @@ CAR_CLASSES = {
 # of the photos that scripts/evaluate_finder.py reads; it also prints the figures of the other half.
 LEAST = ((0.98, 0.0), (0.93, 0.02), (0.0, 0.05))
 WEAK_SCORE, WEAK_LEAST = 0.5, 0.3
+# In a photo that was turned, whatever the score: three more views must not find cars where there are none.
+TURNED_LEAST = 0.1
 # The mean and deviation that this network takes.
 _HALF = 127.5
 
@@ -59,16 +61,17 @@ class CarCheck(CarChecker):
         return looks(probabilities, self._names)
 
 
-def is_car(look: Look | None, score: float, weak: bool = False) -> bool:
+def is_car(look: Look | None, score: float, weak: bool = False, turned: bool = False) -> bool:
     """Whether a vehicle of this score counts as a car by its look, None where it was not looked at. weak: the score is
-    below the detector's own threshold."""
-    least = WEAK_LEAST if weak else _least(score)
+    below the detector's own threshold. turned: the photo had to be turned."""
+    least = WEAK_LEAST if weak else TURNED_LEAST if turned else _least(score)
     return least == 0 or (look is not None and look.car >= least)
 
 
-def needs_look(score: float) -> bool:
-    """Whether a vehicle of this score has to be looked at: the surest ones are cars whatever they look like."""
-    return _least(score) > 0
+def needs_look(score: float, turned: bool = False) -> bool:
+    """Whether a vehicle of this score has to be looked at: the surest ones are cars whatever they look like, except in
+    a photo that had to be turned."""
+    return turned or _least(score) > 0
 
 
 def _least(score: float) -> float:

@@ -27,6 +27,7 @@ class CleanOptions(StrictConfig):
     detections: a file of an earlier run to take the vehicles from, instead of a detector.
     save_detections: write OUT/detections.jsonl. contact_sheet: write before/after pages at the end.
     check: whether what was found must look like a car; None: only where the detector knows no other vehicles.
+    turned: whether photos in which nothing sure stands upright are looked at turned, too; where a check is asked.
     watch: seconds between two looks at a folder that keeps filling; None ends when all is done.
     keep_suffix: name outputs after the whole file (a.png becomes a.png.jpg), so that a.jpg and a.png don't meet.
     exclude: patterns of photos and folders to leave out (see `survey_images`).
@@ -47,6 +48,7 @@ class CleanOptions(StrictConfig):
     contact_sheet: bool = False
     watch: float | None = Field(None, gt=0)
     check: bool | None = None
+    turned: bool = True
     keep_suffix: bool = False
     exclude: tuple[str, ...] = ()
 

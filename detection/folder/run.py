@@ -66,10 +66,9 @@ def clean_folder(
         stored = None
         if options.detections is not None:
             stored = stack.enter_context(read_detections(options.detections))
-        finders = make_finders(detector, stored, options.check)
+        finders = make_finders(detector, stored, options.check, options.turned)
         check_kinds(options.only, finders[0].name, finders[0].kinds)
-        if _made_without_check(plan, finders[0]):
-            finders = [finder.plain() for finder in finders]
+        finders = _as_begun(plan, finders)
         settings = settings_of(plan, finders[0].name, finders[0].fingerprint)
         try:
             journal = stack.enter_context(closing(open_output(plan, settings)))
@@ -235,20 +234,21 @@ class _Run:
         return f"{len(pages)} page{'s' * (len(pages) != 1)} to look at: {target / 'index.html'}"
 
 
-def _made_without_check(plan: Plan, finder: PhotoFinder) -> bool:
-    """Whether OUT was begun before version 0.5.0, when `carclf clean` had no car check. Such a run ends by the rule
-    that it began with, since its rows can't be told apart."""
+def _as_begun(plan: Plan, finders: Sequence[PhotoFinder]) -> Sequence[PhotoFinder]:
+    """The finders by the rule that OUT was begun with, perhaps by an earlier version: such a run ends by it, since its
+    rows can't be told apart."""
     path = plan.output / "settings.json"
     if plan.options.restart or not path.is_file():
-        return False
+        return finders
     before = read_settings(path, plan.output).get("fingerprint")
-    return before == finder.plain_fingerprint != finder.fingerprint
+    rules = [[finder, *finder.earlier()] for finder in finders]
+    begun = next((index for index, finder in enumerate(rules[0]) if finder.fingerprint == before), 0)
+    return [several[begun] for several in rules]
 
 
 def _about(finder: PhotoFinder) -> tuple[str, str, float]:
-    """What the header of the detections file says of the finder: name, fingerprint and threshold."""
-    checked = finder.fingerprint != finder.plain_fingerprint
-    return finder.name, finder.fingerprint, finder.threshold if checked else 0.0
+    """What the file of detections says of where they come from."""
+    return finder.name, finder.fingerprint, finder.threshold if finder.checked else 0.0
 
 
 def _unwritable(plan: Plan, error: OSError | OutputError) -> UsageError:

@@ -23,7 +23,8 @@ class PhotoFinder(Protocol):
     """What a folder run asks for a photo's vehicles.
 
     shrunk: whether photos are to come with what a detector sees of them. kinds: the names of the vehicles that it
-    knows, () where it can't say. threshold: the score from which on a vehicle is one.
+    knows, () where it can't say. threshold: the score from which on a vehicle is one. checked: what was found has to
+    look like a car, too.
     """
 
     name: str
@@ -31,11 +32,10 @@ class PhotoFinder(Protocol):
     kinds: tuple[str, ...]
     threshold: float
     shrunk: bool
-    plain_fingerprint: str
+    checked: bool
 
-    def plain(self) -> PhotoFinder:
-        """The same without the car check, as folders were cleaned before version 0.5.0; its fingerprint is the plain
-        one."""
+    def earlier(self) -> Sequence[PhotoFinder]:
+        """The same by the rules that an earlier run may have begun with: see `VehicleFinder.earlier`."""
         ...
 
     def shape(self, small: np.ndarray) -> Hashable:
@@ -55,11 +55,10 @@ class DetectorFinder(PhotoFinder):
     def __init__(self, finder: VehicleFinder):
         self._finder = finder
         self.name, self.fingerprint, self.kinds = finder.name, finder.fingerprint, finder.kinds
-        self.plain_fingerprint = finder.plain_fingerprint
-        self.threshold = finder.sure
+        self.threshold, self.checked = finder.sure, finder.check is not None
 
-    def plain(self) -> DetectorFinder:
-        return DetectorFinder(self._finder.plain())
+    def earlier(self) -> Sequence[PhotoFinder]:
+        return [DetectorFinder(finder) for finder in self._finder.earlier()]
 
     def shape(self, small: np.ndarray) -> Hashable:
         return self._finder.detector.input_shape(*small.shape[:2])
@@ -71,7 +70,7 @@ class DetectorFinder(PhotoFinder):
 
 
 class FileFinder(PhotoFinder):
-    """Looks up what an earlier run has found: no photo has to be shown to a detector again.
+    """Looks up what an earlier run has found: no photo has to be shown to a detector again, turned ones neither.
 
     check: of vehicles that were not looked at then; None for none.
     """
@@ -82,11 +81,10 @@ class FileFinder(PhotoFinder):
     def __init__(self, detections: Detections, check: CarChecker | None):
         self._detections, self._check = detections, check
         self.name, self.threshold = detections.detector, detections.threshold
-        self.fingerprint = with_rule(detections.fingerprint, check is not None)
-        self.plain_fingerprint = with_rule(detections.fingerprint, False)
+        self.fingerprint, self.checked = with_rule(detections.fingerprint, check is not None), check is not None
 
-    def plain(self) -> FileFinder:
-        return FileFinder(self._detections, None)
+    def earlier(self) -> Sequence[PhotoFinder]:
+        return [] if self._check is None else [FileFinder(self._detections, None)]
 
     def shape(self, small: np.ndarray) -> Hashable:
         return None
@@ -108,6 +106,7 @@ def make_finders(
     detector: Detector | Loader | Sequence[Any] | None,
     detections: Detections | None,
     check: bool | None = None,
+    turned: bool = True,
 ) -> Sequence[PhotoFinder]:
     """One for each detector thread. Functions are called to load their detector.
 
@@ -117,7 +116,8 @@ def make_finders(
         return [FileFinder(detections, check_of(detections.detector, check))]
     several: Sequence[Any] = detector if isinstance(detector, (list, tuple)) else [detector]
     finders = [
-        DetectorFinder(VehicleFinder(as_detector(one if hasattr(one, "detect") else one()), check)) for one in several
+        DetectorFinder(VehicleFinder(as_detector(one if hasattr(one, "detect") else one()), check, turned=turned))
+        for one in several
     ]
     if len({(finder.name, finder.fingerprint) for finder in finders}) != 1:
         raise UsageError("The detectors of one run must have the same model, weights and threshold.")

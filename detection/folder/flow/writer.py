@@ -89,15 +89,17 @@ def _cut(
 
 
 def _ok_row(photo: Photo, choice: MainChoice, output: str, vehicle: Vehicle, area: int) -> tuple[str, ...]:
-    reason = ""
+    reasons = [vehicle.turn_note] if vehicle.turned else []
     if choice.tie:
         ratio = choice.weights[1] / choice.weights[0]
-        reason = f"{choice.nearly_equal} vehicles nearly equal: the runner-up weighs {ratio:.0%} of the chosen one"
+        reasons.append(
+            f"{choice.nearly_equal} vehicles nearly equal: the runner-up weighs {ratio:.0%} of the chosen one"
+        )
     return row_cells(
         photo.source,
         "ok",
         output=output,
-        reason=reason,
+        reason="; ".join(reasons),
         score=vehicle.score,
         box=vehicle.box,
         mask_area=area,

@@ -23,7 +23,7 @@ from detection.common.errors import UsageError
 from detection.common.files import check_format
 from detection.common.rows import json_line, name_number, numbers_of, parse_row, sort_by_number
 from detection.folder.out.rle import decode_mask, encode_mask
-from detection.vehicle import Look, Vehicle
+from detection.vehicle import TURNS, Look, Vehicle
 
 FORMAT = "carclf-detections"
 VERSION = 1
@@ -86,6 +86,7 @@ class DetectionsWriter:
                     "segmentation": {"size": [height, width], "counts": counts},
                 }
                 | ({} if vehicle.look is None else {"look": [vehicle.look.car, vehicle.look.other]})
+                | ({"turned": vehicle.turned} if vehicle.turned else {})
             )
         known = None if stamp is None else [int(value) for value in stamp]
         self._write(json_line({"source": source, "stamp": known, "size": [height, width], "vehicles": found}))
@@ -268,7 +269,10 @@ def _vehicles(entry: dict[str, Any]) -> list[Vehicle]:
         if item["segmentation"]["size"] != [height, width]:
             raise ValueError("not a mask of this photo")
         mask = decode_mask(item["segmentation"]["counts"], (height, width))
-        vehicles.append(Vehicle(box=box, mask=mask, score=score, kind=kind, look=_look(item.get("look"))))
+        look, turned = _look(item.get("look")), item.get("turned", 0)
+        if type(turned) is not int or turned not in (0, *TURNS):
+            raise ValueError("not a turn")
+        vehicles.append(Vehicle(box=box, mask=mask, score=score, kind=kind, look=look, turned=turned))
     return vehicles
 
 

@@ -19,6 +19,7 @@ from detection.cutout.cut import CutoutStyle
 from detection.detectors.car_check import Look
 from tests.carclf.tiny import save_tiny_model
 from tests.fakes import FakeDetector, draw_car
+from tests.roofs import RoofCheck, Roofs, box_of, draw_roof, stands
 
 RED, BLUE = (220, 20, 20), (20, 40, 220)
 GREY = np.full((96, 128, 3), 128, np.uint8)
@@ -349,3 +350,19 @@ def test_what_the_detector_is_unsure_of_must_look_more_like_a_car(classifier, ca
     assert recognizer(photo).status == status
     photo[80:90, 100:124] = BLUE  # a smaller vehicle, but a sure one
     assert recognizer(photo).label == "blue"
+
+
+@pytest.mark.parametrize(("tag", "degrees"), [(6, 270), (8, 90), (3, 180)])
+def test_a_stale_orientation_tag_is_seen_through(tmp_path, tag, degrees):
+    """The pixels stand upright, and the tag turns them."""
+    exif = Image.Exif()
+    exif[274] = tag
+    Image.fromarray(draw_roof()).save(tmp_path / "car.png", exif=exif)
+    classifier = ColourClassifier("keep")
+    (found,) = CarRecognizer(classifier, Roofs(RoofCheck())).recognize_fully([tmp_path / "car.png"], pictures=True)
+    assert found.prediction.label is not None and stands(found.cutout) == "top"
+    assert f"turned by {degrees} degrees" in found.prediction.reason
+    x1, y1, x2, y2 = found.prediction.box
+    assert np.allclose((x1, y1, x2, y2), box_of((found.photo != 128).any(axis=2)), atol=2)  # in the photo as it is
+    upright = CarRecognizer(classifier, Roofs(RoofCheck()), turned=False)(tmp_path / "car.png")
+    assert upright.reason == "" if degrees == 180 else upright.status == "no_car"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from detection.common.errors import UsageError
 from detection.detectors.contract import Detector, as_detector
-from detection.detectors.finder import CheckError, VehicleFinder, check_kinds
+from detection.detectors.finder import CheckError, VehicleFinder, check_kinds, with_rule
 from detection.vehicle import Look, Vehicle
 
 VIEW = np.zeros((100, 200, 3), np.uint8)
+# `Told` finds the same in any photo, so it can't be asked about turned ones: see test_turned.py.
+upright = partial(VehicleFinder, turned=False)
 
 
 def vehicle(left: int, width: int, score: float, kind: str = "car", look: Look | None = None) -> Vehicle:
@@ -68,7 +72,7 @@ def lit(*places: tuple[int, int, float]) -> np.ndarray:
 def test_the_heaviest_that_looks_like_a_car_is_the_main_one():
     large, small = vehicle(0, 90, 0.9), vehicle(120, 40, 0.9)
     view = lit((0, 100, 0.0), (115, 60, 0.9))
-    finding = decide(VehicleFinder(Told(large, small), Check()), view)
+    finding = decide(upright(Told(large, small), Check()), view)
     assert finding.choice.main.box == small.box and finding.choice.runners_up == () and not finding.weak
     assert finding.why_none == "" and len(finding.found) == 2
     assert decide(VehicleFinder(Told(large, small)), view).choice.main is large  # without a check
@@ -76,7 +80,7 @@ def test_the_heaviest_that_looks_like_a_car_is_the_main_one():
 
 def test_what_is_unsure_counts_only_where_nothing_else_does_and_must_look_like_a_car():
     sure, unsure = vehicle(0, 20, 0.85), vehicle(60, 130, 0.6)
-    finder = VehicleFinder(Told(sure, unsure), Check())
+    finder = upright(Told(sure, unsure), Check())
     assert decide(finder, lit((0, 60, 0.5))).choice.main.box == sure.box
     finding = decide(finder, lit((55, 145, 0.9)))
     assert finding.choice.main.box == unsure.box and finding.weak
@@ -87,7 +91,7 @@ def test_what_is_unsure_counts_only_where_nothing_else_does_and_must_look_like_a
 
 def test_the_check_is_asked_no_more_than_needed_and_about_photos_together():
     check = Check()
-    finder = VehicleFinder(Told(vehicle(0, 90, 0.9), vehicle(100, 40, 0.9)), check)
+    finder = upright(Told(vehicle(0, 90, 0.9), vehicle(100, 40, 0.9)), check)
     view = lit((0, 200, 0.9))
     found = finder.find([view, view, view])
     assert all(one.choice.main is not None for one in finder.decide([lambda: view] * 3, found))
@@ -110,18 +114,22 @@ def test_kinds_that_are_not_wanted_are_passed_over():
 
 def test_a_threshold_that_was_chosen_is_kept_to():
     unsure = vehicle(0, 90, 0.6)
-    assert decide(VehicleFinder(Told(unsure), Check(), score_threshold=0.5), lit((0, 100, 0.9))).choice.main is not None
-    chosen = VehicleFinder(Told(unsure).with_threshold(0.7), Check())
+    assert decide(upright(Told(unsure), Check(), score_threshold=0.5), lit((0, 100, 0.9))).choice.main is not None
+    chosen = upright(Told(unsure).with_threshold(0.7), Check())
     assert chosen.sure == 0.7 and decide(chosen, lit((0, 100, 0.9))).choice.main is None
 
 
 def test_fingerprints_tell_the_rule():
     finder = VehicleFinder(Told(), Check())
-    assert (finder.fingerprint, finder.plain_fingerprint) == ("told-0.8+check1", "told-0.8")
+    assert (finder.fingerprint, finder.plain_fingerprint) == ("told-0.8+check1+turned1", "told-0.8")
+    assert [one.fingerprint for one in finder.earlier()] == ["told-0.8+check1", "told-0.8"]
+    assert [one.fingerprint for one in upright(Told(), Check()).earlier()] == ["told-0.8"]
+    assert with_rule("told-0.8+check1+turned1", False, False) == "told-0.8"
+    assert with_rule("told-0.8", True) == "told-0.8+check1"
     assert finder.older_fingerprints == ("told-0.3",)
     plain = finder.plain()
     assert (plain.fingerprint, plain.check, plain.detector.score_threshold) == ("told-0.8", None, 0.8)
-    assert VehicleFinder(Told()).fingerprint == "told-0.8"
+    assert VehicleFinder(Told()).fingerprint == "told-0.8" and VehicleFinder(Told()).earlier() == []
 
 
 def test_failures_cost_their_photo_alone():
@@ -131,7 +139,7 @@ def test_failures_cost_their_photo_alone():
                 raise RuntimeError("no memory")
             return super().look(views)
 
-    finder = VehicleFinder(Told(vehicle(0, 90, 0.9)), Failing())
+    finder = upright(Told(vehicle(0, 90, 0.9)), Failing())
     views = [VIEW, lit((0, 200, 0.9))]
     failed, found = finder.decide([lambda: VIEW, lambda: views[1]], finder.find(views))
     assert isinstance(failed, CheckError) and "no memory" in str(failed)

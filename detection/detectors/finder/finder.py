@@ -1,0 +1,181 @@
+"""The one way in which a vehicle is found: what the detector sees, whether it looks like a car, and what then counts.
+
+Folder runs, training, prediction, evaluation and the service all ask a `VehicleFinder`, so that what a classifier is
+trained on and what it is shown later can't drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from functools import cached_property
+
+import numpy as np
+
+from detection.common.errors import UsageError
+from detection.common.stream import try_batch
+from detection.detectors.car_check import WEAK_SCORE
+from detection.detectors.contract import COMPACT, CarChecker, Detector
+from detection.detectors.finder.rule import Finding, View, apply_rule
+from detection.detectors.finder.turned import look_turned
+from detection.vehicle import Look, Vehicle
+
+# Parts of the fingerprint: results of another rule are not mixed with those of this one.
+RULE, TURNED = "+check1", "+turned1"
+
+
+class VehicleFinder:
+    """A detector with its car check, and the rule that both serve.
+
+    A vehicle counts when its score reaches the detector's own threshold and the check takes it for a car. The heaviest
+    one that does is the main one. Only where none does, the best of those that the detector is unsure of counts, if the
+    check is sure of it; where every vehicle is wanted, all of those do. Without a check, what reaches the threshold
+    counts. With one, photos in which nothing sure stands upright are looked at turned, too.
+
+    check: None takes the one that the detector asks for (`Detector.car_check`), False none, True that of ImageNet's
+    classes. score_threshold: the least score of a vehicle in place of the detector's own; nothing below it is looked at
+    then. A detector that was loaded with a threshold other than its own keeps to that. turned: false leaves out the
+    look at turned photos.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        check: CarChecker | bool | None = None,
+        score_threshold: float | None = None,
+        turned: bool = True,
+    ):
+        self.check = _chosen_check(detector, check)
+        self.turned = turned and self.check is not None
+        if score_threshold is None and detector.score_threshold != detector.own_threshold:
+            score_threshold = detector.score_threshold
+        self.sure = detector.own_threshold if score_threshold is None else score_threshold
+        least = min(WEAK_SCORE, self.sure) if self.check is not None and score_threshold is None else self.sure
+        self.detector = detector if detector.score_threshold == least else detector.with_threshold(least)
+
+    @property
+    def name(self) -> str:
+        return self.detector.name
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The names of the vehicles that it knows; () where the detector does not say."""
+        return self.detector.kinds
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the detector, its threshold and the rule."""
+        return with_rule(self.plain_fingerprint, self.check is not None, self.turned)
+
+    @property
+    def plain_fingerprint(self) -> str:
+        """That of the detector at the threshold from which on it is sure, without a check."""
+        ending = f"-{self.detector.score_threshold:g}"
+        shown = self.detector.fingerprint
+        return f"{shown.removesuffix(ending)}-{self.sure:g}" if shown.endswith(ending) else shown
+
+    @property
+    def older_fingerprints(self) -> tuple[str, ...]:
+        """What version 0.4.0 noted in place of `fingerprint` in the journals of predictions."""
+        if self.check is None:
+            return ()
+        return (f"{self.plain_fingerprint.removesuffix(f'-{self.sure:g}')}-0.3",)
+
+    def plain(self) -> VehicleFinder:
+        """The same detector without the check, as folders were cleaned before version 0.5.0."""
+        return VehicleFinder(self.detector, check=False, score_threshold=self.sure)
+
+    def earlier(self) -> list[VehicleFinder]:
+        """The same detector by simpler rules, that of 0.4.0 last: without the look at turned photos; `plain`."""
+        if self.check is None:
+            return []
+        upright = copy(self)
+        upright.turned = False
+        return [upright, self.plain()] if self.turned else [self.plain()]
+
+    def find(self, views: Sequence[np.ndarray]) -> list[list[Vehicle] | Exception]:
+        """All that the detector sees in each photo, or the exception that it raised for it.
+
+        views: what `detector_view` gives of the photos, RGB uint8 HxWx3.
+        """
+        results = try_batch(self.detector.detect, list(views))
+        return [_checked(found, view.shape[:2]) for found, view in zip(results, views, strict=True)]
+
+    def decide(
+        self,
+        views: Sequence[View],
+        found: Sequence[list[Vehicle] | Exception],
+        only: Sequence[str] = (),
+        every: bool = False,
+    ) -> list[Finding | Exception]:
+        """What counts in each photo; an exception stays one.
+
+        views: give what was handed to `find`, if the check asks for it. only: kinds of vehicle, others are passed
+        over. every: all vehicles are wanted, not only the main one, so all are checked.
+        """
+        look = None if self.check is None else self.check.look
+        findings = apply_rule(views, found, self.sure, look, only, every)
+        if look is None or not self.turned:
+            return findings
+        return look_turned(views, findings, self.find, look, self.sure, only, every)
+
+
+def _checked(found: list[Vehicle] | Exception, size: tuple[int, ...]) -> list[Vehicle] | Exception:
+    """What a detector gave for a photo of (height, width) `size`; an exception when a mask is of another size."""
+    if not isinstance(found, Exception):
+        wrong = next((vehicle for vehicle in found if vehicle.mask.shape != size), None)
+        if wrong is not None:
+            return ValueError(f"The mask is {wrong.mask.shape}, but the photo is {size} (height, width).")
+    return found
+
+
+def _chosen_check(detector: Detector, check: CarChecker | bool | None) -> CarChecker | None:
+    if check is None:
+        return detector.car_check()
+    if check is False:
+        return None
+    if check is not True:
+        return check
+    from detection.detectors.car_check import CarCheck
+
+    return detector.car_check() or CarCheck(detector.device)
+
+
+class LateCheck(CarChecker):
+    """ImageNet's check, loaded when it is first asked: of vehicles that were found before, most were looked at, too."""
+
+    @cached_property
+    def _check(self) -> CarChecker:
+        from detection.detectors.car_check import CarCheck
+
+        return CarCheck()
+
+    def look(self, views: Sequence[np.ndarray]) -> list[Look]:
+        return self._check.look(views)
+
+
+def check_of(detector: str, check: CarChecker | bool | None = None) -> CarChecker | None:
+    """The check of vehicles that a detector of this name has found before; None for none.
+
+    check: as for `VehicleFinder`.
+    """
+    if check is None:
+        check = detector == COMPACT
+    return (LateCheck() if check else None) if isinstance(check, bool) else check
+
+
+def with_rule(fingerprint: str, checked: bool, turned: bool | None = None) -> str:
+    """A detector's fingerprint as that of what counts, with or without a check. turned: with or without the look at
+    turned photos; None leaves that as it is."""
+    turned = fingerprint.endswith(TURNED) if turned is None else turned
+    plain = fingerprint.removesuffix(TURNED).removesuffix(RULE)
+    return plain + RULE * checked + TURNED * turned
+
+
+def check_kinds(only: Sequence[str], name: str, known: Sequence[str]) -> None:
+    """Raises `UsageError` for a kind of vehicle that the detector `name` does not know. known: () if it can't say."""
+    unknown = [kind for kind in only if known and kind not in known]
+    if unknown:
+        raise UsageError(
+            f"The detector '{name}' knows no '{unknown[0]}': its kinds are {', '.join(sorted(set(known)))}."
+        )
