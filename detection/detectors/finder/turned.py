@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from detection.common.stream import try_batch
-from detection.detectors.car_check import needs_look
 from detection.detectors.finder.rule import CheckError, Finding, Looker, View, apply_rule, crop_of
 from detection.vehicle import TURNS, Look, Turn, Vehicle, turned_array, turned_back
 
@@ -17,6 +16,8 @@ from detection.vehicle import TURNS, Look, Turn, Vehicle, turned_array, turned_b
 # LIKENESS times as much like a car after a turn is looked for in that turn. What was found in the photo as it is gives
 # way only to a turned one of the score SURER that is worth more by the factor MARGIN.
 DOUBTFUL, LIKENESS, SURER, MARGIN = 0.5, 0.8, 0.93, 1.2
+# Upside down, no car of this score looks as much like one as PLAIN: such a one is not shown to the check turned.
+CLEAR, PLAIN = 0.97, 0.85
 # Detectors are surer of an upright car than of a turned one, but by little: this power makes it count.
 _POWER = 10
 
@@ -120,7 +121,8 @@ def _asked(main: Vehicle) -> tuple[Turn, ...]:
     """The turns in which the check is to look at a vehicle that counts; most that the detector is very sure of need
     none."""
     x1, y1, x2, y2 = main.box
-    upside_down: tuple[Turn, ...] = (180,) if needs_look(main.score) else ()
+    plain = main.look is not None and main.look.car >= PLAIN
+    upside_down: tuple[Turn, ...] = (180,) if main.score < CLEAR and not plain else ()
     on_its_side: tuple[Turn, ...] = (90, 270) if y2 - y1 > x2 - x1 else ()  # few cars are taller than wide
     turns = upside_down + on_its_side
     return (0, *turns) if turns and main.look is None else turns
