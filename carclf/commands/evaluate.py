@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from carclf.commands.options import Detector, Device
-from detection.common.console import quiet_stdout, say, tracked
+from detection.common.console import never_in_the_way, quiet_stdout, say, tracked
 from detection.common.errors import UsageError
 
 
@@ -35,7 +35,11 @@ def evaluate(
     device: Device = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs per classifier batch.")] = 32,
     split: Annotated[
-        str, typer.Option(help="Photos to use: train, val, test, all, or auto (test if there is one, otherwise all).")
+        str,
+        typer.Option(
+            help="Photos to use: train, val, test, all, held-out (all that the model was not trained on), or "
+            "auto (test if there is one, otherwise all)."
+        ),
     ] = "auto",
     tta: Annotated[
         int, typer.Option(min=1, max=100, help="Number of views per cut-out, whose answers are averaged.")
@@ -49,12 +53,13 @@ def evaluate(
     A photo without an answer counts as wrong.
     """
     from carclf.classifier.catalogue import find_model
-    from carclf.datasets import choose_split, read_table
+    from carclf.datasets import read_table
+    from carclf.evaluation.held_out import choose_photos
     from carclf.runs.folder import check_no_run
 
-    find_model(model)
+    found = find_model(model)
     check_no_run(output)
-    table = choose_split(read_table(data, images), split)
+    table = choose_photos(read_table(data, images), split, found.path)
     from carclf.evaluation.chain import evaluate_chain
     from carclf.recognition.recognizer import CarRecognizer
     from carclf.runs.report.page import write_run_report
@@ -68,7 +73,8 @@ def evaluate(
             track=tracked("evaluating"),
             darken=darken,
         )
-        write_run_report(output)
+        with never_in_the_way(f"the report of {output} was not written"):
+            write_run_report(output)
     for name, value in metrics.items():
         if isinstance(value, (int, float, str)):
             low, high = metrics["intervals"].get(name, (None, None))

@@ -8,7 +8,7 @@ check/      `carclf data check`                 prepare/    `carclf prepare`
 """
 
 from carclf.datasets.layouts.folders import read_manifest
-from carclf.datasets.splits import choose_split, split_table
+from carclf.datasets.splits import choose_split, read_split, split_table
 from carclf.datasets.table import photo_root, read_table
 
-__all__ = ["choose_split", "photo_root", "read_manifest", "read_table", "split_table"]
+__all__ = ["choose_split", "photo_root", "read_manifest", "read_split", "read_table", "split_table"]

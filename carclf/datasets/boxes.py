@@ -112,7 +112,7 @@ def crop_table(
     padding: float = 0.0,
     track: Track = untracked,
 ) -> pd.DataFrame:
-    """The table with each photo that has a box replaced by its crop, and without the column box.
+    """The table with each photo that has a box replaced by its crop, with the column photo and without box.
 
     The crops mirror the photos' places below root; one that is there already is taken as it is, so a folder must
     be of one padding. Photos without a box stay whole; those that can't be read or cropped are left out with a warning.
@@ -138,5 +138,6 @@ def crop_table(
         log.warning("%d photos could not be cropped to their boxes and are left out, the first is %s",
                     len(reasons), reasons[0])  # fmt: skip
     kept = [file is not None for file in files]
-    table = table[kept].assign(file=[file for file in files if file is not None]).reset_index(drop=True)
+    crops = pd.Series(files, table.index, dtype=object)
+    table = table[kept].assign(file=crops[kept], photo=table["file"][kept]).reset_index(drop=True)
     return table.drop(columns="box", errors="ignore")

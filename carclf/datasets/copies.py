@@ -71,8 +71,17 @@ def picture_numbers(files: Sequence[str]) -> list[int | None]:
     return [pictures.look(file).picture for file in files]
 
 
+def sha256(file: str | Path) -> bytes:
+    """Of the file's bytes. Raises OSError."""
+    digest = hashlib.sha256()
+    with open(file, "rb") as photo:
+        while block := photo.read(1 << 20):
+            digest.update(block)
+    return digest.digest()
+
+
 def _digest(file: str) -> bytes:
     try:
-        return hashlib.sha256(Path(file).read_bytes()).digest()
+        return sha256(file)
     except OSError:
         return file.encode("utf-8", "surrogateescape")

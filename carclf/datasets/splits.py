@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from carclf.datasets.copies import picture_numbers
+from carclf.datasets.labels import alike_note, lost_note
 from carclf.datasets.names import names
 from detection.common.errors import UsageError
+from detection.common.files import names_read
 from detection.common.tally import counted
 
 log = logging.getLogger("carclf")
@@ -31,7 +34,11 @@ def split_table(table: pd.DataFrame, validation: float = 0.1, seed: int = 1) -> 
             "%d photos can't be read and are left out, the first is '%s'.",
             picture.isna().sum(), table["file"][picture.isna()].iloc[0],
         )  # fmt: skip
-        table, picture = table[picture.notna()].reset_index(drop=True), picture.dropna().reset_index(drop=True)
+        readable = table[picture.notna()]
+        if note := lost_note(table["label"], readable["label"], "none of their photos can be read"):
+            log.warning("%s", note)
+        table, picture = readable.reset_index(drop=True), picture.dropna().reset_index(drop=True)
+    _warn_of_labels(table, picture)
     if "split" not in table:
         return table.assign(split=_own_split(table, picture, validation, seed))
     _warn_of_copies_across(table, picture)
@@ -113,6 +120,24 @@ def _check_given(table: pd.DataFrame, train: pd.Series) -> None:
             f"{counted(len(untrained), 'class has', 'classes have')} no photo to train on in the data's own split "
             f"({names(untrained)}): move some of theirs to train, or leave them out."
         )
+
+
+def read_split(path: Path) -> pd.DataFrame:
+    """The split.csv of a run, all as text; names of files that are not UTF-8 as on disk."""
+    columns = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("list")
+    return pd.DataFrame(names_read(columns), dtype=object)  # pandas' own text can't hold such names
+
+
+def _warn_of_labels(table: pd.DataFrame, picture: pd.Series) -> None:
+    if note := alike_note(table["label"]):
+        log.warning("%s", note)
+    several = table["label"].groupby(picture.to_numpy()).transform("nunique") > 1
+    if several.any():
+        log.warning(
+            "%d photos of %s bear more than one class, the first is '%s': at most one is right. `carclf data check` "
+            "lists them.",
+            several.sum(), counted(picture[several].nunique(), "picture"), table["file"][several].iloc[0],
+        )  # fmt: skip
 
 
 def _warn_of_copies_across(table: pd.DataFrame, picture: pd.Series) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from carclf.datasets.layouts.archive import unpack
 from carclf.datasets.layouts.devkit import find_devkit, photo_folder, read_devkit
-from carclf.datasets.layouts.folders import read_folders
+from carclf.datasets.layouts.folders import empty_folders_note, read_folders
 from carclf.datasets.layouts.lists import LISTS, read_list
 from detection.common.errors import UsageError
 from detection.common.files import user_path
@@ -33,20 +33,33 @@ def read_table(data: str | Path, images: str | Path | None = None, *, keep_missi
     """
     path = _opened(data)
     folder = None if images is None else _opened(images, what="images")
-    if path.is_dir():
-        lists = [path / name for name in LISTS if (path / name).is_file()]
-        devkit = find_devkit(path)
-        if lists:
-            table = read_list(lists[0], folder, keep_missing)
-        elif devkit and not (path / "manifest.csv").is_file():
-            table = read_devkit(devkit, folder or path, keep_missing)
-        else:
-            table = read_folders(path)
-    elif path.suffix.lower() == ".mat":
-        table = read_devkit([path], folder or photo_folder(path), keep_missing)
+    listed = _list_in(path)
+    if listed is not None:
+        table = read_list(listed, folder, keep_missing)
+    elif path.is_dir():
+        devkit = _devkit_in(path)
+        table = read_devkit(devkit, folder or path, keep_missing) if devkit else read_folders(path)
     else:
-        table = read_list(path, folder, keep_missing)
+        table = read_devkit([path], folder or photo_folder(path), keep_missing)
     return table.sort_values("file", ignore_index=True)
+
+
+def empty_classes(data: str | Path, table: pd.DataFrame) -> str:
+    """A sentence about the class folders of `read_table(data)` that hold no photo of its table; empty for none."""
+    path = _opened(data)
+    folders = path.is_dir() and _list_in(path) is None and not _devkit_in(path)
+    return empty_folders_note(path, table) if folders else ""
+
+
+def _list_in(path: Path) -> Path | None:
+    """The csv that lists the photos, if one does."""
+    if not path.is_dir():
+        return None if path.suffix.lower() == ".mat" else path
+    return next((path / name for name in LISTS if (path / name).is_file()), None)
+
+
+def _devkit_in(path: Path) -> list[Path]:
+    return [] if (path / "manifest.csv").is_file() else find_devkit(path)
 
 
 def photo_root(data: str | Path, images: str | Path | None = None) -> Path:

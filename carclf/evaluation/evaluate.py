@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from carclf.evaluation.metrics import (
 )
 from carclf.evaluation.mistakes import rank_errors, save_error_sheet
 from carclf.evaluation.plots import save_confusion, save_reliability
+from detection.common.console import never_in_the_way
 from detection.common.errors import UsageError
 from detection.common.files import write_json, write_table
+from detection.images.lettering import tell_lacking
 
 _PAIRS = 10  # of the most confused pairs in metrics.json; confused_pairs.csv has all
 
@@ -34,12 +37,12 @@ def evaluate(
 ) -> dict:
     """Writes metrics.json and the files named in docs/evaluation.md into output, and returns the metrics.
 
-    table: columns file and label, perhaps status and reason; one row per photo.
+    table: columns file and label, perhaps status, reason and trained_on (bool); one row per photo.
     probabilities: float [N, C]; a row of NaN for a photo without an answer (no car, unreadable): it counts as wrong.
     about: more entries for metrics.json, for example which model it was.
     The metrics: accuracy, top5 (top C when there are fewer than five classes), macro_f1 (mean over the classes that
     occur), their 95 % `intervals`, ece, ece_adaptive, brier and nll of the photos with an answer, n, answered, classes
-    (that occur), the most confused pairs, and how many rows have which status.
+    (that occur), the most confused pairs, how many rows have which status, and how many were trained_on.
     Raises `UsageError` for an empty table, an unknown label, or an output that can't be written.
     """
     classes = list(classes)
@@ -67,6 +70,8 @@ def evaluate(
     }
     if "status" in table:
         metrics["status"] = {str(name): int(count) for name, count in table["status"].value_counts().items()}
+    if "trained_on" in table:
+        metrics["trained_on"] = int(table["trained_on"].sum())
     metrics |= about or {}
     rows = _rows(table, probabilities, answered, ranked, rank, classes)
     try:
@@ -76,12 +81,19 @@ def evaluate(
         write_table(output / "confused_pairs.csv", pairs)
         write_table(output / "errors.csv", rank_errors(rows))
         write_table(output / "calibration.csv", bins)
-        _write_confusion(counts, classes, output)
-        save_reliability(bins, calibrated, output / "reliability.png")
-        save_error_sheet(rows, output / "errors.jpg")
+        columns = [*classes, NO_ANSWER][: counts.shape[1]]  # the last for photos without an answer, if there are any
+        _write_confusion(counts, classes, columns, output / "confusion.csv")
         write_json(output / "metrics.json", metrics)  # last: it says that the others are there
     except OSError as error:
         raise UsageError(f"The results can't be written into '{output}': {error.strerror or error}.") from error
+    tell_lacking(classes)
+    for name, draw in (
+        ("confusion.png", partial(save_confusion, counts, classes, columns)),
+        ("reliability.png", partial(save_reliability, bins, calibrated)),
+        ("errors.jpg", partial(save_error_sheet, rows)),
+    ):
+        with never_in_the_way(f"{output / name} was not drawn"):
+            draw(output / name)
     return metrics
 
 
@@ -114,15 +126,12 @@ def _rows(table, probabilities, answered, ranked, rank, classes) -> list[dict]:
                 "label_probability": round(float(probabilities[number, ranked[number, rank[number]]]), 6),
                 "top5": "; ".join(classes[one] for one in best),
             }
-        rows.append(row | {name: photo[name] for name in ("status", "reason") if name in photo})
+        rows.append(row | {name: photo[name] for name in ("status", "reason", "trained_on") if name in photo})
     return rows
 
 
-def _write_confusion(counts: np.ndarray, classes: list[str], output: Path) -> None:
-    """All classes as rows and columns; a last column for photos without an answer when there are any."""
-    columns = [*classes, NO_ANSWER][: counts.shape[1]]
+def _write_confusion(counts: np.ndarray, classes: list[str], columns: list[str], path: Path) -> None:
     table = pd.DataFrame(counts, columns=columns)
     # A class may be called so too, which neither a keyword nor a plain insertion would bear.
     table.insert(0, "true", classes, allow_duplicates=True)
-    write_table(output / "confusion.csv", table)
-    save_confusion(counts, classes, columns, output / "confusion.png")
+    write_table(path, table)

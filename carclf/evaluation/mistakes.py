@@ -22,6 +22,7 @@ def rank_errors(rows: Sequence[Mapping]) -> pd.DataFrame:
     return pd.DataFrame(
         [{name: row[name] for name in COLUMNS if name in row} for row in wrong],
         columns=[name for name in COLUMNS if not rows or name in rows[0]],
+        dtype=object,  # pandas' own text can't hold a name that is not UTF-8
     )
 
 

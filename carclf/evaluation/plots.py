@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
+from matplotlib.axis import Tick
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from matplotlib.text import Text
 
 from detection.common.files import replace_file
+from detection.images.lettering import drawable, fonts_beside, text_length
 
 TRAIN, VAL = "#8a8f98", "#1f6feb"
-
+_LONGEST = 100  # letters of a class's name that are drawn
 
 _WRONG = LinearSegmentedColormap.from_list("wrong", ["#ffffff", "#f4a582", "#b2182b"])
 
@@ -29,7 +34,8 @@ def save_confusion(counts: np.ndarray, rows: Sequence[str], columns: Sequence[st
     n = max(len(rows), len(columns))
     cell = 0.6 if n <= 15 else 0.36 if n <= 50 else 0.16
     font = 9 if n <= 15 else 7 if n <= 50 else 6
-    labels = 0.0085 * font * max(len(name) for name in [*rows, *columns]) + 0.6  # inches, left and below
+    rows, columns = ([_shortened(drawable(name)) for name in some] for some in (rows, columns))
+    labels = font / 72 * max(text_length(name, 100) for name in [*rows, *columns]) / 100 + 0.6  # inches, left and below
     side = max(3.0, cell * n)
     # The room for the labels is reckoned here: measuring 400 of them takes matplotlib's layouts ten seconds.
     whole = side + labels + 0.2
@@ -56,6 +62,10 @@ def save_confusion(counts: np.ndarray, rows: Sequence[str], columns: Sequence[st
         colour = "white" if shares[row, column] > 0.5 else "black"
         axis.text(column, row, counts[row, column], ha="center", va="center", color=colour, fontsize=font)
     save_figure(figure, path)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
 def save_reliability(bins: pd.DataFrame, figures: Mapping[str, float], path: Path) -> None:
@@ -86,7 +96,25 @@ def save_reliability(bins: pd.DataFrame, figures: Mapping[str, float], path: Pat
 
 
 def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure by temp file and rename, in the format of the path's suffix; png where it has none.
+
+    Its texts are names of users: `$` and backslashes are drawn as they are, and letters by a font that has them.
+    """
+    ticks = {text for axis in figure.findobj(Tick) for text in axis.findobj(Text)}  # matplotlib's own: may be formulas
+    for text in figure.findobj(Text):
+        if text not in ticks:
+            text.set_parse_math(False)
+            text.set_usetex(False)
+            text.set_text(drawable(text.get_text()))
+            text.set_fontfamily(["DejaVu Sans", *map(_family, fonts_beside(text.get_text()))])
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=100)
+    figure.savefig(data, format=path.suffix[1:].lower() or "png", dpi=100)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, data.getbuffer())
+
+
+@lru_cache(maxsize=64)
+def _family(file: str) -> str:
+    """What matplotlib calls the font of a file; its own list may be older than the file."""
+    fontManager.addfont(file)
+    return fontManager.ttflist[-1].name

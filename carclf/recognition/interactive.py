@@ -15,10 +15,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from carclf.recognition.item import brief
 from carclf.recognition.prediction import OK, Prediction
 from detection.common.console import quiet_stdout
-from detection.common.errors import UsageError
+from detection.common.errors import UsageError, brief
 
 if TYPE_CHECKING:
     from carclf.recognition.recognizer import CarRecognizer

@@ -12,7 +12,7 @@ import numpy as np
 
 from carclf.recognition.photo import photo_name, read_photo
 from carclf.recognition.prediction import OK, UNREADABLE
-from detection.common.errors import UsageError
+from detection.common.errors import UsageError, brief
 from detection.cutout.extract import shrink_crop
 from detection.images.read import ImageError
 
@@ -147,9 +147,3 @@ def opaque(crop: np.ndarray) -> np.ndarray:
         return crop
     alpha = crop[..., 3:].astype(np.float32) / 255
     return np.round(crop[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
-
-
-def brief(error: Exception) -> str:
-    """The first line of an error, short enough for a row."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from carclf.classifier.contract import Classifier, as_classifier
-from carclf.recognition.item import Item, batches, brief, limited, opaque
+from carclf.recognition.item import Item, batches, limited, opaque
 from carclf.recognition.photo import is_photo
 from carclf.recognition.prediction import ERROR, NO_CAR, OK, UNKNOWN, Prediction, Predictions, Recognition, decide
-from detection.common.errors import UsageError
+from detection.common.errors import UsageError, brief
 from detection.common.machine import usable_cores
 from detection.common.stream import read_ahead, try_batch
 from detection.cutout.extract import detector_view, extract

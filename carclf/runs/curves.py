@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,6 @@ from matplotlib.ticker import MaxNLocator
 from carclf.evaluation.plots import TRAIN, VAL, save_figure
 from carclf.runs.tables import read_epochs
 from detection.common.errors import UsageError
-from detection.common.files import replace_file
 
 SUFFIXES = (".png", ".svg", ".pdf")
 DASHES = ("-", "--", ":", "-.")
@@ -43,6 +41,7 @@ def save_comparison(runs: Mapping[str, Sequence[Mapping]], path: Path, by_time: 
     unit, divisor = _unit(runs.values()) if by_time else ("epoch", 1.0)
     figure = Figure(figsize=(13, 4.6 + 0.2 * -(-len(runs) // 2)), layout="constrained")
     axes = dict(zip(WHATS, figure.subplots(1, 2), strict=True))
+    legend = {}
     for number, (name, epochs) in enumerate(runs.items()):
         look = {"color": matplotlib.colormaps["tab10"](number % 10), "linestyle": DASHES[number // 10 % len(DASHES)]}
         x = np.cumsum(series(epochs, "seconds")["seconds"]) / divisor if by_time else np.arange(1, len(epochs) + 1)
@@ -52,8 +51,9 @@ def save_comparison(runs: Mapping[str, Sequence[Mapping]], path: Path, by_time: 
             if "train" in lines:
                 axis.plot(x, lines["train"], linewidth=0.9, alpha=0.35, **look)
             if "val" in lines:
-                label = f"{name} (best {np.nanmax(lines['val']):.4f})" if what == "accuracy" else None
-                axis.plot(x, lines["val"], linewidth=1.8, label=label, **look)
+                (line,) = axis.plot(x, lines["val"], linewidth=1.8, **look)
+                if what == "accuracy":
+                    legend[f"{name} (best {np.nanmax(lines['val']):.4f})"] = line
                 axis.plot(x[starts], np.array(lines["val"])[starts], "o", color=look["color"], markersize=6)
     for what, axis in axes.items():
         axis.set(xlabel=unit, ylabel=what)
@@ -61,12 +61,10 @@ def save_comparison(runs: Mapping[str, Sequence[Mapping]], path: Path, by_time: 
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
         axis.grid(alpha=0.25)
     figure.suptitle("line: validation; faint: training; dot: a stage begins", fontsize=9, x=0.01, ha="left")
-    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
-    data = io.BytesIO()
-    figure.savefig(data, format=path.suffix[1:].lower(), dpi=100)
+    # Given outright: of lines with names, those that begin with "_" would be left out.
+    figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=2, fontsize=9)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, data.getbuffer())
+        save_figure(figure, path)
     except OSError as error:
         raise UsageError(f"'{path}' can't be written: {error.strerror or error}.") from error
 

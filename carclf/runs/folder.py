@@ -1,7 +1,7 @@
 """The run folder of a training: what is in it, how it is written and found again.
 
 config.yaml          the resolved config                 best.safetensors   the best model of all stages
-split.csv            file, label, split                  metrics.json       its figures, git state, versions
+split.csv            file, label, split, digests         metrics.json       its figures, git state, versions
 epochs.csv           one row per epoch                   validation/        report, confusion, predictions
 batches.csv          one row per batch                   stages/            the best model of each stage
 stages.json          one entry per finished stage        report.html        all of it on one page

@@ -12,12 +12,14 @@ from carclf.classifier.checkpoint import load_model, save_model
 from carclf.classifier.classifier import TorchClassifier
 from carclf.classifier.info import ModelInfo
 from carclf.classifier.network import Ensemble
+from carclf.datasets import read_split
+from carclf.datasets.content import OWN, SOURCE, run_split
 from carclf.evaluation.confidence import fit_confidence
 from carclf.evaluation.evaluate import class_numbers, evaluate
 from carclf.runs.folder import git_state
 from carclf.weights import BEST
 from detection.common.errors import UsageError
-from detection.common.files import write_json
+from detection.common.files import write_json, write_table
 
 # All that prediction does before and after the networks; these must be the same for all of them.
 _SHARED = {
@@ -67,7 +69,17 @@ def combine(names: Sequence[str], output: Path) -> dict:
         write_json(output / "metrics.json", metrics)
     info = info.model_copy(update={"metrics": {key: metrics[key] for key in _KEPT if key in metrics}})
     save_model(whole.net, info, output / BEST)
+    splits = [run_split(file) for file in files]
+    if all(split is not None for split in splits):
+        write_table(output / "split.csv", _joined(splits))
     return metrics
+
+
+def _joined(splits: Sequence[pd.DataFrame | None]) -> pd.DataFrame:
+    """The photos of all members; one that any was trained on is of train."""
+    photos = pd.concat([split[["file", "label", "split", OWN, SOURCE]] for split in splits if split is not None])
+    first = photos.sort_values("split", key=lambda side: side != "train", kind="stable")
+    return first.drop_duplicates([OWN, SOURCE]).sort_values("file", ignore_index=True)
 
 
 def _common(names: Sequence[str], infos: Sequence[ModelInfo]) -> ModelInfo:
@@ -98,7 +110,7 @@ def _held_out(names: Sequence[str]) -> pd.DataFrame:
         path = Path(name) / "split.csv"
         if not path.is_file():
             return pd.DataFrame(columns=["file", "label"])
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = read_split(path)
         tables.append(table.loc[table["split"] == "val", ["file", "label"]])
     common, *others = tables
     for table in others:

@@ -11,7 +11,8 @@ import torch
 from carclf.classifier.checkpoint import load_model, save_model
 from carclf.classifier.info import ModelInfo
 from carclf.classifier.network import CarNet
-from carclf.datasets import split_table
+from carclf.datasets import read_split, split_table
+from carclf.datasets.content import with_digests
 from carclf.evaluation.calibrate import calibrate_file
 from carclf.evaluation.evaluate import evaluate
 from carclf.runs.curves import save_curves
@@ -28,6 +29,7 @@ from carclf.training.stage import TrainingJob, checkpoints, run_stage
 from carclf.training.start import first_network
 from carclf.training.teacher import Teacher
 from carclf.weights import BEST
+from detection.common.console import never_in_the_way
 from detection.common.device import choose_device
 from detection.common.errors import UsageError
 from detection.common.files import write_json, write_table
@@ -133,8 +135,9 @@ def _prepare(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutStyle,
     table, style, detector = prepare_crops(config, run)
     path = run / "split.csv"
     if path.is_file():  # of a resumed run: read back, so that no validation photo slips into training
-        return pd.read_csv(path, dtype=str, keep_default_na=False), style, detector
+        return read_split(path), style, detector
     table = split_table(table, config.validation, config.seed if config.split_seed is None else config.split_seed)
+    table = with_digests(table)
     write_table(path, table)
     return table, style, detector
 
@@ -168,8 +171,7 @@ def _judge(job: TrainingJob) -> dict:
 
 def _show(run: Path) -> None:
     """The curves and the report of a run as far as it is; they never stop a training."""
-    try:
+    with never_in_the_way(f"the curves of {run} were not drawn"):
         save_curves(read_epochs(run), run / "curves.png")
+    with never_in_the_way(f"the report of {run} was not written"):
         write_run_report(run)
-    except Exception as error:
-        say_once(f"the report of {run} was not written: {error}")

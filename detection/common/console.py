@@ -13,6 +13,8 @@ from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from typing import Protocol, TypeVar
 
+from detection.common.errors import UsageError
+
 Thing = TypeVar("Thing")
 # How long work tells of its progress: it calls this after each photo, or it goes through what a `Track` gives it.
 Advance = Callable[[], None]
@@ -169,6 +171,21 @@ def prepare_streams() -> None:
 def say(text: str = "") -> None:
     """One line for the person who watches."""
     print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def never_in_the_way(what: str) -> Iterator[None]:
+    """For pictures, pages and logs of work that is done: what fails in it costs one line, never the work.
+
+    what: how the line begins, for example "confusion.png was not drawn".
+    """
+    try:
+        yield
+    except UsageError as error:
+        say(f"{what}: {error}")
+    except Exception as error:
+        said = " ".join(str(error).strip().splitlines()[:1])[:200]
+        say(f"{what}: {said} ({type(error).__name__})")
 
 
 def track(things: Iterable[Thing], total: int, what: str) -> Iterator[Thing]:

@@ -1,4 +1,4 @@
-"""The one exception that means "the user asked for something that can't be done"."""
+"""The one exception that means "the user asked for something that can't be done", and errors in a few words."""
 
 
 class UsageError(ValueError):
@@ -6,3 +6,9 @@ class UsageError(ValueError):
 
     Command lines print the message alone, without a traceback, and exit with code 2.
     """
+
+
+def brief(error: Exception) -> str:
+    """The first line of an error, short enough for a row."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

@@ -22,7 +22,8 @@ from detection.common.output_folder import OutputFolder, lies_in
 from detection.common.tally import StatusCounts, counted
 from detection.folder.out.detections import Detections
 from detection.folder.out.manifest import COLUMNS, STATUSES
-from detection.images.contact_page import SheetPair, draw_pair, join_page, page_size, printable
+from detection.images.contact_page import SheetPair, draw_pair, join_page, page_size
+from detection.images.lettering import printable
 from detection.images.write import save_image
 from detection.vehicle import Vehicle
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from detection.images.lettering import draw_text, drawable, text_length
 from detection.images.read import ImageError, load_image
 
 # Pixels. A page of 4 x 6 pairs is 1606 x 1244 then, which a common screen shows in full width.
@@ -81,23 +80,6 @@ def join_page(cells: Sequence[np.ndarray], columns: int, rows: int) -> np.ndarra
     return page
 
 
-def printable(text: str) -> str:
-    """The text on one line, with escapes for control characters and for bytes that are no UTF-8.
-
-    >>> printable("line\\nbreak \\udce9")
-    'line\\\\nbreak \\\\xe9'
-    """
-    parts = []
-    for character in text:
-        if 0xDC80 <= ord(character) <= 0xDCFF:  # how Python holds such a byte of a file name
-            parts.append(f"\\x{ord(character) - 0xDC00:02x}")
-        elif character.isprintable():
-            parts.append(character)
-        else:
-            parts.append(character.encode("unicode_escape").decode("ascii"))
-    return "".join(parts)
-
-
 def _photo(pair: SheetPair) -> np.ndarray | str:
     try:
         # Twice as large as drawn: a JPEG is decoded at reduced size, and shrinking that by half looks best.
@@ -160,12 +142,12 @@ def _fit(image: np.ndarray) -> np.ndarray:
 def _caption(draw: ImageDraw.ImageDraw, pair: SheetPair, width: int) -> None:
     """The name's end, then status and score, then the reason."""
     top = THUMB[1] + 3
-    _text(draw, (0, top), _shorten(_drawable(pair.name), width, keep_end=True), _INK)
+    _text(draw, (0, top), _shorten(drawable(pair.name), width, keep_end=True), _INK)
     colour = _COLOURS.get(pair.status, _INK)
     status = pair.status if pair.score is None else f"{pair.status} {pair.score:.3f}"
-    _text(draw, (0, top + 15), _shorten(_drawable(status), width), colour)
+    _text(draw, (0, top + 15), _shorten(drawable(status), width), colour)
     if pair.reason:
-        indent = int(_font().getlength(_drawable(status))) + 12
+        indent = int(text_length(drawable(status), _FONT_SIZE)) + 12
         _paragraph(draw, pair.reason, (indent, top + 15), width - indent, 2, _INK)
 
 
@@ -173,10 +155,10 @@ def _paragraph(
     draw: ImageDraw.ImageDraw, text: str, corner: tuple[int, int], width: int, lines: int, ink: tuple[int, int, int]
 ) -> None:
     """Draws text in lines of at most `width` pixels, broken at spaces; the last is shortened."""
-    words = _drawable(text).split()
+    words = drawable(text).split()
     for number in range(lines):
         line = ""
-        while words and (not line or _font().getlength(f"{line} {words[0]}") <= width):
+        while words and (not line or text_length(f"{line} {words[0]}", _FONT_SIZE) <= width):
             line = f"{line} {words.pop(0)}".strip()
         if number == lines - 1:
             line = " ".join([line, *words])
@@ -185,46 +167,16 @@ def _paragraph(
 
 def _text(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, ink: tuple[int, int, int]) -> None:
     if text:
-        draw.text(corner, text, font=_font(), fill=ink)
+        draw_text(draw, corner, text, _FONT_SIZE, ink)
 
 
 def _shorten(text: str, width: int, keep_end: bool = False) -> str:
     """The text cut down to a width in pixels, with an ellipsis; its end stays when that tells more, as in a path."""
-    if len(text) < 1000 and _font().getlength(text) <= width:
+    if len(text) < 1000 and text_length(text, _FONT_SIZE) <= width:
         return text
     low, high = 0, min(len(text), 1000)
     while low < high:
         middle = (low + high + 1) // 2
         part = "..." + text[len(text) - middle :] if keep_end else text[:middle] + "..."
-        low, high = (middle, high) if _font().getlength(part) <= width else (low, middle - 1)
+        low, high = (middle, high) if text_length(part, _FONT_SIZE) <= width else (low, middle - 1)
     return "..." + text[len(text) - low :] if keep_end else text[:low] + "..."
-
-
-def _drawable(text: str) -> str:
-    """`printable`, and escapes for characters that the font has no picture of: empty boxes would all look alike."""
-    return "".join(
-        character if _has_glyph(character) else character.encode("unicode_escape").decode("ascii")
-        for character in printable(text)
-    )
-
-
-@lru_cache(maxsize=4096)
-def _has_glyph(character: str) -> bool:
-    if character.isascii():
-        return True
-    mask, missing = _font().getmask(character), _font().getmask("\U0010fffe")
-    return mask.size != missing.size or bytes(mask) != bytes(missing)
-
-
-@lru_cache(maxsize=1)
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """DejaVu Sans out of matplotlib's files (Latin, Greek, Cyrillic, and more), or Pillow's own font."""
-    package = importlib.util.find_spec("matplotlib")  # looked up, not imported
-    for folder in (package.submodule_search_locations or []) if package else []:
-        try:
-            path = str(Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf")
-            # Not Raqm's: it may be there or not, and the pages should look the same.
-            return ImageFont.truetype(path, _FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
-        except OSError:
-            continue
-    return ImageFont.load_default(_FONT_SIZE)

@@ -4,13 +4,42 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from detection.common.console import say
+from detection.common.errors import brief
+
+# What Lightning calls of a logger while it trains.
+_CALLS = ("log_metrics", "log_hyperparams", "log_graph", "save", "after_save_checkpoint", "finalize")
 # Where nobody watches a bar (a log file), a line this often.
 _SECONDS = 60.0
+
+
+def spared(logger: Logger, name: str) -> Logger:
+    """The logger; from its first failure on it takes nothing more, and says so in one line: a log stops no training."""
+    failed = False
+
+    def guarded(call: Callable) -> Callable:
+        def tried(*arguments, **named):
+            nonlocal failed
+            if failed:
+                return
+            try:
+                call(*arguments, **named)
+            except Exception as error:
+                failed = True
+                say(f"{name} takes nothing more of this training: {brief(error)}")
+
+        return tried
+
+    for call in _CALLS:
+        setattr(logger, call, guarded(getattr(logger, call)))
+    return logger
 
 
 class TrainingBar(pl.Callback):

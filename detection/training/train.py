@@ -37,7 +37,7 @@ from detection.training.checkpoints import (
 from detection.training.config import DetectorTraining, check_same_training
 from detection.training.examples import DetectorData, check_records, read_records, records_digest
 from detection.training.module import DetectorModule, build_start, plan_model
-from detection.training.progress import TrainingBar
+from detection.training.progress import TrainingBar, spared
 from detection.training.resume import CONFIG, RunState, locked, recorded, saved_config, say_finished
 from detection.vehicle import Vehicle
 
@@ -199,7 +199,10 @@ def _fit(module: DetectorModule, data: DetectorData, state: RunState, device: st
         log_every_n_steps=min(25, max(1, config.steps // 20)),
         callbacks=[EMAWeightAveraging(decay=config.averaging), TrainingBar(config.steps), last],
         plugins=[WholeCheckpoints()],
-        logger=[ResumedCurves(output, "curves", done), TensorBoardLogger(output, name="", version="tensorboard")],
+        logger=[
+            ResumedCurves(output, "curves", done),
+            spared(TensorBoardLogger(output, name="", version="tensorboard"), "TensorBoard"),
+        ],
         enable_model_summary=False,
         enable_progress_bar=False,
     )

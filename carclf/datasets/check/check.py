@@ -13,8 +13,10 @@ import pandas as pd
 from carclf.datasets import photo_root, read_table
 from carclf.datasets.boxes import box_problem
 from carclf.datasets.copies import Pictures
+from carclf.datasets.labels import alike_note
 from carclf.datasets.names import SPLITS, name_below, names
 from carclf.datasets.splits import crossing_pictures
+from carclf.datasets.table import empty_classes
 from detection.common.console import Track, untracked
 from detection.common.tally import counted
 from detection.images.read import ImageError, image_size
@@ -97,13 +99,14 @@ def check_data(
     root = photo_root(data, images)
     pictures = Pictures(len(table))
     rows = [_look(photo, root, pictures) for photo in track(table.to_dict("records"), len(table))]
-    rows = pd.DataFrame(rows)
+    rows = pd.DataFrame(rows, dtype=object)  # pandas' own text can't hold a name that is not UTF-8
     rows["findings"] = _findings(rows)
     rows["picture"] = rows["picture"].astype("Int64")
     for column in ("width", "height"):
         rows[column] = rows[column].astype("Int64")
     classes = _classes(rows)
-    return DataCheck(root, rows.drop(columns="digest"), classes, _problems(classes))
+    problems = [empty_classes(data, table), alike_note(table["label"]), *_problems(classes)]
+    return DataCheck(root, rows.drop(columns="digest"), classes, [problem for problem in problems if problem])
 
 
 def _look(photo: Mapping[Hashable, Any], root: Path, pictures: Pictures) -> dict[str, Any]:

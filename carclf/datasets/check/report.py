@@ -8,6 +8,7 @@ from io import StringIO
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from carclf.datasets.check.check import FINDINGS, DataCheck
 from detection.common.tally import counted
@@ -30,9 +31,9 @@ def report(check: DataCheck) -> str:
 def _class_table(classes: pd.DataFrame) -> str:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in classes:
-        table.add_column(str(column), justify="left" if column == "class" else "right", no_wrap=True)
+        table.add_column(Text(str(column)), justify="left" if column == "class" else "right", no_wrap=True)
     for row in classes.itertuples(index=False):
-        table.add_row(*(str(value) for value in row))
+        table.add_row(*(Text(str(value)) for value in row))  # a name may look like markup
     text = StringIO()
     Console(file=text, width=400, color_system=None).print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from carclf.datasets.names import split_named
+from carclf.datasets.labels import lost_note
+from carclf.datasets.names import names, split_named
 from detection.common.errors import UsageError
+from detection.common.files import escape_name
+from detection.common.tally import counted
 from detection.folder.out.manifest import read_manifest as read_rows
 from detection.folder.plan import QUARANTINE
-from detection.images.find import survey_images
+from detection.images.find import is_clutter, passed_over, survey_images
 
 log = logging.getLogger("carclf")
 
@@ -39,7 +43,34 @@ def read_folders(root: Path) -> pd.DataFrame:
         )
     if len(table) < len(inside):
         log.warning("%d photos that lie in no class folder are left out of '%s'.", len(inside) - len(table), root)
+    note = empty_folders_note(root, table)
+    if note:
+        log.warning("%s", note)
     return table
+
+
+def empty_folders_note(root: Path, table: pd.DataFrame) -> str:
+    """A sentence about the class folders of `read_folders(root)` that hold no photo of its table; empty for none."""
+    if (root / "manifest.csv").is_file():
+        return ""
+    above = [root]
+    if "split" in table:
+        above = [folder for folder in _folders_in(root) if split_named(folder.name)]
+    known = set(table["label"])
+    empty: dict[str, Counter[str]] = {}
+    for folder in (one for place in above for one in _folders_in(place)):
+        name = escape_name(folder.name)
+        if name not in known and name != UPLOADS:
+            empty.setdefault(name, Counter()).update(survey_images(folder).passed)
+    if not empty:
+        return ""
+    some = f"{counted(len(empty), 'class folder holds', 'class folders hold')} no photo ({names(sorted(empty))})"
+    passed = passed_over(sum(empty.values(), Counter()))
+    return f"{some}: a model won't know {'it' if len(empty) == 1 else 'them'}. {passed}".strip()
+
+
+def _folders_in(place: Path) -> list[Path]:
+    return sorted(one for one in place.iterdir() if one.is_dir() and not is_clutter(one.name))
 
 
 def read_manifest(folder: Path) -> dict[str, Path | None]:
@@ -72,20 +103,25 @@ def _read_cleaned(root: Path) -> pd.DataFrame:
         raise UsageError(f"The manifest in '{root}' lists no cut-out in a class folder: clean it again.")
     if len(table) < len(made):
         log.warning("%d photos that stage 1 gave no cut-out for are left out of '%s'.", len(made) - len(table), root)
+        listed = _by_folders([(source, source) for source in made])
+        if note := lost_note(listed["label"], table["label"], "stage 1 gave no cut-out for any of their photos"):
+            log.warning("%s", note)
     return table
 
 
 def _by_folders(photos: Sequence[tuple[str, str]]) -> pd.DataFrame:
     """The table of (file, path below the root with slashes); photos in no class folder are left out.
 
+    A folder's name that is not UTF-8 is escaped: labels go into models and pages. pandas' own text can't hold such
+    names of files, so columns are objects.
     Where train, val and test lie at the top, classes are the folders in them.
     """
     parts = [(file, name.split("/")) for file, name in photos]
     if not _has_splits([inside for _, inside in parts]):
-        rows = [(file, inside[0]) for file, inside in parts if len(inside) > 1]
-        return pd.DataFrame(rows, columns=["file", "label"])
-    placed = [(file, inside[1], split_named(inside[0])) for file, inside in parts if len(inside) > 2]
-    return pd.DataFrame([row for row in placed if row[2]], columns=["file", "label", "split"])
+        rows = [(file, escape_name(inside[0])) for file, inside in parts if len(inside) > 1]
+        return pd.DataFrame(rows, columns=["file", "label"], dtype=object)
+    placed = [(file, escape_name(inside[1]), split_named(inside[0])) for file, inside in parts if len(inside) > 2]
+    return pd.DataFrame([row for row in placed if row[2]], columns=["file", "label", "split"], dtype=object)
 
 
 def _has_splits(paths: Sequence[list[str]]) -> bool:

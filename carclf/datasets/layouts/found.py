@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from carclf.datasets.labels import lost_note
 from carclf.datasets.layouts.folders import read_manifest
 from detection.common.errors import UsageError
 
@@ -52,5 +53,8 @@ def _from_manifest(listed: pd.DataFrame, root: Path) -> pd.DataFrame:
     lost = pd.Series([key is not None and made[key] is None for key in keys], index=listed.index)
     if lost.any():
         log.warning("%d photos that stage 1 gave no cut-out for are left out.", lost.sum())
+        kept = listed["label"][~lost]
+        if note := lost_note(listed["label"], kept, "stage 1 gave no cut-out for any of their photos"):
+            log.warning("%s", note)
     files = [made[key] if key is not None else None for key in keys]
     return listed.assign(file=pd.Series(files, index=listed.index, dtype=object))[~lost].reset_index(drop=True)

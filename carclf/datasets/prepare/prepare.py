@@ -90,13 +90,13 @@ def prepare_data(
     try:
         settings = _settings(table, root, options)
         table, notes = _with_split(table, options)
-        table["place"] = places_of(table, options.crop_to_boxes)
+        table["place"] = pd.Series(places_of(table, options.crop_to_boxes), table.index, dtype=object)
         _open_output(output, settings)
         rows = [
             _describe(photo, root) | _bring(photo, output, options)
             for photo in track(table.to_dict("records"), len(table))
         ]
-        rows = pd.DataFrame(rows)
+        rows = pd.DataFrame(rows, dtype=object)  # pandas' own text can't hold a name that is not UTF-8
         write_table(output / MANIFEST, rows)
     except OSError as error:
         raise UsageError(f"'{output}' can't be written: {error.strerror or error}.") from error

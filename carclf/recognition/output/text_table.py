@@ -46,7 +46,7 @@ def _header(ranked: bool) -> tuple[str, ...]:
 
 def _cells(row: dict, ranked: bool) -> tuple[str, ...]:
     confidence = "" if row["confidence"] is None else f"{row['confidence']:.1%}"
-    others = ", ".join(f"{label} {probability:.1%}" for label, probability in row["top"][1:3])
+    others = ", ".join(f"{_printable(label)} {probability:.1%}" for label, probability in row["top"][1:3])
     note = f"({_printable(row['reason'])})" if row["reason"] else ""
     rank = ["" if row[VEHICLE] is None else str(row[VEHICLE])] if ranked else []
     label = _printable(row["label"] or "")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from carclf.recognition.prediction import ERROR, NO_CAR, OK, UNKNOWN, UNREADABLE, Prediction
+from detection.images.lettering import draw_text, drawable, tell_lacking, text_length
 
 if TYPE_CHECKING:
     from detection.vehicle import Vehicle
@@ -56,6 +55,7 @@ class Overlay:
         for one in self._found:
             if one.box is not None:
                 self._draw_box(one.box, COLOURS[one.status])
+        tell_lacking(label for one in self._found for label, _ in one.top)
         labels = []
         taken: list[tuple[int, int, int, int]] = []
         for one in self._found:  # the main vehicle's label chooses its place first
@@ -158,8 +158,9 @@ def _draw_label(
     room = max(1, canvas[0] - 2 * padding)
     sizes = [large, *[round(large * 0.78)] * (len(texts) - 1)]
     fitted = [_fit(*parts, size, size == large, room) for parts, size in zip(texts, sizes, strict=True)]
-    width = min(canvas[0], round(max(font.getlength(text) for text, font in fitted)) + 2 * padding)
-    heights = [round(font.size * 1.3) for _, font in fitted]
+    lengths = [text_length(text, size, bold) for text, size, bold in fitted]
+    width = min(canvas[0], round(max(lengths)) + 2 * padding)
+    heights = [round(size * 1.3) for _, size, _ in fitted]
     height = sum(heights) + padding
     shape = Image.new("L", (width * _SMOOTH, height * _SMOOTH), 0)
     corner = (width * _SMOOTH - 1, height * _SMOOTH - 1)
@@ -168,31 +169,21 @@ def _draw_label(
     label.putalpha(shape.resize((width, height), Image.Resampling.BOX))
     pen = ImageDraw.Draw(label)
     top = padding / 2
-    for number, ((text, font), tall) in enumerate(zip(fitted, heights, strict=True)):
+    for number, ((text, size, bold), tall) in enumerate(zip(fitted, heights, strict=True)):
         fill = _TEXT if number == 0 else _SMALL_TEXT
-        pen.text((padding, top + tall / 2), text, font=font, fill=(*fill, 255), anchor="lm")
+        draw_text(pen, (padding, top + tall / 2), text, size, (*fill, 255), bold, centred=True)
         top += tall
     return label
 
 
-def _fit(text: str, figure: str, size: int, bold: bool, room: int) -> tuple[str, ImageFont.FreeTypeFont]:
-    """A line that is too wide is written smaller, and what then is still too much of the text is cut off."""
-    text = "".join(char if char.isprintable() else "?" for char in text)
-    font = _font(size, bold)
-    wide = font.getlength(text + figure)
+def _fit(text: str, figure: str, size: int, bold: bool, room: int) -> tuple[str, int, bool]:
+    """Text, size and bold: a line that is too wide is written smaller, and what then is too much of it is cut off."""
+    text = drawable(text)
+    wide = text_length(text + figure, size, bold)
     if wide > room:
-        font = _font(max(11, int(size * room / wide)), bold)
+        size = max(11, int(size * room / wide))
     kept = len(text)
-    while kept and font.getlength(text + figure) > room:
+    while kept and text_length(text + figure, size, bold) > room:
         kept -= 1
         text = f"{text[:kept].rstrip()}…"
-    return text + figure, font
-
-
-@lru_cache(maxsize=32)
-def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib: Pillow's own font has no Cyrillic."""
-    import matplotlib
-
-    name = f"DejaVuSans{'-Bold' if bold else ''}.ttf"
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
+    return text + figure, size, bold

@@ -14,6 +14,7 @@ from carclf.runs.report.charts import reliability_chart
 from carclf.runs.report.pages import Figure, confusion_cells, duration, learning_charts, render_page, write_page
 from carclf.runs.report.record import RunRecord, changed_settings, read_record, stage_rows
 from detection.common.errors import UsageError
+from detection.common.files import escape_name
 from detection.images.read import ImageError, load_image
 
 NAME = "report.html"
@@ -93,6 +94,8 @@ def _title(record: RunRecord) -> str:
 def _lead(record: RunRecord) -> str:
     metrics, config = record.metrics, record.config
     measured = f"measured on {metrics['n']} photos of {metrics['classes']} classes" if "n" in metrics else ""
+    if metrics.get("trained_on"):
+        measured += f", {metrics['trained_on']} of which it was trained on"
     if not config:
         architecture = (metrics.get("model") or {}).get("architecture")
         return f"{architecture + ', ' if architecture else ''}{measured}."
@@ -176,7 +179,7 @@ def _errors(record: RunRecord, photos: _Photos) -> list[dict]:
         error
         | {
             "photo": photos(error["file"]),
-            "short": "/".join(Path(error["file"]).parts[-2:]),
+            "short": escape_name("/".join(Path(error["file"]).parts[-2:])),
             "bars": [
                 (error["predicted"], float(error["confidence"])),
                 (error["label"], float(error["label_probability"])),

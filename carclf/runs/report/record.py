@@ -16,6 +16,7 @@ from carclf.runs.curves import as_number
 from carclf.runs.recipe import Stage, TrainConfig
 from carclf.runs.tables import read_epochs
 from detection.common.errors import UsageError
+from detection.common.files import names_read
 
 _SHOWN_AS_STAGES = {"name", "train", "epochs", "learning_rate", "batch_size", "image_size", "schedule", "optimizer"}
 _TEXTS: dict[str, Any] = {"dtype": str, "keep_default_na": False}
@@ -87,8 +88,8 @@ def _results(folder: Path) -> dict[str, Any]:
         "pairs": _records(_csv(folder / "confused_pairs.csv", pairs, **_names("a", "b"))),
         "bins": _records(_csv(folder / "calibration.csv", bins)),
         "confusion": None if counts is None else cells[1:, 1:].astype(int),
-        "rows": cells[1:, 0].tolist(),
-        "columns": cells[0, 1:].tolist(),
+        "rows": names_read(cells[1:, 0].tolist()),
+        "columns": names_read(cells[0, 1:].tolist()),
     }
 
 
@@ -180,7 +181,7 @@ def _batch_seconds(path: Path) -> dict[str, float]:
 
 
 def _records(table: pd.DataFrame | None) -> list[dict]:
-    return [] if table is None else table.to_dict("records")
+    return [] if table is None else names_read(table.to_dict("records"))
 
 
 def _entries(values: object) -> list[dict]:

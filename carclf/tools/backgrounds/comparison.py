@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from carclf.datasets import photo_root, split_table
+from carclf.datasets import photo_root, read_split, split_table
 from carclf.runs.folder import FREE
 from carclf.runs.recipe import TrainConfig
 from carclf.tools.backgrounds.output import write_results
@@ -24,7 +24,7 @@ from carclf.training.data.crops import prepare_crops, variant_column
 from detection.common.config import read_config, write_config
 from detection.common.console import say
 from detection.common.errors import UsageError
-from detection.common.files import write_table
+from detection.common.files import read_name, write_table
 from detection.common.output_folder import OutputFolder, changed_keys
 from detection.cutout.cut import CutoutStyle
 
@@ -104,7 +104,7 @@ def _photos(config: TrainConfig, output: Path, styles: Sequence[str]) -> pd.Data
     path = output / "split.csv"
     if not path.is_file():
         write_table(path, split_table(table, config.validation, config.seed)[["file", "label", "split"]])
-    split = pd.read_csv(path, dtype=str, keep_default_na=False)
+    split = read_split(path)
     photos = split.merge(files, on="file", how="left")
     if photos.isna().any(axis=None):
         raise UsageError(f"The photos in '{config.data}' are not those that '{output}' was started with: pass "
@@ -176,7 +176,7 @@ def _without_a_car(output: Path, photos: pd.DataFrame) -> int:
 def _correct(run: Path, files: list[str]) -> np.ndarray:
     """bool [photos]: which of the files the run's model named rightly."""
     table = pd.read_csv(run / "validation" / "predictions.csv", dtype=str, keep_default_na=False)
-    answers = dict(zip(table["file"], table["correct"] == "True", strict=True))
+    answers = dict(zip(map(read_name, table["file"]), table["correct"] == "True", strict=True))
     if set(answers) != set(files):
         raise UsageError(
             f"'{run}' was measured on other photos than the comparison holds out: remove it and start again."

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from carclf.evaluation.plots import TRAIN, VAL, save_figure
 from carclf.tools.backgrounds.paired import Estimate, PairedAccuracies
+from detection.common.console import never_in_the_way
 from detection.common.files import write_json, write_table, write_text
 
 NAMES = {
@@ -39,8 +40,9 @@ def write_results(output: Path, accuracies: PairedAccuracies, trainings: Sequenc
     write_table(output / "trainings.csv", trainings)
     write_table(output / "results.csv", rows)
     write_text(output / "results.md", markdown(results))
-    save_comparison(rows, output / "results.png")
     write_json(output / "results.json", results)
+    with never_in_the_way(f"{output / 'results.png'} was not drawn"):
+        save_comparison(rows, output / "results.png")
     return results
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from carclf.datasets import photo_root, read_manifest, read_table
 from carclf.datasets.boxes import crop_table
+from carclf.datasets.labels import lost_note
 from carclf.runs.recipe import TrainConfig
 from detection.common.console import say
 from detection.common.errors import UsageError
@@ -48,9 +49,8 @@ def prepare_crops(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutS
         made = read_manifest(folder / background)
         files = [made.get(Path(photo).relative_to(root).as_posix()) for photo in crops["photo"]]
         # A crop that failed on this background alone is taken on the model's own.
-        crops[variant_column(background)] = [
-            str(file) if file is not None else own for file, own in zip(files, crops["file"], strict=True)
-        ]
+        chosen = [str(file) if file is not None else own for file, own in zip(files, crops["file"], strict=True)]
+        crops[variant_column(background)] = pd.Series(chosen, crops.index, dtype=object)
     return crops, config.cutout, config.detector
 
 
@@ -88,7 +88,10 @@ def map_to_crops(table: pd.DataFrame, root: Path, folder: Path) -> pd.DataFrame:
         raise UsageError(f"Stage 1 gave no crop for any of the {len(table)} photos: see {folder / 'manifest.csv'}.")
     if not all(kept):
         say(f"{len(kept) - sum(kept)} photos without a crop are left out; {folder / 'manifest.csv'} says why")
-    crops = table[kept].assign(file=[str(file) for file in files if file is not None]).reset_index(drop=True)
+        if note := lost_note(table["label"], table["label"][kept], "stage 1 gave no crop for any of their photos"):
+            say(note)
+    names = pd.Series([str(file) for file in files if file is not None], table.index[kept], dtype=object)
+    crops = table[kept].assign(file=names).reset_index(drop=True)
     return crops.drop(columns="box", errors="ignore")  # it belongs to the whole photo
 
 

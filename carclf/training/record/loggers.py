@@ -13,7 +13,9 @@ from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger
 
 from carclf.runs.recipe import TrainConfig
 from carclf.training.distributed import is_first
+from detection.common.console import never_in_the_way
 from detection.common.errors import UsageError
+from detection.training.progress import spared
 from detection.training.resume import RunState
 
 FOLDER = "tensorboard"
@@ -31,9 +33,11 @@ def make_loggers(config: TrainConfig, run: Path, number: int, state: RunState) -
     name = f"{number}-{config.stages[number - 1].name}"
     loggers: list[Logger] = []
     if config.tensorboard:
-        loggers.append(TensorBoardLogger(run, FOLDER, version=name, default_hp_metric=False))
+        logger = TensorBoardLogger(run, FOLDER, version=name, default_hp_metric=False)
+        loggers.append(spared(logger, "TensorBoard"))
     if config.mlflow is not None and is_first():
-        loggers.append(_mlflow(config.mlflow, config, run, state, prefix=name))
+        with never_in_the_way("MLflow gets nothing of this stage"):
+            loggers.append(spared(_mlflow(config.mlflow, config, run, state, prefix=name), "MLflow"))
     return loggers
 
 
@@ -45,10 +49,11 @@ def log_result(config: TrainConfig, run: Path, state: RunState, metrics: Mapping
     """The figures of the whole training, where MLflow is wanted."""
     if config.mlflow is None:
         return
-    logger = _mlflow(config.mlflow, config, run, state)
-    logger.log_metrics({name: float(value) for name, value in metrics.items() if isinstance(value, (int, float))})
-    logger.experiment.log_artifact(logger.run_id, str(run / "metrics.json"))
-    logger.finalize("success")
+    with never_in_the_way("MLflow does not get the figures of this training"):
+        logger = _mlflow(config.mlflow, config, run, state)
+        logger.log_metrics({name: float(value) for name, value in metrics.items() if isinstance(value, (int, float))})
+        logger.experiment.log_artifact(logger.run_id, str(run / "metrics.json"))
+        logger.finalize("success")
 
 
 def _mlflow(place: str, config: TrainConfig, run: Path, state: RunState, prefix: str = "") -> MLFlowLogger:

@@ -147,3 +147,11 @@ def test_real_photos_that_bear_two_labels(shared_data, tmp_path):
     (tmp_path / "some.csv").write_text("file,class\n" + "".join(f'"{name}","{name[:20]}"\n' for name in pairs))
     table = check_data(tmp_path / "some.csv", images)
     assert found(table, "exact_duplicate") == pairs[:2] and found(table, "near_duplicate") == pairs[2:4]
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(tmp_path):
+    root = tmp_path / "photos"
+    draw_folders(root, each=2)
+    (root / "red").rename(root / "[bold]red[]")
+    said = carclf(root)
+    assert said.exit_code == 0 and "[bold]red[]" in said.stdout

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from carclf.evaluation.evaluate import evaluate
+from carclf.evaluation.plots import save_confusion
 from detection import UsageError
 
 CLASSES = ["a", "b", "c"]
@@ -93,3 +94,22 @@ def test_confusion_of_196_classes_is_drawn(tmp_path):
     probabilities = random.dirichlet(np.ones(196), 400)
     metrics = evaluate(_table(list(random.choice(classes, 400))), probabilities, classes, tmp_path)
     assert metrics["n"] == 400 and (tmp_path / "confusion.png").stat().st_size > 10000
+
+
+def test_names_of_classes_are_drawn_as_they_are(tmp_path):
+    """`$` begins a formula in matplotlib, and a bad formula is an error."""
+    classes = ["Audi $5k \\frac deal$", "$\\alpha_$", "_tail\n" + 300 * "x"]
+    evaluate(_table(classes), np.eye(3), classes, tmp_path)
+    assert (tmp_path / "confusion.png").stat().st_size > 2000
+    save_confusion(np.eye(2, dtype=int), ["$a$", "b"], ["$a$", "b"], tmp_path / "small.svg")
+    assert "<!-- $a$ -->" in (tmp_path / "small.svg").read_text()
+
+
+def test_a_picture_that_cannot_be_drawn_costs_a_line(tmp_path, capsys):
+    for name in ("confusion.png", "errors.jpg"):
+        (tmp_path / name).mkdir()
+    metrics = evaluate(_table(["a", "b"]), np.eye(3)[[0, 2]], CLASSES, tmp_path)
+    assert metrics["accuracy"] == 0.5 and json.loads((tmp_path / "metrics.json").read_text()) == metrics
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" was ")[0] for line in lines] == [f"{tmp_path}/confusion.png", f"{tmp_path}/errors.jpg"]
+    assert (tmp_path / "reliability.png").is_file()

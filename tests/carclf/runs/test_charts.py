@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 
 from carclf.evaluation.confidence import reliability_bins
-from carclf.runs.curves import label_bands, series
+from carclf.runs.curves import label_bands, save_comparison, series
 from carclf.runs.report.charts import line_chart, reliability_chart
 
 
@@ -81,3 +81,10 @@ def test_the_reliability_chart_has_bars_as_high_as_the_accuracy():
     assert heights[0] == pytest.approx(heights[1] / 2) and len(svg.findall("line[@class='whisker']")) == 2
     assert "50.0% of 2 photos right" in svg.find("rect/title").text
     assert reliability_chart([], "R") == ""
+
+
+def test_every_run_is_in_the_legend_by_its_own_name(tmp_path):
+    rows = [{"stage": "head", "val_accuracy": 0.5, "val_loss": 1.0}]
+    save_comparison({"_half": rows, "$x$": rows}, tmp_path / "curves.svg")
+    drawn = (tmp_path / "curves.svg").read_text()
+    assert "<!-- _half (best 0.5000) -->" in drawn and "<!-- $x$ (best 0.5000) -->" in drawn

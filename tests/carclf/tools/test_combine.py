@@ -11,6 +11,7 @@ from carclf.classifier.catalogue import load_classifier
 from carclf.classifier.checkpoint import load_model, read_info, save_model
 from carclf.classifier.network import Ensemble
 from carclf.cli import app
+from carclf.datasets.content import known_photos
 from carclf.runs.recipe import TrainConfig
 from carclf.tools.combine import combine
 from carclf.training.start import first_network
@@ -126,3 +127,9 @@ def test_what_does_not_fit_is_one_sentence(runs, tmp_path):
     with pytest.raises(UsageError, match="another image size"):
         combine(runs, tmp_path / "more")
     assert not (tmp_path / "more").exists()
+
+
+def test_an_ensemble_knows_the_photos_of_all_its_members(runs, tmp_path):
+    combine(runs, tmp_path / "both")
+    files = [str(tmp_path / f"{number}.png") for number in range(8)]
+    assert known_photos(tmp_path / "both" / "best.safetensors").trained_on(files) == [False] * 3 + [True] * 5

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pytorch_lightning.loggers import TensorBoardLogger
 
 import carclf.training.loop
 from carclf.classifier.catalogue import load_classifier
@@ -21,6 +22,7 @@ from carclf.training.module import StageModule
 from detection import UsageError, load_image
 from detection.common.config import write_config
 from detection.common.device import use_bfloat16
+from detection.training.progress import spared
 from tests.carclf.drawn import draw_folders
 from tests.carclf.short_runs import short_config, short_stage, weights
 
@@ -204,3 +206,13 @@ def test_precision_follows_the_machine(monkeypatch):
     assert use_bfloat16("bf16", "cpu") and not use_bfloat16("float32", "cpu")
     monkeypatch.setattr("detection.common.device.cpu_has_bfloat16", lambda: False)
     assert not use_bfloat16("auto", "cpu")
+
+
+def test_a_log_that_takes_nothing_stops_no_training(tmp_path, capsys):
+    """The place of its file is taken, as on a full disk nothing can be written there."""
+    (tmp_path / "file").write_text("")
+    logger = spared(TensorBoardLogger(tmp_path / "file", "folder", version="1"), "TensorBoard")
+    for _ in range(2):
+        logger.log_metrics({"loss": 1.0}, 1)
+    logger.finalize("success")
+    assert capsys.readouterr().err.count("TensorBoard takes nothing more of this training: ") == 1

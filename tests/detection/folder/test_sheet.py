@@ -16,7 +16,8 @@ from detection.cutout.cut import CutoutStyle
 from detection.folder.out.detections import DetectionsWriter, read_detections
 from detection.folder.out.manifest import COLUMNS, row_cells
 from detection.folder.sheet import write_contact_sheets
-from detection.images.contact_page import THUMB, SheetPair, draw_pair, page_size, printable
+from detection.images.contact_page import THUMB, SheetPair, draw_pair, page_size
+from detection.images.lettering import printable
 from detection.images.read import load_image
 from detection.vehicle import Vehicle
 from tests import traps
