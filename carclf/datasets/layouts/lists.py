@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from carclf.datasets.boxes import parse_box
-from carclf.datasets.csv_file import canonical, read_csv_text, spellings
+from carclf.datasets.layouts.csv_file import canonical, read_csv_text, spellings
 from carclf.datasets.layouts.found import find_photos
 from carclf.datasets.names import SPLITS, names, safe_name, split_named
 from detection.common.errors import UsageError
