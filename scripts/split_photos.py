@@ -2,7 +2,8 @@
 
 python scripts/split_photos.py DATA [--output data/splits] [--seed 1]
 
-DATA is the folder of the data sets, each in a folder of the name of its list; one that is missing keeps its list. A list that is there is kept, and only new photos are added to it: no photo ever leaves its part.
+DATA is the folder of the data sets, each in a folder of the name of its list; one that is missing keeps its list.
+A list that is there is kept, and only new photos are added to it: no photo ever leaves its part.
 """
 
 from __future__ import annotations

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from carclf.datasets.content import OWN, SOURCE, with_digests
+from carclf.datasets.splits import choose_split
 from detection.common.errors import UsageError
 from detection.common.files import user_path
 
@@ -62,6 +63,11 @@ def with_parts(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     return table[named].assign(split=split).reset_index(drop=True)
 
 
+def choose_part(table: pd.DataFrame, name: str, path: Path | None = None) -> pd.DataFrame:
+    """`choose_split`, perhaps by a list of parts; `fit`, `choose` and `report` stand for train, val and test."""
+    return choose_split(table if path is None else with_parts(table, path), SIDES.get(name, name))
+
+
 def assign_parts(
     photos: pd.DataFrame,
     shares: Mapping[str, float],
@@ -80,7 +86,7 @@ def assign_parts(
     """
     photos = photos.drop_duplicates(OWN)
     parts = {digest: known[digest] for digest in photos[OWN] if known and digest in known}
-    groups = {key: rows for key, rows in photos.groupby("group")}
+    groups = dict(list(photos.groupby("group")))
     label_of = {key: sorted(rows["label"])[0] for key, rows in groups.items()}
     side: dict[object, str] = {}
     for key, rows in groups.items():
@@ -107,5 +113,5 @@ def assign_parts(
     return parts
 
 
-def _place(digests: Sequence[str], seed: int) -> str:
+def _place(digests: Iterable[str], seed: int) -> str:
     return hashlib.sha256(f"{seed}:{min(digests)}".encode()).hexdigest()

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from carclf.datasets import photo_root, read_split, split_table
+from carclf.datasets import photo_root, read_split
 from carclf.runs.folder import FREE
 from carclf.runs.recipe import TrainConfig
 from carclf.tools.backgrounds.output import write_results
 from carclf.tools.backgrounds.paired import PairedAccuracies
-from carclf.training.data.crops import prepare_crops, variant_column
+from carclf.training.data.crops import prepare_crops, split_photos, variant_column
 from detection.common.config import read_config, write_config
 from detection.common.console import say
 from detection.common.errors import UsageError
@@ -103,7 +103,7 @@ def _photos(config: TrainConfig, output: Path, styles: Sequence[str]) -> pd.Data
     files = pd.DataFrame({"file": table["file"], **{style: table[column] for style, column in columns.items()}})
     path = output / "split.csv"
     if not path.is_file():
-        write_table(path, split_table(table, config.validation, config.seed)[["file", "label", "split"]])
+        write_table(path, split_photos(config, table)[["file", "label", "split"]])
     split = read_split(path)
     photos = split.merge(files, on="file", how="left")
     if photos.isna().any(axis=None):

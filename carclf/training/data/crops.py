@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from carclf.datasets import photo_root, read_manifest, read_table
+from carclf.datasets import photo_root, read_manifest, read_table, split_table
 from carclf.datasets.boxes import crop_table
 from carclf.datasets.labels import lost_note
+from carclf.datasets.parts import with_parts
 from carclf.runs.recipe import TrainConfig
 from detection.common.console import say
 from detection.common.errors import UsageError
@@ -52,6 +53,14 @@ def prepare_crops(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutS
         chosen = [str(file) if file is not None else own for file, own in zip(files, crops["file"], strict=True)]
         crops[variant_column(background)] = pd.Series(chosen, crops.index, dtype=object)
     return crops, config.cutout, config.detector
+
+
+def split_photos(config: TrainConfig, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the column split: by the config's list of parts, as the data bring it, or drawn."""
+    if config.split is not None:
+        table = with_parts(table, config.split)
+    seed = config.seed if config.split_seed is None else config.split_seed
+    return split_table(table, config.validation, seed, config.report)
 
 
 def _box_crops(table: pd.DataFrame, root: Path, config: TrainConfig, run: Path) -> pd.DataFrame:
