@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import pandas as pd
 
 from carclf.datasets.content import OWN, with_digests
-from carclf.datasets.copies import picture_numbers
+from carclf.datasets.copies import joined, picture_numbers
 from carclf.datasets.parts import CHOOSE, PART, REPORT, assign_parts, read_parts
 from detection.common.config import read_config
 from detection.common.errors import UsageError
@@ -70,7 +70,7 @@ def stanford_cars(data: Path, before: Mapping[str, str], seed: int) -> dict[str,
     photos = _listed(root / "labels.csv", root / "images")
     scenes = _listed(root / "scenes.csv", root / "scenes")
     everything = pd.concat([photos, scenes], ignore_index=True)
-    everything["group"] = _together(_near(everything["file"]), [Path(file).name for file in everything["file"]])
+    everything["group"] = joined(_near(everything["file"]), [Path(file).name for file in everything["file"]])
     known = _chosen_on(photos, "stanford196_held_out.csv", root / "images") | dict(before)
     crowd = everything["group"].isin(everything["group"][len(photos) :])
     # The few corner views are spread, too. A crop has the label of its scene, or there would be groups of two labels.
@@ -119,7 +119,7 @@ def porsche(data: Path, before: Mapping[str, str], seed: int) -> dict[str, str]:
     root = data / "porsche"
     photos = _listed(root / "labels.csv", root / "images")
     copies = [str(number) for number in picture_numbers(photos["file"].tolist())]
-    return assign_parts(photos.assign(group=_together(copies, photos["advert"].tolist())), SMALL, before, seed)
+    return assign_parts(photos.assign(group=joined(copies, photos["advert"].tolist())), SMALL, before, seed)
 
 
 def plates(data: Path, before: Mapping[str, str], seed: int) -> dict[str, str]:
@@ -150,21 +150,6 @@ def _near(files: Sequence[str], bits: int = BITS) -> list[int]:
     groups = near_duplicate_groups([photo_hash(file) for file in files], bits)
     numbers = {index: number for number, group in enumerate(groups) for index in group}
     return [numbers[index] for index in range(len(files))]
-
-
-def _together(first: Sequence, second: Sequence) -> list[int]:
-    """A number of each row; rows that share either of both keys, also by way of others, get the same."""
-    parent: dict = {}
-
-    def root(key):
-        while parent.setdefault(key, key) != key:
-            key = parent[key]
-        return key
-
-    for pair in zip(first, second, strict=True):
-        parent[root((0, pair[0]))] = root((1, pair[1]))
-    numbers: dict = {}
-    return [numbers.setdefault(root((0, key)), len(numbers)) for key in first]
 
 
 def _chosen_on(photos: pd.DataFrame, listing: str, images: Path) -> dict[str, str]:
