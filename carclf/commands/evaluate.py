@@ -53,6 +53,10 @@ def evaluate(
     darken: Annotated[
         float, typer.Option(min=0.01, max=1, help="Multiply pixel values by this factor, to see what less light costs.")
     ] = 1.0,
+    slices: Annotated[
+        bool,
+        typer.Option("--slices", help="Also the figures of each kind of photo: view, size, light, JPEG quality, ..."),
+    ] = False,
 ) -> None:
     """Measure a model on labelled photos, with the same steps as `carclf predict`.
 
@@ -78,6 +82,7 @@ def evaluate(
             output,
             track=tracked("evaluating"),
             darken=darken,
+            slices=slices,
         )
         with never_in_the_way(f"the report of {output} was not written"):
             write_run_report(output)

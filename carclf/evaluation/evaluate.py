@@ -42,8 +42,9 @@ def evaluate(
     probabilities: float [N, C]; a row of NaN for a photo without an answer (no car, unreadable): it counts as wrong.
     about: more entries for metrics.json, for example which model it was.
     The metrics: accuracy, top5 (top C when there are fewer than five classes), macro_f1 (mean over the classes that
-    occur), their 95 % `intervals` by cars (see `car_numbers`), ece, ece_adaptive, brier and nll of the photos with an answer, n, cars, answered, classes
-    (that occur), the most confused pairs, how many rows have which status, and how many were trained_on.
+    occur), their 95 % `intervals` by cars (see `car_numbers`), ece, ece_adaptive, brier and nll of the photos with an
+    answer, n, cars, answered, classes (that occur), the most confused pairs, how many rows have which status, and how
+    many were trained_on.
     Raises `UsageError` for an empty table, an unknown label, or an output that can't be written.
     """
     classes = list(classes)

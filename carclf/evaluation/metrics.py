@@ -61,8 +61,8 @@ def bootstrap_intervals(
 def _resample(truth, predicted, in_top5, samples, seed, cars):
     """Chunks of float [3, samples]: the three figures in each sample.
 
-    Photos with the same truth, prediction and top-5 are alike, and so are cars with the same such photos: how often each
-    kind of car comes up is drawn, not each car. 196 classes x 6,000 photos take a second.
+    Photos with the same truth, prediction and top-5 are alike, and so are cars with the same such photos: how often
+    each kind of car comes up is drawn, not each car. 196 classes x 6,000 photos take a second.
     """
     random = np.random.default_rng(seed)
     kinds, kind = np.unique(np.stack([truth, predicted, in_top5]).astype(int), axis=1, return_inverse=True)
@@ -85,7 +85,7 @@ def _resample(truth, predicted, in_top5, samples, seed, cars):
 
 
 def _kinds_of_cars(kind: np.ndarray, cars: np.ndarray, kinds: int) -> tuple[np.ndarray, np.ndarray]:
-    """How many photos of each kind (float32 [K, kinds]) the K kinds of car have, and how many cars (int [K]) are such."""
+    """How many photos of each kind the K kinds of car have (float32 [K, kinds]), and the number of such cars."""
     photos: dict[int, list[int]] = {}
     for car, one in zip(cars.tolist(), kind.tolist(), strict=True):
         photos.setdefault(car, []).append(one)
