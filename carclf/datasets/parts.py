@@ -84,7 +84,7 @@ def assign_parts(
     The order in which groups are taken depends on seed and content alone, so the same photos give the same parts
     wherever they lie, and photos that are added move no other.
     """
-    photos = photos.drop_duplicates(OWN)
+    photos = photos[photos[OWN] != ""].drop_duplicates(OWN)  # a file that can't be read has no digest
     parts = {digest: known[digest] for digest in photos[OWN] if known and digest in known}
     groups = dict(list(photos.groupby("group")))
     label_of = {key: sorted(rows["label"])[0] for key, rows in groups.items()}

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carclf.datasets import read_table, split_table
@@ -20,6 +20,7 @@ def _table(pairs):
     return pd.DataFrame(rows)
 
 
+@settings(deadline=None, max_examples=30)
 @given(photos, st.integers(0, 9))
 def test_groups_stay_whole_and_the_order_of_the_photos_does_not_matter(pairs, seed):
     table = _table(pairs)
@@ -30,6 +31,7 @@ def test_groups_stay_whole_and_the_order_of_the_photos_does_not_matter(pairs, se
     assert "fit" in parts.values()
 
 
+@settings(deadline=None, max_examples=30)
 @given(photos, photos, st.integers(0, 9))
 def test_photos_that_are_added_move_no_other(pairs, more, seed):
     before = assign_parts(_table(pairs), SHARES)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
@@ -117,6 +117,7 @@ def test_without_confusions_there_are_no_pairs():
     assert pairs.empty and list(pairs) == ["a", "b", "a_as_b", "b_as_a", "times", "share"]
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 9), st.integers(1, 6))
 def test_photos_of_one_car_say_no_more_than_one_of_them(seed, copies):
     """Any figure of n cars with k photos each, alike, has the interval of n photos; of n k cars it is narrower."""
@@ -131,6 +132,7 @@ def test_photos_of_one_car_say_no_more_than_one_of_them(seed, copies):
     assert copies < 3 or all(np.diff(alone[name]) < np.diff(together[name]) for name in together)
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 9))
 def test_the_order_and_the_numbers_of_cars_do_not_matter(seed):
     random = np.random.default_rng(seed)
