@@ -11,6 +11,11 @@ from carclf.commands.options import Detector, Device
 from detection.common.console import never_in_the_way, quiet_stdout, say, tracked
 from detection.common.errors import UsageError
 
+Parts = Annotated[
+    Path | None,
+    typer.Option(help="List (sha256,part) that says which photos fit, choose and report; see docs/data.md."),
+]
+
 
 def evaluate(
     model: Annotated[
@@ -38,15 +43,20 @@ def evaluate(
         str,
         typer.Option(
             help="Photos to use: train, val, test, all, held-out (all that the model was not trained on), or "
-            "auto (test if there is one, otherwise all)."
+            "auto (test if there is one, otherwise all). With --parts also fit, choose and report."
         ),
     ] = "auto",
+    parts: Parts = None,
     tta: Annotated[
         int, typer.Option(min=1, max=100, help="Number of views per cut-out, whose answers are averaged.")
     ] = 1,
     darken: Annotated[
         float, typer.Option(min=0.01, max=1, help="Multiply pixel values by this factor, to see what less light costs.")
     ] = 1.0,
+    slices: Annotated[
+        bool,
+        typer.Option("--slices", help="Also the figures of each kind of photo: view, size, light, JPEG quality, ..."),
+    ] = False,
 ) -> None:
     """Measure a model on labelled photos, with the same steps as `carclf predict`.
 
@@ -59,7 +69,7 @@ def evaluate(
 
     found = find_model(model)
     check_no_run(output)
-    table = choose_photos(read_table(data, images), split, found.path)
+    table = choose_photos(read_table(data, images), split, found.path, parts)
     from carclf.evaluation.chain import evaluate_chain
     from carclf.recognition.recognizer import CarRecognizer
     from carclf.runs.report.page import write_run_report
@@ -72,6 +82,7 @@ def evaluate(
             output,
             track=tracked("evaluating"),
             darken=darken,
+            slices=slices,
         )
         with never_in_the_way(f"the report of {output} was not written"):
             write_run_report(output)
@@ -101,8 +112,13 @@ def calibrate(
         float, typer.Option(min=0, max=0.5, help="Largest share of known cars that may become unknown.")
     ] = 0.03,
     split: Annotated[
-        str, typer.Option(help="Photos to use: train, val, test, all, or auto (test if there is one, otherwise all).")
+        str,
+        typer.Option(
+            help="Photos to use: train, val, test, all, or auto (test if there is one, otherwise all). With --parts "
+            "also fit, choose and report."
+        ),
     ] = "auto",
+    parts: Parts = None,
     detector: Annotated[
         str | None, typer.Option(help="Detector to use. Default: the one that the model was trained with.")
     ] = None,
@@ -115,7 +131,8 @@ def calibrate(
     validation crops. This command runs the detector too, and also reports how photos of other things are answered.
     """
     from carclf.classifier.catalogue import find_model
-    from carclf.datasets import choose_split, read_table
+    from carclf.datasets import read_table
+    from carclf.datasets.parts import choose_part
     from carclf.evaluation.calibrate import calibrate_chain
     from carclf.weights import BUNDLED
 
@@ -124,7 +141,7 @@ def calibrate(
         raise UsageError(
             f"'{model}' comes with carclf and stays as it is: copy its file, or measure it with --dry-run."
         )
-    table = choose_split(read_table(data, images), split)
+    table = choose_part(read_table(data, images), split, parts)
     with quiet_stdout():
         trust = calibrate_chain(
             path,

@@ -3,7 +3,8 @@
 table.py    tells the layout, reads it          layouts/    how to read each layout
 splits.py   which photos train and validate     copies.py   which photos are copies
 boxes.py    boxes that come with photos         names.py    names of classes and files
-csv_file.py lists as spreadsheets write them    drawn/      drawn street scenes in place of data
+parts.py    lists of parts by content hash      drawn/      drawn street scenes in place of data
+content.py  photos known by their content       labels.py   what is odd about classes
 check/      `carclf data check`                 prepare/    `carclf prepare`
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +69,28 @@ def picture_numbers(files: Sequence[str]) -> list[int | None]:
     """One number per photo, shared by copies; None for a file that can't be read."""
     pictures = Pictures(len(files))
     return [pictures.look(file).picture for file in files]
+
+
+def joined(*keys: Sequence[Hashable]) -> np.ndarray:
+    """Int [N]: rows that share a key, or are joined by others that do, get one number; None is shared by none.
+
+    >>> joined([1, 2, 1, None, None], ["a", "a", None, None, "b"]).tolist()
+    [0, 0, 0, 1, 2]
+    """
+    parent = list(range(len(keys[0])))
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    for column in keys:
+        first: dict[Hashable, int] = {}
+        for row, key in enumerate(column):
+            if key is not None:
+                parent[root(row)] = root(first.setdefault(key, row))
+    return np.unique([root(row) for row in range(len(parent))], return_inverse=True)[1]
 
 
 def sha256(file: str | Path) -> bytes:

@@ -18,14 +18,16 @@ from detection.common.tally import counted
 log = logging.getLogger("carclf")
 
 
-def split_table(table: pd.DataFrame, validation: float = 0.1, seed: int = 1) -> pd.DataFrame:
+def split_table(table: pd.DataFrame, validation: float = 0.1, seed: int = 1, report: float = 0.0) -> pd.DataFrame:
     """Adds the column split (train or val): the given share of each class, at least one photo on either side.
 
     Copies of a photo (same bytes, or the same picture saved again) stay together, or validation would be flattered.
     Where the table has a split, `test` stays `test`, which neither trains nor validates, and `val` stays `val`; only
     when it has no `val`, a share of its `train` becomes one. Copies that such a split separates are counted in a
     warning. Photos that can't be read are left out, with a warning too.
-    Raises `UsageError` for fewer than two classes, for a class that can't be split, and for one that can't be trained.
+    report: the share of each class that becomes `test` first; `validation` is a share of the rest.
+    Raises `UsageError` for fewer than two classes, for a class that can't be split, for one that can't be trained, and
+    for `report` where the data bring a `test`.
     """
     table = table.reset_index(drop=True)
     picture = pd.Series(picture_numbers(table["file"].tolist()), dtype=object)
@@ -39,6 +41,8 @@ def split_table(table: pd.DataFrame, validation: float = 0.1, seed: int = 1) -> 
             log.warning("%s", note)
         table, picture = readable.reset_index(drop=True), picture.dropna().reset_index(drop=True)
     _warn_of_labels(table, picture)
+    if report:
+        table = _hold_back(table, picture, report, seed)
     if "split" not in table:
         return table.assign(split=_own_split(table, picture, validation, seed))
     _warn_of_copies_across(table, picture)
@@ -70,6 +74,24 @@ def crossing_pictures(table: pd.DataFrame, picture: pd.Series) -> set[int]:
     """The numbers of the pictures that lie in more than one part of the split (rows of both in the same order)."""
     sides = table["split"].groupby(picture.to_numpy()).nunique()
     return set(sides.index[sides > 1])
+
+
+def _hold_back(table: pd.DataFrame, picture: pd.Series, report: float, seed: int) -> pd.DataFrame:
+    """The table with a share of what trains as `test`."""
+    side = table["split"].astype(object) if "split" in table else pd.Series("train", table.index, dtype=object)
+    if (side == "test").any():
+        raise UsageError("The data bring a test part, which nothing is chosen by: leave report out, and measure the "
+                         "model on it with carclf evaluate --split test.")  # fmt: skip
+    train = side == "train"
+    counts = table["label"][train].value_counts()
+    if (counts < 3).any():
+        few = sorted(counts.index[counts < 3])
+        raise UsageError(f"{counted(len(few), 'class has', 'classes have')} fewer than three photos ({names(few)}): "
+                         "with report, each class needs one for each of the three parts.")  # fmt: skip
+    rows, pictures = table[train].reset_index(drop=True), picture[train].reset_index(drop=True)
+    held = _own_split(rows, pictures, report, seed)
+    side[train] = pd.Series(["test" if one == "val" else one for one in held], side.index[train], dtype=object)
+    return table.assign(split=side)
 
 
 def _own_split(table: pd.DataFrame, picture: pd.Series, validation: float, seed: int) -> list[str]:

@@ -13,7 +13,8 @@ from sklearn.metrics import roc_auc_score
 from carclf.classifier.checkpoint import load_model, save_model
 from carclf.classifier.classifier import TorchClassifier
 from carclf.classifier.contract import temper
-from carclf.evaluation.confidence import HIGHEST, LOST, LOWEST, calibration, fit_confidence, fit_temperature
+from carclf.datasets.content import OWN, with_digests
+from carclf.evaluation.confidence import HIGHEST, LOST, LOWEST, calibration, fit_confidence
 from carclf.evaluation.evaluate import class_numbers
 from carclf.evaluation.held_out import leave_out_trained, mark_trained
 from detection.common.console import Track, say, untracked
@@ -68,14 +69,20 @@ class Trust:
 
 
 def judge(
-    known: np.ndarray, truth: np.ndarray, others: Mapping[str, np.ndarray], lost: float = LOST, seed: int = 0
+    known: np.ndarray,
+    truth: np.ndarray,
+    others: Mapping[str, np.ndarray],
+    lost: float = LOST,
+    half: np.ndarray | None = None,
 ) -> Trust:
     """Chooses both by photos of known classes, and tells what they do to these and to others.
 
     known: float [N, C], probabilities at temperature 1, rows of NaN where no car was found; truth: int [N].
     others: by name, the same of photos that show none of the classes.
-    figures: ece, ece_before; ece_held_out, each half of the photos at the temperature of the other half; lost, the
-        share of known photos that get no name; accuracy_of_named.
+    half: bool [N], which of the known photos are the first of two halves; None: every other one.
+    figures: ece, ece_before; lost, the share of known photos that get no name; accuracy_of_named. These photos chose
+        the two values. ece_held_out, lost_held_out, accuracy_of_named_held_out: the same where each half reports on
+        what the other one has chosen; first_half, second_half: their photos with a vehicle.
     others: of each kind how many photos, the share found (a vehicle), the share named, and auroc of the confidence
         for known photos against these (of those with a vehicle; NaN without any).
     """
@@ -88,10 +95,11 @@ def judge(
         "photos": len(known),
         "ece_before": calibration(raw, right)[0].get("ece", float("nan")),
         "ece": calibration(probabilities, right)[0].get("ece", float("nan")),
-        "ece_held_out": _crossed(raw, right, seed),
         "lost": 1 - float(named.sum()) / max(1, len(known)),
         "accuracy_of_named": float((probabilities.argmax(axis=1) == right)[named].mean()) if named.any() else 0.0,
     }
+    half = np.arange(len(known)) % 2 == 0 if half is None else half
+    figures |= _crossed(raw, right, half[found], lost, len(known))
     kinds = {}
     for name, rows in others.items():
         seen = rows[np.isfinite(rows).all(axis=1)]
@@ -106,15 +114,28 @@ def judge(
     return Trust(temperature, threshold, figures, kinds)
 
 
-def _crossed(raw: np.ndarray, truth: np.ndarray, seed: int) -> float:
-    """Calibration error of photos that the temperature was not fitted to."""
-    if len(truth) < 2:
-        return float("nan")
-    half = np.random.default_rng(seed).permutation(len(truth)) % 2 == 0
-    crossed = np.empty_like(raw)
+def _crossed(raw: np.ndarray, truth: np.ndarray, half: np.ndarray, lost: float, total: int) -> dict[str, float]:
+    """The figures of photos that temperature and threshold were not fitted to. total: known photos, found or not."""
+    sizes: dict[str, float] = {"first_half": int(half.sum()), "second_half": int((~half).sum())}
+    if not all(sizes.values()):
+        return sizes
+    told, named = np.empty_like(raw), np.empty(len(raw), bool)
     for side in (half, ~half):
-        crossed[side] = temper(raw[side], fit_temperature(raw[~side], truth[~side]))
-    return calibration(crossed, truth)[0]["ece"]
+        _, temperature, threshold = fit_confidence(raw[~side], truth[~side], lost)
+        told[side] = temper(raw[side], temperature)
+        named[side] = told[side].max(axis=1) >= threshold
+    right = told.argmax(axis=1) == truth
+    return {
+        "ece_held_out": calibration(told, truth)[0]["ece"],
+        "lost_held_out": 1 - float(named.sum()) / max(1, total),
+        "accuracy_of_named_held_out": float(right[named].mean()) if named.any() else 0.0,
+        **sizes,
+    }
+
+
+def halves(table: pd.DataFrame) -> np.ndarray:
+    """Bool [N]: the first half of the photos, told by their content, so that the same bytes are in one half."""
+    return np.array([int(digest or "0", 16) % 2 == 0 for digest in with_digests(table)[OWN]], dtype=bool)
 
 
 def calibrate_chain(
@@ -160,7 +181,7 @@ def calibrate_chain(
     rows = all_probabilities(track(seen, len(photos)), len(info.classes))
     parts = np.split(rows, np.cumsum([len(table), *map(len, folders.values())])[:-1])
     truth = class_numbers(table["label"].tolist(), info.classes)
-    trust = judge(parts[0], truth, dict(zip(folders, parts[1:], strict=True)), lost)
+    trust = judge(parts[0], truth, dict(zip(folders, parts[1:], strict=True)), lost, halves(table))
     if reason := doubt(parts[0], truth, trust.temperature):
         if write:
             raise UsageError(f"{reason} {kept}.")

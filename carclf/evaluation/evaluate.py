@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from carclf.evaluation.cars import car_numbers
 from carclf.evaluation.confidence import calibration
 from carclf.evaluation.metrics import (
     NO_ANSWER,
@@ -37,12 +38,13 @@ def evaluate(
 ) -> dict:
     """Writes metrics.json and the files named in docs/evaluation.md into output, and returns the metrics.
 
-    table: columns file and label, perhaps status, reason and trained_on (bool); one row per photo.
+    table: columns file and label, perhaps status, reason, trained_on (bool) and car; one row per photo.
     probabilities: float [N, C]; a row of NaN for a photo without an answer (no car, unreadable): it counts as wrong.
     about: more entries for metrics.json, for example which model it was.
     The metrics: accuracy, top5 (top C when there are fewer than five classes), macro_f1 (mean over the classes that
-    occur), their 95 % `intervals`, ece, ece_adaptive, brier and nll of the photos with an answer, n, answered, classes
-    (that occur), the most confused pairs, how many rows have which status, and how many were trained_on.
+    occur), their 95 % `intervals` by cars (see `car_numbers`), ece, ece_adaptive, brier and nll of the photos with an
+    answer, n, cars, answered, classes (that occur), the most confused pairs, how many rows have which status, and how
+    many were trained_on.
     Raises `UsageError` for an empty table, an unknown label, or an output that can't be written.
     """
     classes = list(classes)
@@ -55,15 +57,17 @@ def evaluate(
     ranked = np.argsort(-np.where(answered[:, None], probabilities, 0.0), axis=1, kind="stable")
     rank = np.where(answered, (ranked == truth[:, None]).argmax(axis=1), len(classes))  # 0 is right
     predicted = np.where(answered, ranked[:, 0], len(classes))
+    cars = car_numbers(table)
     in_top5 = rank < min(5, len(classes))
 
     counts = confusion_counts(truth, predicted, len(classes))
     pairs = confused_pairs(counts, classes)
     calibrated, bins = calibration(probabilities[answered], truth[answered])
     metrics = overall(truth, predicted, in_top5) | {
-        "intervals": bootstrap_intervals(truth, predicted, in_top5),
+        "intervals": bootstrap_intervals(truth, predicted, in_top5, cars=cars),
         **calibrated,
         "n": len(table),
+        "cars": len(np.unique(cars)),
         "answered": int(answered.sum()),
         "classes": len(np.unique(truth)),
         "most_confused": pairs.head(_PAIRS).to_dict("records"),

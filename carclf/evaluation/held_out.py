@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from carclf.datasets import choose_split
 from carclf.datasets.content import known_photos
+from carclf.datasets.parts import choose_part
 from detection.common.console import say
 from detection.common.errors import UsageError
 
 HELD_OUT = "held-out"
 
 
-def choose_photos(table: pd.DataFrame, split: str, weights: Path) -> pd.DataFrame:
-    """`choose_split`, and `held-out`: only what the model was not trained on.
+def choose_photos(table: pd.DataFrame, split: str, weights: Path, parts: Path | None = None) -> pd.DataFrame:
+    """`choose_part` by a list of parts, and `held-out`: only what the model was not trained on.
 
     weights: the model's file. Where its run knows its photos, there is the column trained_on (bool), and a line says
     how many were. Raises `UsageError` for `held-out` where it doesn't know, or nothing is left.
     """
-    table = mark_trained(choose_split(table, "all" if split == HELD_OUT else split), weights)
+    table = mark_trained(choose_part(table, "all" if split == HELD_OUT else split, parts), weights)
     if split == HELD_OUT:
         if "trained_on" not in table:
             raise UsageError(

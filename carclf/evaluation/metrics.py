@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,21 +26,31 @@ def overall(truth: np.ndarray, predicted: np.ndarray, in_top5: np.ndarray) -> di
 
 
 def bootstrap_intervals(
-    truth: np.ndarray, predicted: np.ndarray, in_top5: np.ndarray, samples: int = SAMPLES, seed: int = 0
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    in_top5: np.ndarray,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    cars: np.ndarray | None = None,
 ) -> dict[str, list[float]]:
-    """95 % intervals of the figures of `overall` (same arguments), from photos drawn again with replacement.
+    """95 % intervals of the figures of `overall` (same arguments), from cars drawn again with replacement.
 
+    cars: int [N], photos of one car have one number: they are drawn together, for ten photos of one car say little more
+    than one does. None: each photo shows a car of its own.
     The spread of the samples is centred on the figure itself. For accuracy and top-5 that changes nothing; a macro-F1
     of few photos per class is lower in the samples than in the data, since some of its photos are in a sample twice and
     others not at all, and the plain percentiles miss the true one far more often than 5 times in 100.
-    Where all photos are right, or all wrong, the samples can't differ: Wilson's interval is given instead.
+    Where all photos are right, or all wrong, the samples can't differ: Wilson's interval of as many cars is given
+    instead.
     """
     figures = overall(truth, predicted, in_top5)
-    counts = np.concatenate(list(_resample(truth, predicted, in_top5, samples, seed)), axis=1)
+    cars = np.arange(len(truth)) if cars is None else cars
+    drawn = np.concatenate(list(_resample(truth, predicted, in_top5, samples, seed, cars)), axis=1)
+    number = len(np.unique(cars))
     intervals = {}
-    for (name, figure), values in zip(figures.items(), counts, strict=True):
+    for (name, figure), values in zip(figures.items(), drawn, strict=True):
         if figure in (0.0, 1.0):
-            low, high = (float(bound) for bound in wilson_interval(figure * len(truth), len(truth)))
+            low, high = (float(bound) for bound in wilson_interval(figure * number, number))
         else:
             tails = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - values.mean() + figure
             low, high = np.clip(tails, 0, 1).tolist()
@@ -47,26 +58,42 @@ def bootstrap_intervals(
     return intervals
 
 
-def _resample(truth, predicted, in_top5, samples, seed):
+def _resample(truth, predicted, in_top5, samples, seed, cars):
     """Chunks of float [3, samples]: the three figures in each sample.
 
-    Photos with the same truth, prediction and top-5 are alike, so how often each such kind comes up is drawn, not each
-    photo: 196 classes x 6,000 photos take a second.
+    Photos with the same truth, prediction and top-5 are alike, and so are cars with the same such photos: how often
+    each kind of car comes up is drawn, not each car. 196 classes x 6,000 photos take a second.
     """
     random = np.random.default_rng(seed)
-    kinds, counts = np.unique(np.stack([truth, predicted, in_top5]).astype(int), axis=1, return_counts=True)
+    kinds, kind = np.unique(np.stack([truth, predicted, in_top5]).astype(int), axis=1, return_inverse=True)
+    holds, counts = _kinds_of_cars(kind.ravel(), cars, kinds.shape[1])
     classes = np.unique(truth)
-    is_truth = (kinds[0][:, None] == classes).astype(np.float32)
-    is_predicted = (kinds[1][:, None] == classes).astype(np.float32)
+    is_truth = holds @ (kinds[0][:, None] == classes).astype(np.float32)
+    is_predicted = holds @ (kinds[1][:, None] == classes).astype(np.float32)
     right = kinds[0] == kinds[1]
-    total = int(counts.sum())
+    is_right = holds @ ((kinds[0][:, None] == classes) * right[:, None]).astype(np.float32)
+    photos, rights, tops = holds.sum(axis=1), holds @ right, holds @ kinds[2]
     for start in range(0, samples, _CHUNK):
-        drawn = random.multinomial(total, counts / total, size=min(_CHUNK, samples - start)).astype(np.float32)
-        support, answers, hits = drawn @ is_truth, drawn @ is_predicted, drawn @ (is_truth * right[:, None])
+        drawn = random.multinomial(counts.sum(), counts / counts.sum(), size=min(_CHUNK, samples - start))
+        drawn = drawn.astype(np.float32)
+        support, answers, hits = drawn @ is_truth, drawn @ is_predicted, drawn @ is_right
         f1 = np.where(support > 0, 2 * hits / np.maximum(support + answers, 1), 0)
+        total = drawn @ photos
         yield np.stack(
-            [drawn @ right / total, drawn @ kinds[2] / total, f1.sum(axis=1) / (support > 0).sum(axis=1)]
+            [drawn @ rights / total, drawn @ tops / total, f1.sum(axis=1) / (support > 0).sum(axis=1)]
         ).astype(float)
+
+
+def _kinds_of_cars(kind: np.ndarray, cars: np.ndarray, kinds: int) -> tuple[np.ndarray, np.ndarray]:
+    """How many photos of each kind the K kinds of car have (float32 [K, kinds]), and the number of such cars."""
+    photos: dict[int, list[int]] = {}
+    for car, one in zip(cars.tolist(), kind.tolist(), strict=True):
+        photos.setdefault(car, []).append(one)
+    known = Counter(tuple(sorted(ones)) for ones in photos.values())
+    holds = np.zeros((len(known), kinds), np.float32)
+    for row, ones in enumerate(sorted(known)):
+        np.add.at(holds[row], list(ones), 1)
+    return holds, np.array([known[ones] for ones in sorted(known)])
 
 
 def wilson_interval(right, total) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from io import BufferedIOBase, StringIO
 from itertools import chain
 from pathlib import Path
 
-from carclf.datasets.csv_file import canonical, read_csv_text, spellings
+from carclf.datasets.layouts.csv_file import canonical, read_csv_text, spellings
 from carclf.datasets.names import names as named
 from detection.common.errors import UsageError
 from detection.common.files import expand_home, read_name

@@ -87,7 +87,8 @@ class Recognition:
     """A prediction, and what led to it.
 
     probabilities: float32, one per class, calibrated; None without an answer.
-    brightness: the mean of the photo's values, 0 to 1; None when it could not be read.
+    brightness: the mean of the photo's values, 0 to 1; size: its (height, width); None when it could not be read.
+    others: how many other vehicles were found in the photo; None where none was looked for, or nothing was found.
     photo, cutout, vehicle: kept only where asked for: the photo (RGB uint8 HxWx3), the cut-out that the classifier saw
         (RGB uint8), and the vehicle with its mask (bool HxW of the photo); None where there is none.
     """
@@ -95,6 +96,8 @@ class Recognition:
     prediction: Prediction
     probabilities: np.ndarray | None = None
     brightness: float | None = None
+    size: tuple[int, int] | None = None
+    others: int | None = None
     photo: np.ndarray | None = None
     cutout: np.ndarray | None = None
     vehicle: Vehicle | None = None

@@ -208,6 +208,7 @@ class CarRecognizer:
             return
         assert item.photo is not None  # it was found in it
         bright = expose(item.photo)
+        item.others = len(choice.runners_up)
         if not self.every_vehicle:
             self._cut_vehicle(item, bright, choice.main, _tie(choice, item.size))
             yield item
@@ -249,6 +250,8 @@ class CarRecognizer:
             self._prediction(item),
             item.probabilities,
             item.brightness,
+            item.size if any(item.size) else None,
+            item.others,
             photo=item.photo if shown else None,
             cutout=item.cutout if shown else None,
             vehicle=item.vehicle if shown else None,

@@ -171,6 +171,10 @@ class TrainConfig(StrictConfig):
     resume: bool = False  # resume the unfinished run in `output`
     init: str | None = None  # a run, a model's file or a bundled name, whose weights to start from
     validation: float = Field(0.1, gt=0, lt=1)
+    report: float = Field(
+        0.0, ge=0, lt=1
+    )  # share held back first, which nothing is chosen by; measured once, at the end
+    split: Path | None = None  # a list of parts (sha256,part) that says which photos train and validate
     seed: int = Field(1, ge=0)
     split_seed: int | None = Field(None, ge=0)  # which photos are held out; None: by `seed`
     model: ModelConfig = ModelConfig()
@@ -213,6 +217,8 @@ class TrainConfig(StrictConfig):
             raise ValueError(f"two stages have the same name ({', '.join(names)}): name each stage differently")
         if self.resume and self.output is None:
             raise ValueError("resume=true needs output=RUN_FOLDER, the run to resume")
+        if self.report and self.split is not None:
+            raise ValueError("split names the photos to report on already: leave report out")
         if self.backgrounds and (self.crops or self.boxes):
             raise ValueError("backgrounds needs stage 1 to cut the photos out: leave crops and boxes out")
         if self.boxes and self.cutout.background != "keep":

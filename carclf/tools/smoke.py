@@ -67,6 +67,8 @@ def smoke_config(config: TrainConfig, folder: Path) -> TrainConfig:
         "init": None,
         "teachers": (),
         "validation": VALIDATION,
+        "report": 0.0,
+        "split": None,
         "workers": 0,
         "progress": False,
         "devices": 1,

@@ -9,8 +9,10 @@ import pytorch_lightning as pl
 import torch
 
 from carclf.classifier.checkpoint import load_model, save_model
+from carclf.classifier.classifier import TorchClassifier
 from carclf.classifier.info import ModelInfo
 from carclf.classifier.network import CarNet
+from carclf.datasets.parts import CHOOSE, REPORT
 from carclf.evaluation.calibrate import calibrate_file
 from carclf.evaluation.evaluate import evaluate
 from carclf.runs.curves import save_curves
@@ -37,6 +39,9 @@ from detection.common.machine import keep_freed_memory
 from detection.cutout.cut import CutoutStyle
 from detection.training.checkpoints import quiet_lightning
 from detection.training.resume import RunState, say_finished
+
+# What metrics.json says of the validation photos.
+CHOSEN_BY = {"part": CHOOSE, "note": "these photos also chose the epoch"}
 
 
 def train(config: TrainConfig) -> Path:
@@ -104,9 +109,9 @@ def _run_stages(config: TrainConfig, run: Path, device: str, state: RunState) ->
     for number in range(1, len(config.stages) + 1):
         best = max(best, _do_stage(first.net, number, best, job))
     metrics = on_first(_judge, job)
-    say_once(
-        f"accuracy {metrics['accuracy']:.4f}, top-5 {metrics['top5']:.4f} on {metrics['n']} validation photos; {run}"
-    )
+    for part, seen in (("validation", metrics), ("report", metrics.get("report"))):
+        if seen:
+            say_once(f"accuracy {seen['accuracy']:.4f}, top-5 {seen['top5']:.4f} on {seen['n']} {part} photos; {run}")
 
 
 def _do_stage(net: CarNet, number: int, best: float, job: TrainingJob) -> float:
@@ -142,17 +147,20 @@ def _prepare(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutStyle,
 def _judge(job: TrainingJob) -> dict:
     """Measures the written file, not the network in memory, on the validation photos; writes metrics.json.
 
-    How sure the classifier may be comes from the same photos, and into the file.
+    How sure the classifier may be comes from the same photos, and into the file. With `report`, the photos that were
+    held back are looked at now, once.
     """
     run = job.run
     rows = job.table[job.table["split"] == "val"].reset_index(drop=True)
     classifier, probabilities = calibrate_file(run / BEST, rows, job.config.device)
-    metrics = evaluate(rows.assign(status="ok"), probabilities, classifier.classes, run / "validation")
+    metrics = evaluate(rows.assign(status="ok"), probabilities, classifier.classes, run / "validation", CHOSEN_BY)
     if job.config.tta > 1:
         probabilities = classifier.predict_files(rows["file"], job.config.tta)
         seen = evaluate(rows.assign(status="ok"), probabilities, classifier.classes, run / "validation-tta")
         kept = ("accuracy", "top5", "macro_f1", "intervals", "ece", "nll")
         metrics["tta"] = {"passes": job.config.tta} | {name: seen[name] for name in kept}
+    if job.config.report:
+        metrics["report"] = _report(job, classifier)
     metrics = metrics | {
         "best_stage": classifier.info.stage,
         "epochs": len(read_epochs(run)),
@@ -164,6 +172,16 @@ def _judge(job: TrainingJob) -> dict:
     log_result(job.config, run, job.state, metrics)
     _show(run)
     return metrics
+
+
+def _report(job: TrainingJob, classifier: TorchClassifier) -> dict:
+    """The figures of the photos that nothing was chosen by; `lost` is the share that gets no name."""
+    rows = job.table[job.table["split"] == "test"].reset_index(drop=True)
+    probabilities = classifier.predict_files(rows["file"].tolist())
+    seen = evaluate(rows.assign(status="ok"), probabilities, classifier.classes, job.run / "report", {"part": REPORT})
+    lost = float((probabilities.max(axis=1) < classifier.threshold).mean())
+    kept = ("part", "n", "accuracy", "top5", "macro_f1", "intervals", "ece", "nll")
+    return {name: seen[name] for name in kept if name in seen} | {"lost": round(lost, 6)}
 
 
 def _show(run: Path) -> None:

@@ -153,7 +153,7 @@ def split_records(
     """Training and validation records; photos whose difference hashes are within `distance` bits stay together."""
     if share <= 0:
         return list(records), []
-    groups = near_duplicate_groups([_hash(record.path) for record in records], distance)
+    groups = near_duplicate_groups([photo_hash(record.path) for record in records], distance)
     order = np.random.default_rng(seed).permutation(len(groups))
     wanted = share * len(records)
     held: set[int] = set()
@@ -167,7 +167,8 @@ def split_records(
     return train, [records[index] for index in sorted(held)]
 
 
-def _hash(path: str) -> int:
+def photo_hash(path: str) -> int:
+    """`difference_hash` of a photo's file; 0 for one that can't be read."""
     image = cv2.imread(path, cv2.IMREAD_GRAYSCALE)
     if image is None:  # HEIC, and what is no photo at all
         try:

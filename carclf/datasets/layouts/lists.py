@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from carclf.datasets.boxes import parse_box
-from carclf.datasets.csv_file import canonical, read_csv_text, spellings
+from carclf.datasets.layouts.csv_file import canonical, read_csv_text, spellings
 from carclf.datasets.layouts.found import find_photos
 from carclf.datasets.names import SPLITS, names, safe_name, split_named
 from detection.common.errors import UsageError
@@ -18,15 +18,18 @@ from detection.common.tally import counted
 FILE_COLUMNS = ("file", "path", "image", "filename", "img_file", "Id")
 LABEL_COLUMNS = ("class", "label", "Category")
 SPLIT_COLUMNS = ("split", "subset")
+# Which car a photo shows, and from which side: photos of one car are no independent witnesses.
+CAR, VIEW = "car", "view"
+CAR_COLUMNS = (CAR, "advert")
 CORNERS = ("x1", "y1", "x2", "y2")
-_KNOWN = (*FILE_COLUMNS, *LABEL_COLUMNS, *SPLIT_COLUMNS, *CORNERS, "box")
+_KNOWN = (*FILE_COLUMNS, *LABEL_COLUMNS, *SPLIT_COLUMNS, *CORNERS, "box", *CAR_COLUMNS, VIEW)
 # Lists that a folder may hold, and the folders beside a list where its photos may lie.
 LISTS = ("labels.csv", "car_dataset_labels.csv", "train.csv")
 PHOTO_FOLDERS = ("images", "photos", "car_ims", "train")
 
 
 def read_list(path: Path, images: Path | None, keep_missing: bool = False) -> pd.DataFrame:
-    """Columns file and label, and split and box where the csv has them.
+    """Columns file and label, and split, box, car (from car or advert) and view where the csv has them.
 
     Raises `UsageError` for a csv that can't be read, lacks a column, lists nothing, lists a photo twice or without a
     class, has a split or box that is none, and for photos that are not there (unless keep_missing).
@@ -53,6 +56,8 @@ def read_list(path: Path, images: Path | None, keep_missing: bool = False) -> pd
         raise UsageError(f"'{path}' lists {counted(int(twice.sum()), 'photo')} twice, the first is "
                          f"'{listed[file_column][twice].iloc[0]}': keep one line each.")  # fmt: skip
     columns = {"label": label} | _splits(listed, path) | _boxes(listed, path)
+    car = next((name for name in CAR_COLUMNS if name in listed), None)
+    columns |= ({CAR: listed[car]} if car else {}) | ({VIEW: listed[VIEW]} if VIEW in listed else {})
     folders = listed["Category"] if "Category" in listed else listed[label_column]
     splits = columns.get("split", [""] * len(listed))
     columns["places"] = pd.Series(

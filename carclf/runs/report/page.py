@@ -94,6 +94,8 @@ def _title(record: RunRecord) -> str:
 def _lead(record: RunRecord) -> str:
     metrics, config = record.metrics, record.config
     measured = f"measured on {metrics['n']} photos of {metrics['classes']} classes" if "n" in metrics else ""
+    if metrics.get("note"):
+        measured += f" ({metrics['note']})"
     if metrics.get("trained_on"):
         measured += f", {metrics['trained_on']} of which it was trained on"
     if not config:
@@ -125,6 +127,9 @@ def _figures(record: RunRecord, stages: list[dict]) -> list[Figure]:
         figures.append(Figure(f"{done} of {len(stages)}", "stages done", f"{len(record.epochs)} epochs"))
     if "ece" in metrics:
         figures.append(Figure(f"{metrics['ece']:.3f}", "calibration error (ECE)", _leaning(record)))
+    if report := metrics.get("report"):
+        note = f"{report['n']} photos that nothing was chosen by; {_interval(report, 'accuracy')}"
+        figures.append(Figure(f"{report['accuracy']:.1%}", "accuracy on report", note))
     if metrics.get("answered", 0) < metrics.get("n", 0):
         figures.append(Figure(str(metrics["n"] - metrics["answered"]), "photos without an answer", "counted as wrong"))
     seconds = (

@@ -28,8 +28,9 @@ class RunRecord:
     """A run folder, or one of `carclf evaluate` (which has no config, epochs or stages); what is missing is empty.
 
     epochs: rows of epochs.csv; stages: entries of stages.json; state: state.json; batch_seconds: median of each stage;
-    split: photos by side; predictions: rows of predictions.csv, as text; report, pairs, bins: rows of report.csv,
-    confused_pairs.csv and calibration.csv; confusion: int [C, C or C + 1] with the names of its rows and columns.
+    split: photos by side; predictions: rows of predictions.csv, as text; report, pairs, bins, slices: rows of
+    report.csv, confused_pairs.csv, calibration.csv and slices.csv; confusion: int [C, C or C + 1] with the names of its
+    rows and columns.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class RunRecord:
     report: list[dict] = field(default_factory=list)
     pairs: list[dict] = field(default_factory=list)
     bins: list[dict] = field(default_factory=list)
+    slices: list[dict] = field(default_factory=list)
     confusion: np.ndarray | None = None
     rows: list[str] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
@@ -82,11 +84,14 @@ def _results(folder: Path) -> dict[str, Any]:
     report = ("class", "precision", "recall", "f1")
     pairs = ("a", "b", "a_as_b", "b_as_a", "share")
     bins = ("low", "high", "photos", "confidence", "accuracy", "accuracy_low", "accuracy_high")
+    slices = ("slice", "value", "photos", "accuracy", "accuracy_low", "accuracy_high")
+    empty = {"as_is": [""], "ece": [""]}
     return {
         "predictions": _records(_csv(folder / "predictions.csv", answers, **_TEXTS)),
         "report": _records(_csv(folder / "report.csv", report, **_names("class", "taken_for"))),
         "pairs": _records(_csv(folder / "confused_pairs.csv", pairs, **_names("a", "b"))),
         "bins": _records(_csv(folder / "calibration.csv", bins)),
+        "slices": _records(_csv(folder / "slices.csv", slices, **_names("slice", "value"), na_values=empty)),
         "confusion": None if counts is None else cells[1:, 1:].astype(int),
         "rows": names_read(cells[1:, 0].tolist()),
         "columns": names_read(cells[0, 1:].tolist()),

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from carclf.datasets import photo_root, read_split, split_table
+from carclf.datasets import photo_root, read_split
 from carclf.runs.recipe import TrainConfig
 from carclf.runs.resume import FREE
 from carclf.tools.backgrounds.output import write_results
 from carclf.tools.backgrounds.paired import PairedAccuracies
 from carclf.training.data.crops import prepare_crops, variant_column
+from carclf.training.data.split import draw_split
 from detection.common.config import read_config, write_config
 from detection.common.console import say
 from detection.common.errors import UsageError
@@ -103,7 +104,7 @@ def _photos(config: TrainConfig, output: Path, styles: Sequence[str]) -> pd.Data
     files = pd.DataFrame({"file": table["file"], **{style: table[column] for style, column in columns.items()}})
     path = output / "split.csv"
     if not path.is_file():
-        write_table(path, split_table(table, config.validation, config.seed)[["file", "label", "split"]])
+        write_table(path, draw_split(config, table)[["file", "label", "split"]])
     split = read_split(path)
     photos = split.merge(files, on="file", how="left")
     if photos.isna().any(axis=None):

@@ -11,6 +11,7 @@ import pandas as pd
 
 from carclf.datasets import read_split, split_table
 from carclf.datasets.content import OWN, content_digests, with_digests
+from carclf.datasets.parts import with_parts
 from carclf.runs.recipe import TrainConfig
 from carclf.runs.resume import further
 from detection.common.console import say
@@ -29,8 +30,7 @@ def split_photos(config: TrainConfig, run: Path, table: pd.DataFrame) -> pd.Data
     """
     path = run / SPLIT
     if not path.is_file():
-        table = split_table(table, config.validation, config.seed if config.split_seed is None else config.split_seed)
-        table = with_digests(table)
+        table = with_digests(draw_split(config, table))
         write_table(path, table)
         return table
     saved = read_split(path)
@@ -59,6 +59,14 @@ def split_photos(config: TrainConfig, run: Path, table: pd.DataFrame) -> pd.Data
     if not found.equals(saved):
         write_table(path, found)
     return found
+
+
+def draw_split(config: TrainConfig, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the column split: by the config's list of parts, as the data bring it, or drawn."""
+    if config.split is not None:
+        table = with_parts(table, config.split)
+    seed = config.seed if config.split_seed is None else config.split_seed
+    return split_table(table, config.validation, seed, config.report)
 
 
 def _by_content(

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,8 @@ from carclf.classifier.checkpoint import read_info
 from carclf.classifier.classifier import TorchClassifier
 from carclf.classifier.contract import temper
 from carclf.cli import app
-from carclf.evaluation.calibrate import calibrate_file, judge
+from carclf.evaluation.calibrate import calibrate_file, halves, judge
+from carclf.evaluation.confidence import fit_confidence
 from tests.carclf.tiny import CLASSES, save_tiny_model
 
 
@@ -54,6 +57,31 @@ def test_known_and_others_are_told_apart():
     assert trust.others["nothing"]["named"] == 0 and np.isnan(trust.others["nothing"]["auroc"])
     assert 0.03 < trust.figures["lost"] <= 0.053 and trust.figures["photos"] == 400
     assert trust.figures["ece"] < trust.figures["ece_before"]
+
+
+def test_each_half_reports_on_what_the_other_has_chosen():
+    random = np.random.default_rng(1)
+    truth = random.integers(0, 4, 200)
+    known = temper(np.eye(4)[truth] * 0.6 + random.dirichlet(np.ones(4), 200) * 0.4, 3.0)
+    truth[:50] = random.integers(0, 4, 50)
+    half = random.random(200) < 0.4
+    known[half] = temper(known[half], 0.3)  # the halves want different temperatures
+    figures = judge(known, truth, {}, lost=0.1, half=half).figures
+    lost = 0
+    for side in (half, ~half):
+        _, temperature, threshold = fit_confidence(known[~side], truth[~side], 0.1)
+        lost += (temper(known[side], temperature).max(axis=1) < threshold).sum()
+    assert figures["lost_held_out"] == pytest.approx(lost / 200) and figures["lost"] <= 0.1
+    assert figures["ece_held_out"] > figures["ece"]
+    assert (figures["first_half"], figures["second_half"]) == (half.sum(), 200 - half.sum())
+
+
+def test_halves_are_told_by_content(crops, tmp_path):
+    first = halves(crops)
+    assert 0 < first.sum() < len(first)
+    moved = crops.assign(file=[shutil.copy(file, tmp_path / f"again-{number}.png")
+                               for number, file in enumerate(crops["file"])])  # fmt: skip
+    assert halves(moved[::-1]).tolist() == first[::-1].tolist()
 
 
 @pytest.mark.slow

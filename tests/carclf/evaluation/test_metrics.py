@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
 from carclf.evaluation.metrics import (
@@ -113,3 +115,47 @@ def test_without_confusions_there_are_no_pairs():
     truth = np.array([0, 1, 2])
     pairs = confused_pairs(confusion_counts(truth, truth, 3), CLASSES)
     assert pairs.empty and list(pairs) == ["a", "b", "a_as_b", "b_as_a", "times", "share"]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 9), st.integers(1, 6))
+def test_photos_of_one_car_say_no_more_than_one_of_them(seed, copies):
+    """Any figure of n cars with k photos each, alike, has the interval of n photos; of n k cars it is narrower."""
+    drawn = _drawn(60, 4, 0.7, seed=seed)
+    many = tuple(np.repeat(one, copies) for one in drawn)
+    cars = np.repeat(np.random.default_rng(seed).permutation(60), copies)
+    together = bootstrap_intervals(*many, samples=200, cars=cars)
+    # Which car a photo has does not change what the samples are made of, but for rounding.
+    for name, bounds in bootstrap_intervals(*drawn, samples=200).items():
+        assert together[name] == pytest.approx(bounds, abs=1e-5)
+    alone = bootstrap_intervals(*many, samples=200)
+    assert copies < 3 or all(np.diff(alone[name]) < np.diff(together[name]) for name in together)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 9))
+def test_the_order_and_the_numbers_of_cars_do_not_matter(seed):
+    random = np.random.default_rng(seed)
+    drawn, cars = _drawn(50, 3, 0.6, seed=seed), random.integers(0, 20, 50)
+    order, renamed = random.permutation(50), random.permutation(20)
+    shuffled = bootstrap_intervals(*(one[order] for one in drawn), samples=200, cars=renamed[cars[order]])
+    assert shuffled == bootstrap_intervals(*drawn, samples=200, cars=cars)
+
+
+def test_ten_photos_of_one_car_are_one_witness():
+    right, top = np.zeros(40, int), np.ones(40, bool)
+    bounds = bootstrap_intervals(right, right, top, cars=np.arange(40) // 10)["accuracy"]
+    assert bounds == pytest.approx([float(one) for one in wilson_interval(4, 4)], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_intervals_by_cars_cover_the_truth_where_those_by_photos_do_not():
+    random = np.random.default_rng(0)
+    covered = {"cars": 0, "photos": 0}
+    for number in range(100):
+        right = np.repeat(random.random(60) < 0.8, 8)  # eight photos of a car, all right or all wrong
+        truth, cars = np.zeros(480, int), np.repeat(np.arange(60), 8)
+        for name, groups in (("cars", cars), ("photos", None)):
+            low, high = bootstrap_intervals(truth, (~right).astype(int), right, 300, number, groups)["accuracy"]
+            covered[name] += low <= 0.8 <= high
+    assert covered["cars"] >= 88 and covered["photos"] <= 65, covered
