@@ -59,8 +59,14 @@ def _mapping(config: DetectorTraining, names: Sequence[str]) -> dict[str, str | 
 
 def _renamed(record: MaskRecord, mapping: dict[str, str | None]) -> MaskRecord:
     names = record.categories or ("car",) * len(record.masks)
-    kept = [(mask, kind) for mask, name in zip(record.masks, names, strict=True) if (kind := mapping.get(name, name))]
-    return replace(record, masks=tuple(mask for mask, _ in kept), categories=tuple(kind for _, kind in kept))
+    drawn = record.drawn or (True,) * len(names)
+    kept = [
+        (mask, kind, real)
+        for mask, name, real in zip(record.masks, names, drawn, strict=True)
+        if (kind := mapping.get(name, name))
+    ]
+    masks, kinds, real = zip(*kept, strict=True) if kept else ((), (), ())
+    return replace(record, masks=masks, categories=kinds, drawn=() if all(real) else real)
 
 
 def check_records(records: Sequence[MaskRecord]) -> None:
@@ -89,7 +95,8 @@ def records_digest(records: Sequence[MaskRecord]) -> str:
     digest = hashlib.sha256()
     for record in records:
         counts = [mask["counts"] for mask in record.masks]
-        digest.update(repr((record.source, Path(record.path).name, counts, record.categories)).encode())
+        about = record.source, Path(record.path).name, counts, record.categories
+        digest.update(repr((*about, record.drawn) if record.drawn else about).encode())
     return digest.hexdigest()[:16]
 
 
@@ -158,4 +165,5 @@ class _Examples(Dataset):
             "image": torch.from_numpy(np.ascontiguousarray(scene.image.transpose(2, 0, 1))),
             "masks": scene.masks,
             "classes": torch.tensor(classes, dtype=torch.long),
+            "drawn": torch.from_numpy(scene.drawn),
         }

@@ -65,9 +65,13 @@ def _train(config: DetectorTraining) -> Path:
         keep_freed_memory()
     quiet_lightning()
     kinds, train, held_out = read_records(config)
-    if not any(record.masks for record in train):
+    if not any(any(record.drawn) if record.drawn else record.masks for record in train):
         raise UsageError("The training has no photo with a mask: name at least one source with annotations.")
     blueprint = plan_model(config, kinds)
+    if not blueprint.takes_boxes and any(not all(record.drawn) for record in train):
+        raise UsageError(
+            f"'{config.model}' can't learn from boxes alone: leave out sources of kind boxes, or name an FPN."
+        )
     config = blueprint.settings
     output, digest = Path(config.output), records_digest(train)
     weights = output / (COMPACT_FILE if config.compact else ZOO_FILE)
