@@ -14,7 +14,7 @@ import numpy as np
 
 from detection.common.errors import UsageError
 from detection.common.stream import try_batch
-from detection.detectors.car_check import WEAK_SCORE, car_view, is_car, needs_look
+from detection.detectors.car_check import BEYOND_CARS, WEAK_SCORE, car_view, is_car, needs_look
 from detection.detectors.contract import COMPACT, CarChecker, Detector
 from detection.vehicle import Look, MainChoice, Vehicle, rank_vehicles
 
@@ -53,7 +53,7 @@ class VehicleFinder:
     A vehicle counts when its score reaches the detector's own threshold and the check takes it for a car. The heaviest
     one that does is the main one. Only where none does, the best of those that the detector is unsure of counts, if the
     check is sure of it; where every vehicle is wanted, all of those do. Without a check, what reaches the threshold
-    counts.
+    counts; so do trucks and buses, which the check knows nothing of.
 
     check: None takes the one that the detector asks for (`Detector.car_check`), False none, True that of ImageNet's
     classes. score_threshold: the least score of a vehicle in place of the detector's own; nothing below it is looked at
@@ -170,6 +170,7 @@ class _Case:
         self._sure = [places[id(one)] for one in (ranked.main, *ranked.runners_up) if one is not None]
         # Of unsure ones the best, not the largest; they come in the order of their scores.
         unsure = [index for index in wanted if vehicles[index].score < sure] if checked else []
+        unsure = [index for index in unsure if vehicles[index].kind not in BEYOND_CARS]
         self._unsure = unsure if every else unsure[:1]
 
     def next(self) -> int | None:
@@ -177,7 +178,8 @@ class _Case:
         if self._failed is not None:
             return None
         for index in self._sure:
-            if self._vehicles[index].look is None and needs_look(self._vehicles[index].score):
+            one = self._vehicles[index]
+            if one.look is None and one.kind not in BEYOND_CARS and needs_look(one.score):
                 return index
             if self._counts(index) and not self._every:
                 return None
@@ -223,6 +225,8 @@ class _Case:
 
     def _counts(self, index: int, weak: bool = False) -> bool:
         vehicle = self._vehicles[index]
+        if vehicle.kind in BEYOND_CARS:
+            return not weak
         return is_car(vehicle.look, vehicle.score, weak)
 
 
