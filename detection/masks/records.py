@@ -10,6 +10,7 @@ from typing import Literal
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
+from pydantic import model_validator
 
 from detection.common.config import StrictConfig
 from detection.common.errors import UsageError
@@ -27,7 +28,10 @@ class MaskSource(StrictConfig):
     kind "alpha": `annotations` is a folder of 8-bit alpha PNG beside `images`, same relative names.
     kind "negatives": `images` is a folder of photos without any vehicle.
     `weight` is how often a photo is drawn against one of weight 1; `validation` is the share held out, by photo with
-    near-duplicates together. `incomplete` says that vehicles may be unlabelled: such photos are only shown zoomed in
+    near-duplicates together. `split` is a list of content hashes instead (`detection.masks.parts`): photos to `fit` to,
+    and those that it does not name, are trained on; those to `choose` by are held out, and measured unless `measure`
+    is false; those to `report` on are never looked at. `optional`: it is left out where its annotations are missing.
+    `incomplete` says that vehicles may be unlabelled: such photos are only shown zoomed in
     on a labelled one. `label` is the field of a COCO annotation that names its category, where it has one; else its
     category does. `stretch` undoes a squeeze of the width (1.333: a 4:3 photo stored square).
     """
@@ -38,9 +42,23 @@ class MaskSource(StrictConfig):
     annotations: str | None = None
     weight: float = 1.0
     validation: float = 0.0
+    split: str | None = None
+    measure: bool = True
+    optional: bool = False
     incomplete: bool = False
     label: str | None = None
     stretch: float = 1.0
+
+    @model_validator(mode="after")
+    def _one_split(self) -> MaskSource:
+        if self.split is not None and self.validation > 0:
+            raise ValueError(f"the source '{self.name}' has a split and a share of validation: keep one of them")
+        return self
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether some of its photos are to be measured on."""
+        return self.validation > 0 or (self.split is not None and self.measure)
 
 
 @dataclass(frozen=True)

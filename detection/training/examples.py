@@ -13,8 +13,10 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
 
+from detection.common.console import say
 from detection.common.errors import UsageError
-from detection.masks.records import MaskRecord, read_source, split_records
+from detection.masks.parts import CHOOSE, FIT, part_of, read_parts
+from detection.masks.records import MaskRecord, MaskSource, read_source, split_records
 from detection.training.checkpoints import ignore_interrupts
 from detection.training.config import DetectorTraining
 from detection.training.scenes.scene import SceneMaker
@@ -23,12 +25,16 @@ _EXIF_ORIENTATION = 0x0112
 
 
 def read_records(
-    config: DetectorTraining,
+    config: DetectorTraining, part: str = CHOOSE
 ) -> tuple[tuple[str, ...], list[MaskRecord], dict[str, list[MaskRecord]]]:
-    """The kinds of vehicle, the training records, and the held-out ones by source; categories are kinds already."""
-    train, held_out = [], {}
+    """The kinds of vehicle, the training records, and the held-out ones by source; categories are kinds already.
+
+    part: of sources with a split, which of its parts is held out; the others are in neither but `fit`.
+    """
+    train: list[MaskRecord] = []
+    held_out: dict[str, list[MaskRecord]] = {}
     for source in config.sources:
-        kept, held = split_records(read_source(source), source.validation, config.seed)
+        kept, held = _split(source, config.seed, part)
         train += kept
         if held:
             held_out[source.name] = held
@@ -40,6 +46,20 @@ def read_records(
         raise UsageError("The setting 'kinds' leaves no kind to learn: map at least one category to a kind.")
     train = [_renamed(record, mapping) for record in train]
     return kinds, train, {name: [_renamed(record, mapping) for record in records] for name, records in held_out.items()}
+
+
+def _split(source: MaskSource, seed: int, part: str) -> tuple[list[MaskRecord], list[MaskRecord]]:
+    """The records to train on, and those to measure on."""
+    if source.optional and not Path(source.annotations or "").exists():
+        say(f"'{source.name}' is left out: there is no '{source.annotations}'.")
+        return [], []
+    records = read_source(source)
+    if source.split is None:
+        return split_records(records, source.validation, seed)
+    parts = read_parts(source.split)
+    placed = [(record, part_of(record.path, parts)) for record in records]
+    held = [record for record, its in placed if its == part] if source.measure else []
+    return [record for record, its in placed if its == FIT], held
 
 
 def _mapping(config: DetectorTraining, names: Sequence[str]) -> dict[str, str | None]:

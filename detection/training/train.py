@@ -24,6 +24,7 @@ from detection.detectors.contract import Detector
 from detection.detectors.load import load_detector
 from detection.detectors.trained import COMPACT_FILE, ZOO_FILE, save_detector
 from detection.evaluation.evaluate import evaluate_detector
+from detection.masks.parts import CHOOSE
 from detection.masks.records import MaskRecord
 from detection.training.checkpoints import (
     LAST,
@@ -84,8 +85,8 @@ def _train(config: DetectorTraining) -> Path:
             return weights
         check_records([*train, *(record for records in held_out.values() for record in records)])
         for source in config.sources:
-            if source.validation > 0 and source.name not in held_out:
-                say(f"No photo of '{source.name}' could be held out: too few that are not near-duplicates.")
+            if source.holds_out and source.name not in held_out:
+                say(f"No photo of '{source.name}' could be held out: there are too few.")
         checkpoint = read_checkpoint(last) if last.is_file() else None
         done = checkpoint["global_step"] if checkpoint else 0
         if checkpoint:
@@ -136,18 +137,18 @@ def evaluate_held_out(
     overrides: Sequence[str] = (),
     only: Sequence[str] | None = None,
     finish: Callable[[np.ndarray, Vehicle], Vehicle] | None = None,
+    part: str = CHOOSE,
 ) -> dict[str, dict]:
     """Figures of a detector on the photos that the training of this config holds out, by source (`only` these).
 
-    finish: as for `evaluate_detector`. Raises `UsageError` when nothing is held out.
+    part: of sources with a split, choose or report. finish: as for `evaluate_detector`. Raises `UsageError` when
+    nothing is held out.
     """
     config = read_config(DetectorTraining, config_path, overrides)
-    wanted = tuple(
-        source for source in config.sources if source.validation > 0 and (only is None or source.name in only)
-    )
+    wanted = tuple(source for source in config.sources if source.holds_out and (only is None or source.name in only))
     if not wanted:
         raise UsageError(f"'{config_path}' holds no photos out: give a source 'validation: 0.2', for example.")
-    _, _, held_out = read_records(config.model_copy(update={"sources": wanted}))
+    _, _, held_out = read_records(config.model_copy(update={"sources": wanted}), part)
     return {name: evaluate_detector(detector, records, finish) for name, records in held_out.items()}
 
 
