@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from carclf.commands.options import ALL_VEHICLES, Device, EveryVehicle
+from carclf.commands.options import ALL_VEHICLES, Device, EveryVehicle, Kinds
 from detection.common.console import say
 from detection.common.errors import UsageError
 
@@ -43,7 +43,8 @@ def clean(
             help="Whether a second network must take what was found for a car. Default: with the compact detector.",
         ),
     ] = None,
-    only: Annotated[str, typer.Option(help="Kinds of vehicle to cut out, such as car,truck; others are ignored.")] = "",
+    kinds: Kinds = None,
+    only: Annotated[str | None, typer.Option(hidden=True, help="The same as --kinds.")] = None,
     all_vehicles: Annotated[
         bool, typer.Option(ALL_VEHICLES, help="Cut out every vehicle: name-1.jpg (the main one), name-2.jpg, ...")
     ] = False,
@@ -121,7 +122,7 @@ def clean(
         quality=quality,
         max_size=max_size,
         check=check,
-        only=only or (),
+        kinds=kinds or only or None,
         all_vehicles=all_vehicles or every_vehicle,
         shard=shard or "1/1",
         restart=restart,

@@ -179,7 +179,7 @@ class Naming:
     def _settings(self) -> dict:
         """What the rows depend on, by the names that a user knows it by."""
         recognizer = self._recognizer
-        return {
+        settings = {
             "model": recognizer.classifier.fingerprint,
             "detector": recognizer.found_by[0],
             "threshold": recognizer.threshold,
@@ -187,6 +187,7 @@ class Naming:
             "top": recognizer.top,
             "every-vehicle": recognizer.every_vehicle,
         }
+        return settings | ({"kinds": list(recognizer.kinds)} if recognizer.kinds else {})
 
 
 def _known_name(source: Source, detections: Detections) -> str:

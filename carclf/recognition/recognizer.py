@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -20,7 +20,15 @@ from detection.common.machine import usable_cores
 from detection.common.stream import read_ahead, try_batch
 from detection.cutout.extract import detector_view, extract
 from detection.detectors.contract import COMPACT, CarChecker, Detector, as_detector
-from detection.detectors.finder import CheckError, Finding, VehicleFinder, apply_rule, check_of
+from detection.detectors.finder import (
+    CheckError,
+    Finding,
+    VehicleFinder,
+    apply_rule,
+    check_of,
+    split_kinds,
+    wanted_kinds,
+)
 from detection.images.exposure import expose
 from detection.vehicle import MainChoice
 
@@ -48,7 +56,8 @@ class CarRecognizer:
     detections: what a detector has found in these photos before, see `detection.folder.out.detections`; then no
         detector is used.
     check: whether what was found must look like a car to `detection.detectors.car_check`, or a loaded check. None:
-        only where the compact detector found it, which knows no other kinds of vehicle.
+        only where the compact detector found it.
+    kinds: of vehicle, such as `car,truck`; others are passed over. None takes cars, `all` every kind that is known.
     Raises `UsageError` when a model can't be found or loaded.
     """
 
@@ -66,6 +75,7 @@ class CarRecognizer:
         every_vehicle: bool = False,
         detections: Detections | None = None,
         check: CarChecker | bool | None = None,
+        kinds: Sequence[str] | str | None = None,
     ):
         if top < 1 or batch_size < 1:
             raise UsageError("top and batch_size must be 1 or more.")
@@ -84,6 +94,11 @@ class CarRecognizer:
         if not crops and detections is None:
             self.finder = VehicleFinder(_load_detector(detector or model.detector or COMPACT, device), check)
         self._stored_check = None if detections is None else check_of(detections.detector, check)
+        self.kinds: tuple[str, ...] = ()
+        if self.finder is not None:
+            self.kinds = wanted_kinds(split_kinds(kinds), self.finder.name, self.finder.kinds)
+        elif detections is not None:
+            self.kinds = wanted_kinds(split_kinds(kinds), detections.detector, detections.kinds)
         self.crops = crops
         self.top = min(top, len(model.classes))
         self.batch_size = batch_size
@@ -171,13 +186,13 @@ class CarRecognizer:
         if self.finder is not None:
             seen = [_view(item) for item in items]
             return self.finder.decide(
-                [partial(_same, view) for view in seen], self.finder.find(seen), every=self.every_vehicle
+                [partial(_same, view) for view in seen], self.finder.find(seen), self.kinds, self.every_vehicle
             )
         assert self.detections is not None
         views = [partial(_view, item) for item in items]
         found = [_known(self.detections, item) for item in items]
         look = None if self._stored_check is None else self._stored_check.look
-        return apply_rule(views, found, self.detections.threshold, look, every=self.every_vehicle)
+        return apply_rule(views, found, self.detections.threshold, look, self.kinds, self.every_vehicle)
 
     def _cut_photo(self, item: Item, finding: Finding | Exception) -> Iterator[Item]:
         """The item of each vehicle that is to be named, at least one."""
@@ -188,7 +203,8 @@ class CarRecognizer:
             return
         choice = finding.choice
         if choice.main is None:
-            item.fail(NO_CAR, finding.why_none if finding.other else f"{finding.why_none} in the photo")
+            told = finding.other or finding.passed
+            item.fail(NO_CAR, finding.why_none if told else f"{finding.why_none} in the photo")
             yield item
             return
         assert item.photo is not None  # it was found in it

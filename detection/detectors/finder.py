@@ -20,6 +20,7 @@ from detection.vehicle import Look, MainChoice, Vehicle, rank_vehicles
 
 # Part of the fingerprint: results of another rule are not mixed with those of this one.
 RULE = "check1"
+CAR, ALL = "car", "all"  # what counts by default, and the word for every kind
 View = Callable[[], np.ndarray]  # RGB uint8 HxWx3, the photo as `detector_view` gives it
 
 
@@ -29,13 +30,14 @@ class Finding:
 
     found: all that the detector saw, those that the check was asked about with their `look`. weak: the detector was
     unsure of the main one. other: where nothing counts, what was found looks like this instead; empty when nothing was
-    found at all.
+    found at all. passed: where nothing counts, the kind of the best vehicle that is of no wanted kind.
     """
 
     choice: MainChoice
     found: tuple[Vehicle, ...] = ()
     weak: bool = False
     other: str = ""
+    passed: str = ""
 
     @property
     def why_none(self) -> str:
@@ -44,6 +46,8 @@ class Finding:
             return ""
         if self.other:
             return f"what was found looks like something else ({self.other}), not like a car"
+        if self.passed:
+            return f"what was found is of another kind: {self.passed}"
         return "no vehicle found"
 
 
@@ -169,6 +173,7 @@ class _Case:
         ranked = rank_vehicles([vehicles[index] for index in places.values()], self._size)
         self._sure = [places[id(one)] for one in (ranked.main, *ranked.runners_up) if one is not None]
         # Of unsure ones the best, not the largest; they come in the order of their scores.
+        self._passed = next((one.kind for one in vehicles if only and one.kind not in only and one.score >= sure), "")
         unsure = [index for index in wanted if vehicles[index].score < sure] if checked else []
         unsure = [index for index in unsure if vehicles[index].kind not in BEYOND_CARS]
         self._unsure = unsure if every else unsure[:1]
@@ -221,7 +226,9 @@ class _Case:
             others = rank_vehicles([self._vehicles[index] for index in unsure], self._size)
             more = tuple(one for one in (others.main, *others.runners_up) if one is not None)
             choice = replace(choice, runners_up=(*choice.runners_up, *more), weights=(*choice.weights, *others.weights))
-        return Finding(choice, tuple(self._vehicles), bool(unsure) and not kept, other if choice.main is None else "")
+        if choice.main is not None:
+            return Finding(choice, tuple(self._vehicles), bool(unsure) and not kept)
+        return Finding(choice, tuple(self._vehicles), other=other, passed=self._passed)
 
     def _counts(self, index: int, weak: bool = False) -> bool:
         vehicle = self._vehicles[index]
@@ -282,6 +289,30 @@ def with_rule(fingerprint: str, checked: bool) -> str:
     """A detector's fingerprint as that of what counts, with or without a check."""
     plain = fingerprint.removesuffix(f"+{RULE}")
     return f"{plain}+{RULE}" if checked else plain
+
+
+def split_kinds(kinds: Sequence[str] | str | None) -> tuple[str, ...] | None:
+    """`car,truck` as typed on a command line, too; sorted, each once. Raises `UsageError` for an empty name."""
+    if kinds is None:
+        return None
+    names = [kind.strip() for kind in (kinds.split(",") if isinstance(kinds, str) else kinds)]
+    if not all(names):
+        raise UsageError("A kind of vehicle is empty: write car,truck.")
+    return tuple(sorted(set(names)))
+
+
+def wanted_kinds(kinds: Sequence[str] | None, name: str, known: Sequence[str]) -> tuple[str, ...]:
+    """The kinds of vehicle that count, () for all that the detector `name` knows; None stands for cars.
+
+    A detector that knows no cars, or can't say what it knows, is taken with all its kinds. known: () if it can't say.
+    Raises `UsageError` for a kind that it does not know.
+    """
+    if kinds is None:
+        return (CAR,) if CAR in known and set(known) != {CAR} else ()
+    if tuple(kinds) == (ALL,):
+        return ()
+    check_kinds(kinds, name, known)
+    return tuple(kinds)
 
 
 def check_kinds(only: Sequence[str], name: str, known: Sequence[str]) -> None:

@@ -31,7 +31,8 @@ def evaluate_detector(
     median, least), F-score of its edge (2 px at 512 px), the best match among all found, the count missed; and over
     all scores and vehicles the COCO figures ap, ap50, ap75 (masks) and box_ap, box_ap50, box_ap75.
     Of each vehicle, of a box alone too, whether it is found, by kind and size (see `Recall`); of photos with boxes
-    alone no more than that. Photos without: the share that gets a vehicle. `ms` is the median time of one photo, of up to `TIMED_PHOTOS`.
+    alone no more than that. Photos without: the share that gets a vehicle. `ms` is the median time of one photo, of up
+    to `TIMED_PHOTOS`.
     finish: what is done to the main vehicle before it is measured, such as `finish_vehicle`.
     """
     main: list[float] = []

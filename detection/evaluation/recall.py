@@ -16,7 +16,7 @@ LEAST_OVERLAP = 0.5
 
 
 class Recall:
-    """Takes in one photo after another. A vehicle is found where any box, of whichever kind, overlaps its own by 0.5."""
+    """Takes in one photo after another. A vehicle is found where a box, of any kind, overlaps its own by 0.5."""
 
     def __init__(self) -> None:
         self._found: dict[str, list[bool]] = {}
@@ -28,7 +28,7 @@ class Recall:
         vehicles: Sequence[Vehicle],
         size: tuple[int, int],
     ) -> None:
-        """boxes: xyxy of the vehicles that are there, `kinds` theirs; vehicles: what was found. size: (height, width)."""
+        """boxes: xyxy of the vehicles that are there, `kinds` theirs. vehicles: those found. size: (height, width)."""
         height, width = size
         for box, kind in zip(boxes, kinds, strict=True):
             found = any(box_iou(box, vehicle.box) >= LEAST_OVERLAP for vehicle in vehicles)

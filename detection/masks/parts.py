@@ -15,7 +15,7 @@ DIGEST, PART = COLUMNS = ("sha256", "part")
 
 
 def read_parts(path: str | Path) -> dict[str, str]:
-    """Digest -> fit, choose or report, of a csv of `sha256,part`. Raises `UsageError` for a file that is no such list."""
+    """Digest -> fit, choose or report, of a csv of `sha256,part`. Raises `UsageError` for anything else."""
     path = user_path(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:

@@ -96,8 +96,8 @@ def resolve_sizes(config: DetectorTraining, sides: tuple[int, int], threshold: f
 
 # What may change between two starts of one training: where and how it is computed, and what only its result tells;
 # anything else would make it another training.
-MACHINE = {"output", "data", "drawn", "pseudo", "splits", "photos", "masks", "validate_every", "checkpoint_minutes", "workers",
-           "device", "precision"}  # fmt: skip
+MACHINE = {"output", "data", "drawn", "pseudo", "splits", "photos", "masks", "validate_every", "checkpoint_minutes",
+           "workers", "device", "precision"}  # fmt: skip
 CHANGEABLE = MACHINE | {"steps", "warmup_steps", "ema", "score_threshold", "learning_rate", "backbone_learning_rate",
                         "weight_decay", "clip"}  # fmt: skip
 
