@@ -226,7 +226,7 @@ class CarRecognizer:
             return
         item.reason = note
         x1, y1, x2, y2 = (round(float(value), 1) for value in vehicle.box)
-        item.box = x1, y1, x2, y2
+        item.box, item.kind = (x1, y1, x2, y2), vehicle.kind
         item.cut(limited(opaque(crop)), vehicle)
 
     def _classify(self, items: Iterable[Item]) -> Iterator[Item]:
@@ -256,7 +256,7 @@ class CarRecognizer:
         )
 
     def _prediction(self, item: Item) -> Prediction:
-        plain = Prediction(item.name, item.status, box=item.box, reason=item.reason, vehicle=item.rank)
+        plain = Prediction(item.name, item.status, box=item.box, reason=item.reason, vehicle=item.rank, kind=item.kind)
         if item.probabilities is None:
             return plain
         status, first = decide(item.probabilities, self.threshold)

@@ -40,5 +40,4 @@ def part_of(photo: str | Path, parts: Mapping[str, str]) -> str:
 
 def file_digest(path: str | Path) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]

@@ -84,7 +84,8 @@ class SceneMaker:
         """One example of (height, width) `size`."""
         image, things = self._way(rng)(size, rng)
         # A photo with boxes alone is of a collection of bad weather, or of anything: drawing over it may hide all.
-        if all(thing.drawn for thing in things) and rng.random() < self.settings.weather:
+        drawn = all(thing.drawn for thing in things)
+        if self.settings.weather and drawn and rng.random() < self.settings.weather:
             image = draw_weather(image, rng)
         self._colour.set_random_seed(int(rng.integers(2**31)))
         return Scene(

@@ -79,7 +79,7 @@ def _specks(size: tuple[int, int], share: float, side: int, rng: np.random.Gener
     count = int(share * points.size)
     points.flat[rng.integers(0, points.size, count)] = rng.uniform(0.4, 1.0, count)
     if side > 1:
-        points = cv2.GaussianBlur(cv2.dilate(points, np.ones((side, side), np.uint8)), (0, 0), side / 3)
+        return cv2.GaussianBlur(cv2.dilate(points, np.ones((side, side), np.uint8)), (0, 0), side / 3)
     return points
 
 
