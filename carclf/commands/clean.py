@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from carclf.commands.options import ALL_VEHICLES, Device, EveryVehicle
+from carclf.commands.options import ALL_VEHICLES, Device, EveryVehicle, Kinds
 from detection.common.console import say
 from detection.common.errors import UsageError
 
@@ -50,7 +50,8 @@ def clean(
             help="Whether a photo without a sure car is looked at turned by 90, 180 and 270 degrees, where --check is.",
         ),
     ] = True,
-    only: Annotated[str, typer.Option(help="Kinds of vehicle to cut out, such as car,truck; others are ignored.")] = "",
+    kinds: Kinds = None,
+    only: Annotated[str | None, typer.Option(hidden=True, help="The same as --kinds.")] = None,
     all_vehicles: Annotated[
         bool, typer.Option(ALL_VEHICLES, help="Cut out every vehicle: name-1.jpg (the main one), name-2.jpg, ...")
     ] = False,
@@ -129,7 +130,7 @@ def clean(
         max_size=max_size,
         check=check,
         turned=turned,
-        only=only or (),
+        kinds=kinds or only or None,
         all_vehicles=all_vehicles or every_vehicle,
         shard=shard or "1/1",
         restart=restart,

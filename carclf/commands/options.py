@@ -21,6 +21,9 @@ Threshold = Annotated[
 ]
 MaxMegapixels = Annotated[float, typer.Option(help="Largest photo accepted, in megapixels.")]
 BatchSize = Annotated[int, typer.Option(help="Largest number of photos that the models process together.")]
+Kinds = Annotated[
+    str | None, typer.Option(help="Kinds of vehicle that count, such as car,truck, or all. Default: car.")
+]
 
 # One option in both verbs; `predict` showed the other spelling once.
 ALL_VEHICLES = "--all-vehicles"

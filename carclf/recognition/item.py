@@ -34,8 +34,9 @@ class Item:
 
     given: what was handed in, until it is read. name: how it is called in the result. source: its name in a file of
     detections. photo: RGB uint8, `size` its (height, width), `brightness` its mean, 0 to 1; cutout: RGB uint8; both
-    None once they are not needed or the item has failed. rank: of the vehicle in its photo, None where there is but
-    one row per photo. others: how many other vehicles were found in the photo.
+    None once they are not needed or the item has failed. kind: of the vehicle, None where none was found. rank: of the
+    vehicle in its photo, None where there is but one row per photo. others: how many other vehicles were found in the
+    photo.
     """
 
     given: Photo | None
@@ -49,6 +50,7 @@ class Item:
     status: Status = OK
     reason: str = ""
     box: tuple[float, float, float, float] | None = None
+    kind: str | None = None
     rank: int | None = None
     others: int | None = None
     probabilities: np.ndarray | None = None

@@ -133,7 +133,7 @@ class Naming:
         for place in places:
             for row in journal.read(place)["rows"]:
                 self.tally.count(row)
-                yield row
+                yield {name: row.get(name) for name in self.columns}  # version 0.4.0 noted no kind
 
     def _holds(self, source: Source, kept: dict, stamp: tuple[int, int] | None, retry_failed: bool) -> bool:
         before, rows = kept.get("stamp"), kept.get("rows")

@@ -23,7 +23,7 @@ UNREADABLE: Final = "unreadable"
 ERROR: Final = "error"
 STATUSES = (OK, NO_CAR, UNKNOWN, UNREADABLE, ERROR)
 FAILED = (UNREADABLE, ERROR)
-COLUMNS = ("file", "status", "label", "confidence", "top", "box", "reason")
+COLUMNS = ("file", "status", "label", "confidence", "top", "box", "kind", "reason")
 VEHICLE = "vehicle"  # a column more, where every vehicle of a photo is named
 
 
@@ -37,6 +37,7 @@ class Prediction:
     confidence: how probable the best class is, 0 to 1, calibrated; of `ok` and `unknown`, else None.
     top: (class, probability), best first; of `ok` and `unknown`.
     box: x1, y1, x2, y2 in pixels of the photo as it is seen, EXIF turned.
+    kind: of vehicle (car, truck, bus); None where none was found, or the photos are cut out already.
     reason: why there is no label, that the photo had to be turned, or that two vehicles were equally prominent.
     vehicle: with `every_vehicle` the rank of this one in its photo, 1 for the main one; else None.
     """
@@ -49,6 +50,7 @@ class Prediction:
     box: tuple[float, float, float, float] | None = None
     reason: str = ""
     vehicle: int | None = None
+    kind: str | None = None
 
     def row(self) -> dict:
         """The same as plain lists and numbers; `vehicle` only where it is known."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -20,7 +20,15 @@ from detection.common.machine import usable_cores
 from detection.common.stream import read_ahead, try_batch
 from detection.cutout.extract import detector_view, extract
 from detection.detectors.contract import COMPACT, CarChecker, Detector, as_detector
-from detection.detectors.finder import CheckError, Finding, VehicleFinder, apply_rule, check_of
+from detection.detectors.finder import (
+    CheckError,
+    Finding,
+    VehicleFinder,
+    apply_rule,
+    check_of,
+    split_kinds,
+    wanted_kinds,
+)
 from detection.images.exposure import expose
 from detection.vehicle import MainChoice
 
@@ -48,8 +56,9 @@ class CarRecognizer:
     detections: what a detector has found in these photos before, see `detection.folder.out.detections`; then no
         detector is used.
     check: whether what was found must look like a car to `detection.detectors.car_check`, or a loaded check. None:
-        only where the compact detector found it, which knows no other kinds of vehicle.
+        only where the compact detector found it.
     turned: with a check, photos in which nothing sure stands upright are looked at turned, too; not with `detections`.
+    kinds: of vehicle, such as `car,truck`; others are passed over. None takes cars, `all` every kind that is known.
     Raises `UsageError` when a model can't be found or loaded.
     """
 
@@ -68,6 +77,7 @@ class CarRecognizer:
         detections: Detections | None = None,
         check: CarChecker | bool | None = None,
         turned: bool = True,
+        kinds: Sequence[str] | str | None = None,
     ):
         if top < 1 or batch_size < 1:
             raise UsageError("top and batch_size must be 1 or more.")
@@ -87,6 +97,11 @@ class CarRecognizer:
             found_by = _load_detector(detector or model.detector or COMPACT, device)
             self.finder = VehicleFinder(found_by, check, turned=turned)
         self._stored_check = None if detections is None else check_of(detections.detector, check)
+        self.kinds: tuple[str, ...] = ()
+        if self.finder is not None:
+            self.kinds = wanted_kinds(split_kinds(kinds), self.finder.name, self.finder.kinds)
+        elif detections is not None:
+            self.kinds = wanted_kinds(split_kinds(kinds), detections.detector, detections.kinds)
         self.crops = crops
         self.top = min(top, len(model.classes))
         self.batch_size = batch_size
@@ -110,7 +125,7 @@ class CarRecognizer:
     @property
     def settings(self) -> dict[str, Any]:
         """What answers depend on, by the names that a user knows it by."""
-        return {
+        settings = {
             "model": self.classifier.fingerprint,
             "detector": self.found_by[0],
             "threshold": self.threshold,
@@ -118,6 +133,7 @@ class CarRecognizer:
             "top": self.top,
             "every-vehicle": self.every_vehicle,
         }
+        return settings | ({"kinds": list(self.kinds)} if self.kinds else {})
 
     @property
     def check(self) -> CarChecker | None:
@@ -186,13 +202,13 @@ class CarRecognizer:
         if self.finder is not None:
             seen = [_view(item) for item in items]
             return self.finder.decide(
-                [partial(_same, view) for view in seen], self.finder.find(seen), every=self.every_vehicle
+                [partial(_same, view) for view in seen], self.finder.find(seen), self.kinds, self.every_vehicle
             )
         assert self.detections is not None
         views = [partial(_view, item) for item in items]
         found = [_known(self.detections, item) for item in items]
         look = None if self._stored_check is None else self._stored_check.look
-        return apply_rule(views, found, self.detections.threshold, look, every=self.every_vehicle)
+        return apply_rule(views, found, self.detections.threshold, look, self.kinds, self.every_vehicle)
 
     def _cut_photo(self, item: Item, finding: Finding | Exception) -> Iterator[Item]:
         """The item of each vehicle that is to be named, at least one."""
@@ -203,7 +219,8 @@ class CarRecognizer:
             return
         choice = finding.choice
         if choice.main is None:
-            item.fail(NO_CAR, finding.why_none if finding.other else f"{finding.why_none} in the photo")
+            told = finding.other or finding.passed
+            item.fail(NO_CAR, finding.why_none if told else f"{finding.why_none} in the photo")
             yield item
             return
         assert item.photo is not None  # it was found in it
@@ -226,7 +243,7 @@ class CarRecognizer:
             return
         item.reason = "; ".join(part for part in (vehicle.turn_note, note) if part)
         x1, y1, x2, y2 = (round(float(value), 1) for value in vehicle.box)
-        item.box = x1, y1, x2, y2
+        item.box, item.kind = (x1, y1, x2, y2), vehicle.kind
         item.cut(limited(opaque(crop)), vehicle)
 
     def _classify(self, items: Iterable[Item]) -> Iterator[Item]:
@@ -258,7 +275,7 @@ class CarRecognizer:
         )
 
     def _prediction(self, item: Item) -> Prediction:
-        plain = Prediction(item.name, item.status, box=item.box, reason=item.reason, vehicle=item.rank)
+        plain = Prediction(item.name, item.status, box=item.box, reason=item.reason, vehicle=item.rank, kind=item.kind)
         if item.probabilities is None:
             return plain
         status, first = decide(item.probabilities, self.threshold)

@@ -22,6 +22,8 @@ CAR_CLASSES = {
     609: "jeep", 627: "limousine", 654: "minibus", 656: "minivan", 661: "Model T", 675: "moving van", 717: "pickup",
     734: "police van", 751: "racer", 757: "recreational vehicle", 817: "sports car",
 }  # fmt: skip
+# Kinds of vehicle that are not to look like a car: what a detector says of them is all there is.
+BEYOND_CARS = ("truck", "bus")
 # The surer the detector is, the less a vehicle has to look like a car to this network: fog, snow and odd angles cost
 # the network more than they cost the detector. Pairs of a detector's score and the least probability of the classes
 # above together, surest first. A score below the detector's own threshold counts from WEAK_SCORE on. Chosen on one half

@@ -10,8 +10,9 @@ import numpy as np
 from detection.detectors.contract import Detector, as_detector
 from detection.evaluation.boundary import boundary_f_score
 from detection.evaluation.coco_ap import AveragePrecision
+from detection.evaluation.recall import Recall
 from detection.masks.records import MaskRecord
-from detection.vehicle import Vehicle, choose_main
+from detection.vehicle import Vehicle, choose_main, mask_box
 
 # COCO's precision is over all scores; below this one nothing changes but the time.
 LOW_THRESHOLD = 0.05
@@ -29,7 +30,9 @@ def evaluate_detector(
     Photos with a vehicle, at the detector's threshold: IoU of the chosen main vehicle with the largest mask (mean,
     median, least), F-score of its edge (2 px at 512 px), the best match among all found, the count missed; and over
     all scores and vehicles the COCO figures ap, ap50, ap75 (masks) and box_ap, box_ap50, box_ap75.
-    Photos without: the share that gets a vehicle. `ms` is the median time of one photo, of up to `TIMED_PHOTOS`.
+    Of each vehicle, of a box alone too, whether it is found, by kind and size (see `Recall`); of photos with boxes
+    alone no more than that. Photos without: the share that gets a vehicle. `ms` is the median time of one photo, of up
+    to `TIMED_PHOTOS`.
     finish: what is done to the main vehicle before it is measured, such as `finish_vehicle`.
     """
     main: list[float] = []
@@ -37,7 +40,7 @@ def evaluate_detector(
     edges: list[float] = []
     false: list[bool] = []
     times: list[float] = []
-    precision = AveragePrecision()
+    precision, recall = AveragePrecision(), Recall()
     detector = as_detector(detector)
     threshold = detector.score_threshold
     low = detector.with_threshold(min(LOW_THRESHOLD, threshold))
@@ -50,7 +53,12 @@ def evaluate_detector(
         found = low.detect([image])[0]
         vehicles = [vehicle for vehicle in found if vehicle.score >= threshold]
         masks = record.decoded_masks(image.shape[:2])
-        precision.add(masks, record.categories or ("car",) * len(masks), found)
+        kinds = record.categories or ("car",) * len(masks)
+        boxed = [(box, kind) for mask, kind in zip(masks, kinds, strict=True) if (box := mask_box(mask))]
+        recall.add([box for box, _ in boxed], [kind for _, kind in boxed], vehicles, image.shape[:2])
+        if not all(record.drawn):
+            continue
+        precision.add(masks, kinds, found)
         if not masks:
             false.append(bool(vehicles))
             continue
@@ -72,6 +80,7 @@ def evaluate_detector(
             "boundary_f": float(np.mean(edges)),
         }
         figures |= precision.figures()
+    figures |= recall.figures()
     if false:
         figures["false_share"] = float(np.mean(false))
     return figures

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 
 from detection.common.config import StrictConfig, first_complaint
 from detection.common.errors import UsageError
+from detection.detectors.finder import split_kinds
 from detection.folder.shards import Shard, parse_shard
 
 FORMATS = ("jpg", "png", "webp")
@@ -20,7 +21,8 @@ class CleanOptions(StrictConfig):
     batch_size: photos in a batch of the detector. workers: number of reader and of cutter threads, 0 chooses.
     image_format: jpg, png or webp; None takes what fits the background. quality: of jpg and webp, 1-100.
     max_size: longest side of a cut-out in pixels, None leaves it as it is.
-    only: kinds of vehicle; others are passed over as if they were not there. () takes all.
+    kinds: kinds of vehicle; others are passed over as if they were not there. None takes cars, () or `all` every kind.
+        `only` is their older name.
     all_vehicles: a cut-out of every vehicle instead of the main one.
     shard: do only this part of the photos. restart: remove what an earlier run wrote, and begin again.
     retry_failed: do rows `unreadable` and `error` again.
@@ -38,7 +40,7 @@ class CleanOptions(StrictConfig):
     image_format: str | None = None
     quality: int = Field(95, ge=1, le=100)
     max_size: int | None = Field(None, ge=1)
-    only: tuple[str, ...] = ()
+    kinds: tuple[str, ...] | None = Field(None, validation_alias=AliasChoices("kinds", "only"))
     all_vehicles: bool = False
     shard: Shard = Shard()
     restart: bool = False
@@ -81,15 +83,10 @@ class CleanOptions(StrictConfig):
     def _parse_shard(cls, value: Any) -> Any:
         return parse_shard(value) if isinstance(value, str) else value
 
-    @field_validator("only", mode="before")
+    @field_validator("kinds", mode="before")
     @classmethod
     def _split_kinds(cls, value: Any) -> Any:
-        """`car,truck` as typed on a command line, too."""
-        kinds = value.split(",") if isinstance(value, str) else value
-        names = [kind.strip() for kind in kinds]
-        if not all(names):
-            raise ValueError("a kind of vehicle is empty: write car,truck")
-        return tuple(sorted(set(names)))
+        return split_kinds(value)
 
     @field_validator("exclude")
     @classmethod

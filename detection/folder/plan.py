@@ -98,7 +98,7 @@ def settings_of(plan: Plan, detector_name: str, fingerprint: str) -> dict[str, A
     """
     added: dict[str, Any] = {
         "max_size": plan.options.max_size,
-        "only": list(plan.options.only),
+        "only": list(plan.options.kinds or ()),
         "all_vehicles": plan.options.all_vehicles,
         "keep_suffix": plan.options.keep_suffix,
         "exclude": list(plan.options.exclude),

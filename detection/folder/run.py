@@ -23,7 +23,7 @@ from detection.common.files import file_stamp, replace_file
 from detection.common.machine import usable_cores
 from detection.cutout.cut import CutoutStyle
 from detection.detectors.contract import Detector
-from detection.detectors.finder import check_kinds
+from detection.detectors.finder import wanted_kinds
 from detection.folder.clashes import BEGINNING
 from detection.folder.flow.engine import Engine
 from detection.folder.flow.finder import Loader, PhotoFinder, make_finders
@@ -67,7 +67,7 @@ def clean_folder(
         if options.detections is not None:
             stored = stack.enter_context(read_detections(options.detections))
         finders = make_finders(detector, stored, options.check, options.turned)
-        check_kinds(options.only, finders[0].name, finders[0].kinds)
+        plan = _with_kinds(plan, finders[0])
         finders = _as_begun(plan, finders)
         settings = settings_of(plan, finders[0].name, finders[0].fingerprint)
         try:
@@ -234,6 +234,17 @@ class _Run:
         return f"{len(pages)} page{'s' * (len(pages) != 1)} to look at: {target / 'index.html'}"
 
 
+def _with_kinds(plan: Plan, finder: PhotoFinder) -> Plan:
+    """The plan with the kinds of vehicle that count. An OUT that was begun with all of them, as before version 0.5.0,
+    ends so where none are named."""
+    options, path = plan.options, plan.output / "settings.json"
+    kinds = wanted_kinds(options.kinds, finder.name, finder.kinds)
+    if options.kinds is None and kinds and not options.restart and path.is_file():
+        before = read_settings(path, plan.output)
+        kinds = kinds if before.get("only") else ()
+    return replace(plan, options=options.model_copy(update={"kinds": kinds}))
+
+
 def _as_begun(plan: Plan, finders: Sequence[PhotoFinder]) -> Sequence[PhotoFinder]:
     """The finders by the rule that OUT was begun with, perhaps by an earlier version: such a run ends by it, since its
     rows can't be told apart."""
@@ -246,9 +257,9 @@ def _as_begun(plan: Plan, finders: Sequence[PhotoFinder]) -> Sequence[PhotoFinde
     return [several[begun] for several in rules]
 
 
-def _about(finder: PhotoFinder) -> tuple[str, str, float]:
-    """What the file of detections says of where they come from."""
-    return finder.name, finder.fingerprint, finder.threshold if finder.checked else 0.0
+def _about(finder: PhotoFinder) -> tuple[str, str, float, tuple[str, ...]]:
+    """What the header of the detections file says of the finder: name, fingerprint, threshold and kinds."""
+    return finder.name, finder.fingerprint, finder.threshold if finder.checked else 0.0, finder.kinds
 
 
 def _unwritable(plan: Plan, error: OSError | OutputError) -> UsageError:

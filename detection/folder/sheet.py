@@ -21,7 +21,7 @@ from detection.common.files import read_name, replace_file
 from detection.common.output_folder import OutputFolder, lies_in
 from detection.common.tally import StatusCounts, counted
 from detection.folder.out.detections import Detections
-from detection.folder.out.manifest import COLUMNS, STATUSES
+from detection.folder.out.manifest import OLDER_COLUMNS, STATUSES
 from detection.images.contact_page import SheetPair, draw_pair, join_page, page_size
 from detection.images.lettering import printable
 from detection.images.write import save_image
@@ -139,12 +139,12 @@ def _survey(file: BinaryIO, manifest: Path) -> tuple[array, array, Counter[str]]
         lines = _CountedLines(file, 0)
         reader = csv.reader(lines)
         header = next(reader, [])
-        if tuple(header[: len(COLUMNS)]) != COLUMNS:
+        if tuple(header[: len(OLDER_COLUMNS)]) != OLDER_COLUMNS:
             raise UsageError(f"'{manifest}' is not the manifest of a folder run: pass the manifest.csv in its OUT.")
         begin = lines.offset
         for cells in reader:
-            if len(cells) >= len(COLUMNS):
-                values = dict(zip(COLUMNS, cells, strict=False))
+            if len(cells) >= len(OLDER_COLUMNS):
+                values = dict(zip(OLDER_COLUMNS, cells, strict=False))
                 offsets.append(begin)
                 ranks.append(_rank(values))
                 counts[values["status"]] += 1
@@ -163,9 +163,9 @@ def _rank(values: dict[str, str]) -> float:
 
 def _row(file: BinaryIO, offset: int, manifest: Path) -> dict[str, str]:
     cells = next(csv.reader(_CountedLines(file, offset)), [])
-    if len(cells) < len(COLUMNS):
+    if len(cells) < len(OLDER_COLUMNS):
         raise UsageError(f"The manifest '{manifest}' has changed meanwhile: make the contact sheet after the run.")
-    return dict(zip(COLUMNS, map(read_name, cells), strict=False))
+    return dict(zip(OLDER_COLUMNS, map(read_name, cells), strict=False))
 
 
 def _pair(values: dict[str, str], source: Path, output: Path) -> SheetPair:

@@ -1,11 +1,13 @@
-"""COCO-format files with masks, as the labelling tools export them: read and checked, every fault one sentence."""
+"""COCO-format files with masks or boxes, as labelling tools export them: read and checked, a sentence per fault."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from pycocotools import mask as coco_mask
 
 from detection.common.errors import UsageError
@@ -15,19 +17,22 @@ from detection.common.errors import UsageError
 class CocoPhoto:
     """One photo of the file: its size (height, width) as the file states it, and its instances.
 
-    `masks` are COCO run-length encodings of that size; `categories` holds the name of each one's category.
+    `masks` are COCO run-length encodings of that size; `categories` holds the name of each one's category. `drawn`
+    tells of each mask whether somebody drew it; else it stands in for a box (`box_mask`).
     """
 
     file_name: str
     size: tuple[int, int]
     masks: tuple[dict, ...]
     categories: tuple[str, ...]
+    drawn: tuple[bool, ...] = ()
 
 
-def read_coco_file(path: Path, source: str) -> list[CocoPhoto]:
+def read_coco_file(path: Path, source: str, boxes: bool = False, label: str | None = None) -> list[CocoPhoto]:
     """All photos of a COCO file, those without instances too; regions marked as crowds are left out.
 
-    source: the name to use in complaints. Raises `UsageError` for a file that is not COCO with masks.
+    source: the name to use in complaints. boxes: whether an annotation may have a box alone. label: the field of an
+    annotation that names its category where it is there. Raises `UsageError` for a file that is not COCO with masks.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -38,7 +43,7 @@ def read_coco_file(path: Path, source: str) -> list[CocoPhoto]:
         raise UsageError(f"'{path}' of '{source}' is not a COCO file with images and annotations.") from error
     if len(photos) != len(entries):
         raise UsageError(f"'{path}' of '{source}' gives two photos the same id: export it again.")
-    found: dict[int, list[tuple[dict, str]]] = {}
+    found: dict[int, list[tuple[dict, str, bool]]] = {}
     for number, annotation in enumerate(annotations):
         try:
             if annotation.get("iscrowd"):
@@ -46,27 +51,45 @@ def read_coco_file(path: Path, source: str) -> list[CocoPhoto]:
             photo = annotation["image_id"]
             name, size = photos[photo]
             category = names[annotation["category_id"]] if names else "car"
+            category = str(annotation.get(label) or category) if label else category
             segmentation = annotation.get("segmentation")
         except (KeyError, TypeError, AttributeError) as error:
             raise UsageError(
                 f"Annotation {number + 1} of '{path}' names no photo, or no category, of that file: export it again."
             ) from error
-        if not segmentation:
+        drawn = bool(segmentation)
+        if not drawn and not boxes:
             raise UsageError(
                 f"Annotation {number + 1} of '{path}' ('{name}') has no mask: export polygons or masks, not only boxes."
             )
         try:
-            mask = _encode(segmentation, size)
+            mask = _encode(segmentation, size) if drawn else box_mask(annotation["bbox"], size)
         except Exception as error:  # pycocotools raises whatever its C code meets
-            raise UsageError(f"The mask of annotation {number + 1} of '{path}' ('{name}') can't be read.") from error
+            what = "mask" if drawn else "box"
+            raise UsageError(f"The {what} of annotation {number + 1} of '{path}' ('{name}') can't be read.") from error
         if mask is not None:
-            found.setdefault(photo, []).append((mask, category))
-    return [
-        CocoPhoto(
-            name, size, tuple(mask for mask, _ in found.get(key, ())), tuple(kind for _, kind in found.get(key, ()))
-        )
-        for key, (name, size) in photos.items()
-    ]
+            found.setdefault(photo, []).append((mask, category, drawn))
+    return [_photo(name, size, found.get(key, ())) for key, (name, size) in photos.items()]
+
+
+def _photo(name: str, size: tuple[int, int], found: Sequence[tuple[dict, str, bool]]) -> CocoPhoto:
+    masks, categories, drawn = zip(*found, strict=True) if found else ((), (), ())
+    return CocoPhoto(name, size, masks, categories, drawn)
+
+
+def box_mask(box: Sequence[float], size: tuple[int, int]) -> dict | None:
+    """What stands in for the mask of a vehicle of which only the box is known (x, y, width, height in pixels).
+
+    Its run-length encoding in a photo of (height, width) `size`; None where nothing of it lies in the photo. The box
+    with round corners: turned by a few degrees, the box round it grows no more than that round a vehicle does.
+    """
+    x, y, width, height = (float(value) for value in box)
+    if not (width > 0 and height > 0):
+        return None
+    across = np.abs((np.arange(size[1]) + 0.5 - x - width / 2) / (width / 2))
+    down = np.abs((np.arange(size[0]) + 0.5 - y - height / 2) / (height / 2))
+    mask = across[None] ** 6 + down[:, None] ** 6 <= 1
+    return coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))) if mask.any() else None
 
 
 def _size(entry: dict) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Photos with car masks for training the detector: COCO-format files, soft cut-outs and photos without cars."""
+"""Photos with cars for training the detector: COCO-format files, soft cut-outs and photos without cars."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Literal
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
+from pydantic import model_validator
 
 from detection.common.config import StrictConfig
 from detection.common.errors import UsageError
@@ -23,21 +24,41 @@ class MaskSource(StrictConfig):
     """One source of training photos.
 
     kind "coco": `annotations` is a COCO json, `images` its folder; a file without annotations gives negatives.
+    kind "boxes": the same, but annotations may have a box alone, which teaches where a vehicle is, not its outline.
     kind "alpha": `annotations` is a folder of 8-bit alpha PNG beside `images`, same relative names.
     kind "negatives": `images` is a folder of photos without any vehicle.
     `weight` is how often a photo is drawn against one of weight 1; `validation` is the share held out, by photo with
-    near-duplicates together. `incomplete` says that vehicles may be unlabelled: such photos are only shown zoomed in
-    on a labelled one. `stretch` undoes a squeeze of the width (1.333: a 4:3 photo stored square).
+    near-duplicates together. `split` is a list of content hashes instead (`detection.masks.parts`): photos to `fit` to,
+    and those that it does not name, are trained on; those to `choose` by are held out, and measured unless `measure`
+    is false; those to `report` on are never looked at. `optional`: it is left out where its annotations are missing.
+    `incomplete` says that vehicles may be unlabelled: such photos are only shown zoomed in
+    on a labelled one. `label` is the field of a COCO annotation that names its category, where it has one; else its
+    category does. `stretch` undoes a squeeze of the width (1.333: a 4:3 photo stored square).
     """
 
     name: str
-    kind: Literal["coco", "alpha", "negatives"] = "coco"
+    kind: Literal["coco", "boxes", "alpha", "negatives"] = "coco"
     images: str
     annotations: str | None = None
     weight: float = 1.0
     validation: float = 0.0
+    split: str | None = None
+    measure: bool = True
+    optional: bool = False
     incomplete: bool = False
+    label: str | None = None
     stretch: float = 1.0
+
+    @model_validator(mode="after")
+    def _one_split(self) -> MaskSource:
+        if self.split is not None and self.validation > 0:
+            raise ValueError(f"the source '{self.name}' has a split and a share of validation: keep one of them")
+        return self
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether some of its photos are to be measured on."""
+        return self.validation > 0 or (self.split is not None and self.measure)
 
 
 @dataclass(frozen=True)
@@ -45,6 +66,7 @@ class MaskRecord:
     """One photo. `masks` are COCO run-length encodings of the size (height, width); none means no vehicle.
 
     `categories` holds the name that the source gives each mask's category; empty where it knows no categories.
+    `drawn` tells which masks are real ones, the others standing in for boxes; empty where all are.
     """
 
     source: str
@@ -55,6 +77,7 @@ class MaskRecord:
     incomplete: bool
     stretch: float
     categories: tuple[str, ...] = ()
+    drawn: tuple[bool, ...] = ()
 
     def image(self, max_side: int | None = None) -> np.ndarray:
         """RGB uint8 HxWx3, stretched to its true proportions; before that shrunk to `max_side` where it is larger."""
@@ -81,7 +104,7 @@ def read_source(source: MaskSource) -> list[MaskRecord]:
     images = Path(source.images)
     if not images.is_dir():
         raise UsageError(f"The photos of '{source.name}' are missing: there is no folder '{images}'.")
-    if source.kind == "coco":
+    if source.kind in ("coco", "boxes"):
         return _read_coco(source, images)
     if source.kind == "alpha":
         return _read_alpha(source, images)
@@ -90,7 +113,7 @@ def read_source(source: MaskSource) -> list[MaskRecord]:
 
 def _read_coco(source: MaskSource, images: Path) -> list[MaskRecord]:
     records = []
-    for photo in read_coco_file(Path(source.annotations or ""), source.name):
+    for photo in read_coco_file(Path(source.annotations or ""), source.name, source.kind == "boxes", source.label):
         path = images / photo.file_name.replace("\\", "/")
         if not path.is_file():
             # Some tools write the path that the photo had where it was labelled.
@@ -99,7 +122,7 @@ def _read_coco(source: MaskSource, images: Path) -> list[MaskRecord]:
             raise UsageError(
                 f"The photo '{photo.file_name}' of '{source.annotations}' is not in the folder '{images}'."
             )
-        records.append(_record(source, path, photo.size, photo.masks, photo.categories))
+        records.append(_record(source, path, photo.size, photo.masks, photo.categories, photo.drawn))
     return records
 
 
@@ -121,9 +144,15 @@ def _read_alpha(source: MaskSource, images: Path) -> list[MaskRecord]:
 
 
 def _record(
-    source: MaskSource, path: Path, size: tuple[int, int], masks: tuple[dict, ...], categories: tuple[str, ...] = ()
+    source: MaskSource,
+    path: Path,
+    size: tuple[int, int],
+    masks: tuple[dict, ...],
+    categories: tuple[str, ...] = (),
+    drawn: tuple[bool, ...] = (),
 ) -> MaskRecord:
-    return MaskRecord(source.name, str(path), size, masks, source.weight, source.incomplete, source.stretch, categories)
+    about = source.weight, source.incomplete, source.stretch
+    return MaskRecord(source.name, str(path), size, masks, *about, categories, () if all(drawn) else drawn)
 
 
 def photo_size(source: str, path: str | Path) -> tuple[int, int]:

@@ -39,6 +39,7 @@ class DetectorTraining(ModelChoice):
     data: str = "data"  # for ${data} in the paths of the sources
     drawn: str = "data/drawn"  # likewise: scenes made by scripts/draw_scenes.py
     pseudo: str = "data/pseudo"  # likewise: masks made by scripts/label_photos.py
+    splits: str = "data/splits"  # likewise: lists of what is fitted to, chosen by and reported on
     photos: str = "photos"  # likewise: your own photos, and the COCO file of their masks
     masks: str = "photos/annotations.json"
     sources: tuple[MaskSource, ...]
@@ -95,8 +96,8 @@ def resolve_sizes(config: DetectorTraining, sides: tuple[int, int], threshold: f
 
 # What may change between two starts of one training: where and how it is computed, and what only its result tells;
 # anything else would make it another training.
-MACHINE = {"output", "data", "drawn", "pseudo", "photos", "masks", "validate_every", "checkpoint_minutes", "workers",
-           "device", "precision"}  # fmt: skip
+MACHINE = {"output", "data", "drawn", "pseudo", "splits", "photos", "masks", "validate_every", "checkpoint_minutes",
+           "workers", "device", "precision"}  # fmt: skip
 CHANGEABLE = MACHINE | {"steps", "warmup_steps", "ema", "score_threshold", "learning_rate", "backbone_learning_rate",
                         "weight_decay", "clip"}  # fmt: skip
 
@@ -113,6 +114,6 @@ def check_same_training(run: Path, config: DetectorTraining) -> bool:
         return False  # the folder of an older version: its checkpoint still tells by its shapes
     now, before = config.model_dump(mode="json"), saved.model_dump(mode="json")
     for source in (*now["sources"], *before["sources"]):  # photos may move
-        source |= {"images": None, "annotations": None}
+        source |= {"images": None, "annotations": None, "split": None, "measure": None}
     check_same_settings(run, before, now, CHANGEABLE)
     return all(now[key] == before[key] for key in now if key not in MACHINE)

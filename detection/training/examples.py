@@ -13,21 +13,27 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
 
+from detection.common.console import say
 from detection.common.errors import UsageError
 from detection.common.machine import usable_cores
-from detection.masks.records import MaskRecord, photo_size, read_source, split_records
+from detection.masks.parts import CHOOSE, FIT, part_of, read_parts
+from detection.masks.records import MaskRecord, MaskSource, photo_size, read_source, split_records
 from detection.training.config import DetectorTraining
 from detection.training.readers import Packed, ignore_interrupts, possible_workers
 from detection.training.scenes.scene import SceneMaker
 
 
 def read_records(
-    config: DetectorTraining,
+    config: DetectorTraining, part: str = CHOOSE
 ) -> tuple[tuple[str, ...], list[MaskRecord], dict[str, list[MaskRecord]]]:
-    """The kinds of vehicle, the training records, and the held-out ones by source; categories are kinds already."""
-    train, held_out = [], {}
+    """The kinds of vehicle, the training records, and the held-out ones by source; categories are kinds already.
+
+    part: of sources with a split, which of its parts is held out; the others are in neither but `fit`.
+    """
+    train: list[MaskRecord] = []
+    held_out: dict[str, list[MaskRecord]] = {}
     for source in config.sources:
-        kept, held = split_records(read_source(source), source.validation, config.seed)
+        kept, held = _split(source, config.seed, part)
         train += kept
         if held:
             held_out[source.name] = held
@@ -39,6 +45,20 @@ def read_records(
         raise UsageError("The setting 'kinds' leaves no kind to learn: map at least one category to a kind.")
     train = [_renamed(record, mapping) for record in train]
     return kinds, train, {name: [_renamed(record, mapping) for record in records] for name, records in held_out.items()}
+
+
+def _split(source: MaskSource, seed: int, part: str) -> tuple[list[MaskRecord], list[MaskRecord]]:
+    """The records to train on, and those to measure on."""
+    if source.optional and not Path(source.annotations or "").exists():
+        say(f"'{source.name}' is left out: there is no '{source.annotations}'.")
+        return [], []
+    records = read_source(source)
+    if source.split is None:
+        return split_records(records, source.validation, seed)
+    parts = read_parts(source.split)
+    placed = [(record, part_of(record.path, parts)) for record in records]
+    held = [record for record, its in placed if its == part] if source.measure else []
+    return [record for record, its in placed if its == FIT], held
 
 
 def _mapping(config: DetectorTraining, names: Sequence[str]) -> dict[str, str | None]:
@@ -58,8 +78,14 @@ def _mapping(config: DetectorTraining, names: Sequence[str]) -> dict[str, str | 
 
 def _renamed(record: MaskRecord, mapping: dict[str, str | None]) -> MaskRecord:
     names = record.categories or ("car",) * len(record.masks)
-    kept = [(mask, kind) for mask, name in zip(record.masks, names, strict=True) if (kind := mapping.get(name, name))]
-    return replace(record, masks=tuple(mask for mask, _ in kept), categories=tuple(kind for _, kind in kept))
+    drawn = record.drawn or (True,) * len(names)
+    kept = [
+        (mask, kind, real)
+        for mask, name, real in zip(record.masks, names, drawn, strict=True)
+        if (kind := mapping.get(name, name))
+    ]
+    masks, kinds, real = zip(*kept, strict=True) if kept else ((), (), ())
+    return replace(record, masks=masks, categories=kinds, drawn=() if all(real) else real)
 
 
 def check_records(records: Sequence[MaskRecord]) -> None:
@@ -96,7 +122,8 @@ def records_digest(records: Sequence[MaskRecord]) -> str:
     digest = hashlib.sha256()
     for record in records:
         counts = [mask["counts"] for mask in record.masks]
-        digest.update(repr((record.source, Path(record.path).name, counts, record.categories)).encode())
+        about = record.source, Path(record.path).name, counts, record.categories
+        digest.update(repr((*about, record.drawn) if record.drawn else about).encode())
     return digest.hexdigest()[:16]
 
 
@@ -166,4 +193,5 @@ class _Examples(Dataset):
             "image": torch.from_numpy(np.ascontiguousarray(scene.image.transpose(2, 0, 1))),
             "masks": scene.masks,
             "classes": torch.tensor(classes, dtype=torch.long),
+            "drawn": torch.from_numpy(scene.drawn),
         }

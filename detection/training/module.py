@@ -6,12 +6,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from detectron2.modeling import build_model
+from detectron2.modeling import StandardROIHeads, build_model
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 
@@ -45,6 +46,11 @@ class Blueprint:
     @property
     def rgb(self) -> bool:
         return self.cfg.INPUT.FORMAT == "RGB"
+
+    @property
+    def takes_boxes(self) -> bool:
+        """Whether vehicles without masks can be left out of the mask loss, if there is one."""
+        return not self.cfg.MODEL.MASK_ON or self.cfg.MODEL.ROI_HEADS.NAME != "Res5ROIHeads"
 
 
 def plan_model(config: DetectorTraining, kinds: Sequence[str]) -> Blueprint:
@@ -88,7 +94,16 @@ def build_start(blueprint: Blueprint, start: bool = True) -> torch.nn.Module:
             parameter.requires_grad = False
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UsageError("The setting 'unfrozen' leaves nothing to learn: name at least boxes.")
+    if blueprint.cfg.MODEL.MASK_ON and isinstance(model.roi_heads, StandardROIHeads):
+        model.roi_heads._forward_mask = MethodType(_forward_drawn_masks, model.roi_heads)
     return keep_depthwise_float32(model)
+
+
+def _forward_drawn_masks(self: StandardROIHeads, features: dict, instances: list[Instances]):
+    """In training without what stands in for a box: those vehicles teach the proposals and the box head alone."""
+    if self.training:
+        instances = [one[one.gt_drawn] if one.has("gt_drawn") else one for one in instances]
+    return type(self)._forward_mask(self, features, instances)
 
 
 def part_of(name: str) -> str:
@@ -128,6 +143,7 @@ class DetectorModule(pl.LightningModule):
         instances.gt_boxes = Boxes(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
         instances.gt_classes = example["classes"]
         if self.blueprint.cfg.MODEL.MASK_ON:
+            instances.gt_drawn = example["drawn"]
             instances.gt_masks = BitMasks(torch.from_numpy(np.ascontiguousarray(masks)))
         return {"image": image, "instances": instances}
 

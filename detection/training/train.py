@@ -24,6 +24,7 @@ from detection.detectors.contract import Detector
 from detection.detectors.load import load_detector
 from detection.detectors.trained import COMPACT_FILE, ZOO_FILE, save_detector
 from detection.evaluation.evaluate import evaluate_detector
+from detection.masks.parts import CHOOSE
 from detection.masks.records import MaskRecord
 from detection.training.checkpoints import (
     LAST,
@@ -65,9 +66,13 @@ def _train(config: DetectorTraining) -> Path:
         keep_freed_memory()
     quiet_lightning()
     kinds, train, held_out = read_records(config)
-    if not any(record.masks for record in train):
+    if not any(any(record.drawn) if record.drawn else record.masks for record in train):
         raise UsageError("The training has no photo with a mask: name at least one source with annotations.")
     blueprint = plan_model(config, kinds)
+    if not blueprint.takes_boxes and any(not all(record.drawn) for record in train):
+        raise UsageError(
+            f"'{config.model}' can't learn from boxes alone: leave out sources of kind boxes, or name an FPN."
+        )
     config = blueprint.settings
     output, digest = Path(config.output), records_digest(train)
     weights = output / (COMPACT_FILE if config.compact else ZOO_FILE)
@@ -82,8 +87,8 @@ def _train(config: DetectorTraining) -> Path:
         check_records([*train, *held])
         check_held_out(held)
         for source in config.sources:
-            if source.validation > 0 and source.name not in held_out:
-                say(f"No photo of '{source.name}' could be held out: too few that are not near-duplicates.")
+            if source.holds_out and source.name not in held_out:
+                say(f"No photo of '{source.name}' could be held out: there are too few.")
         checkpoint = read_checkpoint(last) if last.is_file() else None
         done = checkpoint["global_step"] if checkpoint else 0
         if checkpoint:
@@ -134,18 +139,18 @@ def evaluate_held_out(
     overrides: Sequence[str] = (),
     only: Sequence[str] | None = None,
     finish: Callable[[np.ndarray, Vehicle], Vehicle] | None = None,
+    part: str = CHOOSE,
 ) -> dict[str, dict]:
     """Figures of a detector on the photos that the training of this config holds out, by source (`only` these).
 
-    finish: as for `evaluate_detector`. Raises `UsageError` when nothing is held out.
+    part: of sources with a split, choose or report. finish: as for `evaluate_detector`. Raises `UsageError` when
+    nothing is held out.
     """
     config = read_config(DetectorTraining, config_path, overrides)
-    wanted = tuple(
-        source for source in config.sources if source.validation > 0 and (only is None or source.name in only)
-    )
+    wanted = tuple(source for source in config.sources if source.holds_out and (only is None or source.name in only))
     if not wanted:
         raise UsageError(f"'{config_path}' holds no photos out: give a source 'validation: 0.2', for example.")
-    _, _, held_out = read_records(config.model_copy(update={"sources": wanted}))
+    _, _, held_out = read_records(config.model_copy(update={"sources": wanted}), part)
     return {name: evaluate_detector(detector, records, finish) for name, records in held_out.items()}
 
 

@@ -52,6 +52,9 @@ def compact_config(imagenet: bool = False) -> CfgNode:
     model.ROI_BOX_HEAD.FC_DIM = 256
     model.ROI_BOX_HEAD.POOLER_RESOLUTION = 7
     model.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO = 2
+    # What tells a car from a truck are the scores: where it ends, and its outline, are learnt from all kinds together.
+    model.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG = True
+    model.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK = True
 
     mask = model.ROI_MASK_HEAD
     mask.NAME = "DetailMaskHead"

@@ -6,12 +6,46 @@ import torch
 from detectron2.config import configurable
 from detectron2.modeling import ROI_HEADS_REGISTRY
 from detectron2.modeling.poolers import ROIPooler
-from detectron2.modeling.roi_heads import StandardROIHeads
+from detectron2.modeling.roi_heads import FastRCNNOutputLayers, StandardROIHeads
+from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference
 from detectron2.modeling.roi_heads.roi_heads import select_foreground_proposals
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
 from detection.detectors.compact.mask_head import DetailMaskHead
+
+
+class OneKindPredictor(FastRCNNOutputLayers):
+    """A vehicle is of one kind: its score is how sure it is that there is one, whichever, and its kind the likeliest.
+
+    By Detectron2's rule, what may be a truck or a bus would be found twice, or not at all as neither is likely enough.
+    """
+
+    def inference(self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]):
+        """As Detectron2's: the vehicles of each photo, and the numbers of the proposals that they came from."""
+        boxes, scores, kinds = [], [], []
+        for some, probabilities in zip(
+            self.predict_boxes(predictions, proposals), self.predict_probs(predictions, proposals), strict=True
+        ):
+            best = probabilities[:, :-1].argmax(dim=1)
+            some = some.view(len(some), -1, 4)
+            one = some[:, 0] if some.shape[1] == 1 else some[torch.arange(len(some), device=some.device), best]
+            # Detectron2 leaves out what is not finite, and then counts anew.
+            whole = torch.isfinite(one).all(dim=1) & torch.isfinite(probabilities).all(dim=1)
+            boxes.append(one[whole])
+            scores.append(torch.stack([probabilities[:, :-1].sum(dim=1), probabilities[:, -1]], dim=1)[whole])
+            kinds.append((best[whole], whole.nonzero()[:, 0]))
+        found, kept = fast_rcnn_inference(
+            boxes,
+            scores,
+            [one.image_size for one in proposals],
+            self.test_score_thresh,
+            self.test_nms_thresh,
+            self.test_topk_per_image,
+        )
+        for one, rows, (best, _) in zip(found, kept, kinds, strict=True):
+            one.pred_classes = best[rows]
+        return found, [places[rows] for rows, (_, places) in zip(kept, kinds, strict=True)]
 
 
 @ROI_HEADS_REGISTRY.register()
@@ -36,6 +70,12 @@ class FineMaskROIHeads(StandardROIHeads):
         return settings
 
     @classmethod
+    def _init_box_head(cls, cfg, input_shape):
+        parts = super()._init_box_head(cfg, input_shape)
+        parts["box_predictor"] = OneKindPredictor(cfg, parts["box_head"].output_shape)
+        return parts
+
+    @classmethod
     def _init_mask_head(cls, cfg, input_shape):
         head = cfg.MODEL.ROI_MASK_HEAD
         poolers = [
@@ -53,7 +93,7 @@ class FineMaskROIHeads(StandardROIHeads):
             width=head.CONV_DIM,
             detail_width=head.DETAIL_DIM,
             context_side=head.POOLER_RESOLUTIONS[-1],
-            classes=cfg.MODEL.ROI_HEADS.NUM_CLASSES,
+            classes=1 if head.CLS_AGNOSTIC_MASK else cfg.MODEL.ROI_HEADS.NUM_CLASSES,
         )
         return {
             "mask_in_features": list(head.IN_FEATURES),

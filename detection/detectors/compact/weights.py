@@ -45,6 +45,12 @@ def load_compact(device: torch.device, path: Path, score_threshold: float | None
     kinds = details.get("kinds", KINDS)
     cfg = compact_config()
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(kinds)
+    # Version 0.4.0 learnt boxes and masks of each kind apart.
+    for node, key, name, rows in (
+        (cfg.MODEL.ROI_BOX_HEAD, "CLS_AGNOSTIC_BBOX_REG", "box_predictor.bbox_pred.bias", 4),
+        (cfg.MODEL.ROI_MASK_HEAD, "CLS_AGNOSTIC_MASK", "mask_head.coarse_logits.bias", 1),
+    ):
+        node[key] = len(tensors.get(f"roi_heads.{name}", torch.zeros(rows))) == rows
     cfg.MODEL.DEVICE = str(device)
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = threshold
     model = build_model(cfg)

@@ -12,7 +12,6 @@ from functools import cached_property
 
 import numpy as np
 
-from detection.common.errors import UsageError
 from detection.common.stream import try_batch
 from detection.detectors.car_check import WEAK_SCORE
 from detection.detectors.contract import COMPACT, CarChecker, Detector
@@ -30,7 +29,8 @@ class VehicleFinder:
     A vehicle counts when its score reaches the detector's own threshold and the check takes it for a car. The heaviest
     one that does is the main one. Only where none does, the best of those that the detector is unsure of counts, if the
     check is sure of it; where every vehicle is wanted, all of those do. Without a check, what reaches the threshold
-    counts. With one, photos in which nothing sure stands upright are looked at turned, too.
+    counts; so do trucks and buses, which the check knows nothing of. With one, photos in which nothing sure stands
+    upright are looked at turned, too.
 
     check: None takes the one that the detector asks for (`Detector.car_check`), False none, True that of ImageNet's
     classes. score_threshold: the least score of a vehicle in place of the detector's own; nothing below it is looked at
@@ -170,12 +170,3 @@ def with_rule(fingerprint: str, checked: bool, turned: bool | None = None) -> st
     turned = fingerprint.endswith(TURNED) if turned is None else turned
     plain = fingerprint.removesuffix(TURNED).removesuffix(RULE)
     return plain + RULE * checked + TURNED * turned
-
-
-def check_kinds(only: Sequence[str], name: str, known: Sequence[str]) -> None:
-    """Raises `UsageError` for a kind of vehicle that the detector `name` does not know. known: () if it can't say."""
-    unknown = [kind for kind in only if known and kind not in known]
-    if unknown:
-        raise UsageError(
-            f"The detector '{name}' knows no '{unknown[0]}': its kinds are {', '.join(sorted(set(known)))}."
-        )

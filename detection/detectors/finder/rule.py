@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from detection.common.stream import try_batch
-from detection.detectors.car_check import car_view, is_car, needs_look
+from detection.detectors.car_check import BEYOND_CARS, car_view, is_car, needs_look
 from detection.vehicle import Look, MainChoice, Vehicle, rank_vehicles, turned_array
 
 View = Callable[[], np.ndarray]  # RGB uint8 HxWx3, the photo as `detector_view` gives it
@@ -21,13 +21,14 @@ class Finding:
 
     found: all that the detector saw, those that the check was asked about with their `look`. weak: the detector was
     unsure of the main one. other: where nothing counts, what was found looks like this instead; empty when nothing was
-    found at all.
+    found at all. passed: where nothing counts, the kind of the best vehicle that is of no wanted kind.
     """
 
     choice: MainChoice
     found: tuple[Vehicle, ...] = ()
     weak: bool = False
     other: str = ""
+    passed: str = ""
 
     @property
     def why_none(self) -> str:
@@ -36,6 +37,8 @@ class Finding:
             return ""
         if self.other:
             return f"what was found looks like something else ({self.other}), not like a car"
+        if self.passed:
+            return f"what was found is of another kind: {self.passed}"
         return "no vehicle found"
 
 
@@ -83,8 +86,9 @@ class _Case:
         ranked = rank_vehicles([vehicles[index] for index in places.values()], self._size)
         self._sure = [places[id(one)] for one in (ranked.main, *ranked.runners_up) if one is not None]
         # Of unsure ones the best, not the largest; they come in the order of their scores.
+        self._passed = next((one.kind for one in vehicles if only and one.kind not in only and one.score >= sure), "")
         unsure = [index for index in wanted if vehicles[index].score < sure and not vehicles[index].turned]
-        unsure = unsure if checked else []
+        unsure = [index for index in unsure if checked and vehicles[index].kind not in BEYOND_CARS]
         self._unsure = unsure if every else unsure[:1]
 
     def next(self) -> int | None:
@@ -93,7 +97,8 @@ class _Case:
             return None
         for index in self._sure:
             vehicle = self._vehicles[index]
-            if vehicle.look is None and needs_look(vehicle.score, vehicle.turned != 0):
+            asked = vehicle.look is None and vehicle.kind not in BEYOND_CARS
+            if asked and needs_look(vehicle.score, vehicle.turned != 0):
                 return index
             if self._counts(index) and not self._every:
                 return None
@@ -132,10 +137,14 @@ class _Case:
             others = rank_vehicles([self._vehicles[index] for index in unsure], self._size)
             more = tuple(one for one in (others.main, *others.runners_up) if one is not None)
             choice = replace(choice, runners_up=(*choice.runners_up, *more), weights=(*choice.weights, *others.weights))
-        return Finding(choice, tuple(self._vehicles), bool(unsure) and not kept, other if choice.main is None else "")
+        if choice.main is not None:
+            return Finding(choice, tuple(self._vehicles), bool(unsure) and not kept)
+        return Finding(choice, tuple(self._vehicles), other=other, passed=self._passed)
 
     def _counts(self, index: int, weak: bool = False) -> bool:
         vehicle = self._vehicles[index]
+        if vehicle.kind in BEYOND_CARS:
+            return not weak
         return is_car(vehicle.look, vehicle.score, weak, vehicle.turned != 0)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detection.common.stream import try_batch
+from detection.detectors.car_check import BEYOND_CARS
 from detection.detectors.finder.rule import CheckError, Finding, Looker, View, apply_rule, crop_of
 from detection.vehicle import TURNS, Look, Turn, Vehicle, turned_array, turned_back
 
@@ -88,6 +89,8 @@ def _doubts(views: Sequence[View], results: list[Finding | Exception], look: Loo
         if isinstance(finding, Exception):
             continue
         main = finding.choice.main
+        if main is not None and main.kind in BEYOND_CARS:
+            continue
         if main is None or finding.weak or (main.look is not None and main.look.car < DOUBTFUL):
             doubts[index] = _Doubt(TURNS, MARGIN * _worth(main), 0.0 if main is None else SURER)
             continue

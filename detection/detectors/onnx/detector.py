@@ -165,11 +165,12 @@ class OnnxDetector(Detector):
             deltas.reshape(-1, 4), np.repeat(proposals, deltas.shape[1] // 4, axis=0), settings.box_weights
         )
         boxes = clip_boxes(boxes, size).reshape(len(proposals), -1, 4)
-        good = (scores > settings.score_threshold) & np.isfinite(boxes).all(axis=(1, 2))[:, None]
-        row, kind = np.nonzero(good)
-        boxes = boxes[row, kind if boxes.shape[1] == count else 0]
-        scores = scores[row, kind]
-        kept = suppress(boxes, scores, kind, settings.box_overlap, settings.most_vehicles)
+        # As `OneKindPredictor`: a vehicle is of one kind.
+        kind, scores = scores.argmax(axis=1), scores.sum(axis=1)
+        boxes = boxes[np.arange(len(boxes)), kind if boxes.shape[1] == count else 0]
+        good = (scores > settings.score_threshold) & np.isfinite(boxes).all(axis=1)
+        boxes, scores, kind = boxes[good], scores[good], kind[good]
+        kept = suppress(boxes, scores, np.zeros_like(kind), settings.box_overlap, settings.most_vehicles)
         return boxes[kept], scores[kept], kind[kept]
 
     def _outline(self, features: dict[str, Any], boxes: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -183,7 +184,7 @@ class OnnxDetector(Detector):
             feeds["boxes"] = onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(boxes[part]))
             (masks,) = self._masks.run_with_ort_values(["masks"], feeds)
             masks = masks.numpy()
-            soft.append(masks[np.arange(len(masks)), classes[part]])
+            soft.append(masks[np.arange(len(masks)), classes[part] if masks.shape[1] > 1 else 0])
         return np.concatenate(soft) if soft else np.zeros((0, 1, 1), np.float32)
 
     @property

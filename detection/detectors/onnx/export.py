@@ -127,7 +127,7 @@ class _Boxes(nn.Module):
     def forward(
         self, p3: Tensor, p4: Tensor, p5: Tensor, boxes3: Tensor, boxes4: Tensor, boxes5: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Boxes: float Kx4. Returns scores [K, kinds + 1] and deltas [K, 4 kinds]."""
+        """Boxes: float Kx4. Returns scores [K, kinds + 1] and deltas [K, 4], or [K, 4 kinds]."""
         pairs = zip(((p3, boxes3), (p4, boxes4), (p5, boxes5)), self.poolers, strict=True)
         scores, deltas = self.predictor(self.head(torch.cat([_pool(*pair, pooling) for pair, pooling in pairs])))
         return scores.softmax(dim=-1), deltas
@@ -142,7 +142,7 @@ class _Masks(nn.Module):
         self.poolers = [_pooling(pooler.level_poolers[0]) for pooler in heads.mask_pooler]
 
     def forward(self, p2: Tensor, c1: Tensor, p4: Tensor, boxes: Tensor) -> Tensor:
-        """boxes: float Kx4. Returns probabilities [K, kinds, M, M]."""
+        """boxes: float Kx4. Returns probabilities [K, 1, M, M], or [K, kinds, M, M]."""
         pooled = [_pool(one, boxes, pooling) for one, pooling in zip((p2, c1, p4), self.poolers, strict=True)]
         _, fine = self.head.layers(*pooled)
         return fine.sigmoid()

@@ -108,7 +108,7 @@ class Engine:
     def _detect(self, finder: PhotoFinder) -> None:
         while (batch := self._batches.get()) is not None and not self._room.closed:
             with self._meter.part("detect"):
-                results = finder.find(batch, self._plan.options.only, self._plan.options.all_vehicles)
+                results = finder.find(batch, self._plan.options.kinds or (), self._plan.options.all_vehicles)
             for photo, finding in zip(batch, results, strict=True):
                 photo.small = None
                 saved: Sequence[Vehicle] | None = None

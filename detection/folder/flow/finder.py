@@ -75,12 +75,11 @@ class FileFinder(PhotoFinder):
     check: of vehicles that were not looked at then; None for none.
     """
 
-    kinds = ()
     shrunk = False
 
     def __init__(self, detections: Detections, check: CarChecker | None):
         self._detections, self._check = detections, check
-        self.name, self.threshold = detections.detector, detections.threshold
+        self.name, self.threshold, self.kinds = detections.detector, detections.threshold, detections.kinds
         self.fingerprint, self.checked = with_rule(detections.fingerprint, check is not None), check is not None
 
     def earlier(self) -> Sequence[PhotoFinder]:

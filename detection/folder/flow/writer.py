@@ -104,6 +104,7 @@ def _ok_row(photo: Photo, choice: MainChoice, output: str, vehicle: Vehicle, are
         box=vehicle.box,
         mask_area=area,
         candidates=len(choice.weights),
+        kind=vehicle.kind,
         size=_image(photo).shape[:2],
     )
 

@@ -44,12 +44,16 @@ class DetectionsWriter:
     written by another run: it is then left as it was.
     """
 
-    def __init__(self, path: str | Path, detector: str, fingerprint: str, threshold: float = 0.0):
-        """threshold: the score from which on a vehicle is one; of others it is noted that they were seen."""
+    def __init__(
+        self, path: str | Path, detector: str, fingerprint: str, threshold: float = 0.0, kinds: Sequence[str] = ()
+    ):
+        """threshold: the score from which on a vehicle is one; of others it is noted that they were seen. kinds: of
+        vehicle that the detector knows, () where it can't say."""
         self.path = Path(path)
         self._lock = threading.Lock()
         header = {"format": FORMAT, "version": VERSION, "detector": detector, "fingerprint": fingerprint}
         header |= {"threshold": threshold} if threshold else {}
+        header |= {"kinds": list(kinds)} if len(kinds) > 1 else {}
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
@@ -149,8 +153,9 @@ class DetectionsWriter:
 class Detections:
     """A detections file, open for reading: masks are decoded when a photo is asked for, and not kept.
 
-    Memory is 24 bytes per photo, however large the file is. `detector`, `fingerprint` and `threshold` are those of the
-    header; `damaged` is the number of lines that were passed over so far (a mask's damage is seen when it is decoded).
+    Memory is 24 bytes per photo, however large the file is. `detector`, `fingerprint`, `threshold` and `kinds` are
+    those of the header; `damaged` is the number of lines that were passed over so far (a mask's damage is seen when it
+    is decoded).
     `get` may be called by several threads.
     """
 
@@ -161,6 +166,7 @@ class Detections:
         self.detector: str = header["detector"]
         self.fingerprint: str = header["fingerprint"]
         self.threshold = float(header.get("threshold", 0.0))
+        self.kinds: tuple[str, ...] = tuple(map(str, header.get("kinds", ())))
         self._bad_lines: set[int] = set()
         columns = array("Q"), array("Q"), array("Q")
         for offset, length, line in _lines(file):
@@ -298,7 +304,7 @@ def _read_header(start: bytes, path: Path) -> dict[str, Any]:
         )
     threshold = header.get("threshold", 0.0)
     if not all(isinstance(header.get(key), str) for key in ("detector", "fingerprint")) or not (
-        isinstance(threshold, float) and 0 <= threshold <= 1
+        isinstance(threshold, float) and 0 <= threshold <= 1 and isinstance(header.get("kinds", []), list)
     ):
         raise UsageError(f"'{path}' does not say which detector made it: make it again with --save-detections.")
     return header

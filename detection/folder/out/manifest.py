@@ -16,8 +16,9 @@ from detection.common.rows import json_line, parse_row
 
 COLUMNS = (
     *("source", "output", "status", "reason", "score", "x1", "y1", "x2", "y2"),
-    *("mask_area", "candidates", "width", "height"),
+    *("mask_area", "candidates", "width", "height", "kind"),
 )
+OLDER_COLUMNS = COLUMNS[:-1]  # those of version 0.4.0
 STATUSES = ("ok", "no_car", "unreadable", "error")
 FAILED = ("unreadable", "error")
 CROP_COLUMNS = ("output", "rank", "kind", "score", "x1", "y1", "x2", "y2", "mask_area")
@@ -95,7 +96,8 @@ def parse_record(line: bytes) -> Record | None:
         values = parse_row(line) or {}
         stamp = None if values["stamp"] is None else (int(values["stamp"][0]), int(values["stamp"][1]))
         crops = tuple(Crop(tuple(map(str, cells)), int(size)) for cells, size in values.get("crops", ()))
-        record = Record(tuple(map(str, values["cells"])), stamp, values["output_size"], crops)
+        cells = tuple(map(str, values["cells"]))
+        record = Record(cells + ("",) * (len(cells) == len(OLDER_COLUMNS)), stamp, values["output_size"], crops)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         return None
     if len(record.cells) != len(COLUMNS) or any(len(crop.cells) != len(CROP_COLUMNS) for crop in crops):
@@ -114,12 +116,13 @@ def row_cells(
     mask_area: int | None = None,
     candidates: int | None = None,
     size: tuple[int, int] | None = None,
+    kind: str = "",
 ) -> tuple[str, ...]:
     """A manifest row as text; `box` is xyxy and `size` (height, width), both in pixels of the EXIF-turned photo."""
     corners = ("",) * 4 if box is None else _corners(box)
     height, width = size or ("", "")
     tail = ("" if value is None else str(value) for value in (mask_area, candidates, width, height))
-    return (source, output, status, reason, "" if score is None else f"{score:.4f}", *corners, *tail)
+    return (source, output, status, reason, "" if score is None else f"{score:.4f}", *corners, *tail, kind)
 
 
 def crop_cells(

@@ -55,6 +55,16 @@ def place_cutout(
     flip = -1.0 if rng.random() < 0.5 else 1.0
     matrix = np.array([[flip * scale * rng.uniform(0.9, 1.1), 0, 0], [0, scale, 0]], np.float64)
     matrix[:, 2] = np.array([x, y]) - matrix[:, :2] @ [(x1 + x2) / 2, (y1 + y2) / 2]
+    if scale < 0.5:
+        # warpAffine samples four pixels only: shrink first, or a small car turns into noise.
+        small = max(1, round(2 * scale * car.shape[1])), max(1, round(2 * scale * car.shape[0]))
+        fx, fy = small[0] / car.shape[1], small[1] / car.shape[0]
+        matrix = matrix @ np.diag([1 / fx, 1 / fy, 1.0])
+        car = cv2.resize(car, small, interpolation=cv2.INTER_AREA)
+        mask = cv2.resize(mask.astype(np.uint8) * 255, small, interpolation=cv2.INTER_AREA) > 127
+        scale /= fx
+        if not mask.any():
+            return Patch(np.zeros((height, width, 3), np.float32), np.zeros((height, width, 1), np.float32))
     # The vehicle's own colours beyond its edge: a rim of its old background would give the edge away.
     soft, colours = soften(car, mask, rng.uniform(0.4, 1.2) / min(scale, 1))
     flags = cv2.INTER_AREA if scale < 0.6 else cv2.INTER_LINEAR

@@ -23,7 +23,7 @@ from detection.folder.out.detections import DetectionsWriter
 from tests.carclf.tiny import CLASSES, save_tiny_model
 from tests.fakes import FakeDetector, draw_car
 
-KEYS = ["file", "status", "label", "confidence", "top", "box", "reason"]
+KEYS = ["file", "status", "label", "confidence", "top", "box", "kind", "reason"]
 
 
 @pytest.fixture(scope="module")

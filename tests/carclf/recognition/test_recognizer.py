@@ -82,7 +82,7 @@ def test_without_an_answer_everything_is_none_and_says_why(recognizer):
     assert answer == Prediction("<array>", "no_car", reason="no vehicle found in the photo")
     assert answer.row() == {
         "file": "<array>", "status": "no_car", "label": None, "confidence": None, "top": [], "box": None,
-        "reason": "no vehicle found in the photo",
+        "kind": None, "reason": "no vehicle found in the photo",
     }  # fmt: skip
 
 

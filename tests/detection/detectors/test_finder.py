@@ -9,7 +9,14 @@ import pytest
 
 from detection.common.errors import UsageError
 from detection.detectors.contract import Detector, as_detector
-from detection.detectors.finder import CheckError, VehicleFinder, check_kinds, with_rule
+from detection.detectors.finder import (
+    CheckError,
+    VehicleFinder,
+    check_kinds,
+    split_kinds,
+    wanted_kinds,
+    with_rule,
+)
 from detection.vehicle import Look, Vehicle
 
 VIEW = np.zeros((100, 200, 3), np.uint8)
@@ -110,6 +117,30 @@ def test_kinds_that_are_not_wanted_are_passed_over():
     check_kinds(("tank",), "told", ())
     with pytest.raises(UsageError, match="'told' knows no 'tank': its kinds are bus, car"):
         check_kinds(("tank",), "told", ("car", "bus"))
+
+
+def test_cars_count_by_default_where_the_detector_knows_other_kinds():
+    assert wanted_kinds(None, "told", ("car", "truck", "bus")) == ("car",)
+    assert (
+        wanted_kinds(None, "told", ("car",))
+        == wanted_kinds(None, "told", ("van",))
+        == wanted_kinds(None, "x", ())
+        == ()
+    )
+    assert wanted_kinds(("all",), "told", ("car", "bus")) == () and wanted_kinds(("bus",), "x", ()) == ("bus",)
+    assert split_kinds(" truck,car,car") == ("car", "truck") and split_kinds(None) is None
+    with pytest.raises(UsageError, match="'told' knows no 'tank'"):
+        wanted_kinds(("tank",), "told", ("car",))
+    finding = decide(VehicleFinder(Told(vehicle(0, 40, 0.9, "bus"))), only=("car",))
+    assert finding.choice.main is None and finding.why_none == "what was found is of another kind: bus"
+
+
+def test_the_check_of_cars_is_not_asked_about_trucks_and_buses():
+    bus, truck = vehicle(0, 90, 0.9, "bus"), vehicle(100, 40, 0.6, "truck")
+    check = Check()
+    finding = decide(VehicleFinder(Told(bus, truck), check), VIEW, every=True)
+    assert finding.choice.main is bus and finding.choice.runners_up == () and check.batches == []
+    assert decide(VehicleFinder(Told(truck), check), lit((0, 200, 1.0))).choice.main is None, "it may be anything"
 
 
 def test_a_threshold_that_was_chosen_is_kept_to():

@@ -1,6 +1,7 @@
 """Real Detectron2 forward passes; random weights unless the bundled ones are what is tested."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,6 +63,37 @@ def test_vehicles_have_the_promised_shapes(random_detector):
             x1, y1, x2, y2 = vehicle.box
             assert 0 <= x1 < x2 <= photo.shape[1] and 0 <= y1 < y2 <= photo.shape[0]
             assert vehicle.kind == "car"
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_of_several_kinds_each_vehicle_is_of_one(tmp_path, apart):
+    """apart: as version 0.4.0 trained several kinds, each with boxes and masks of its own."""
+    from detectron2.modeling import build_model
+    from detectron2.structures import Boxes, pairwise_iou
+
+    from detection.detectors.compact.architecture import compact_config
+
+    torch.manual_seed(3)
+    cfg = compact_config()
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = 3
+    cfg.MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG = cfg.MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK = not apart
+    model = build_model(cfg)
+    with torch.no_grad():
+        # As sure of a car as of a truck: as sure as nothing of either, though almost sure of a vehicle.
+        model.roi_heads.box_predictor.cls_score.weight.zero_()
+        model.roi_heads.box_predictor.cls_score.bias.copy_(torch.tensor([2.1, 2.0, -9.0, -1.0]))
+    save_compact(model, tmp_path / "w.safetensors", DETAILS | {"kinds": ["car", "truck", "bus"]})
+    detector = load_detector("compact", device="cpu", weights=tmp_path / "w.safetensors", precision="float32")
+    assert detector.kinds == ("car", "truck", "bus")
+    settings = replace(detector.settings, mask_scores=False)
+    for vehicles in MaskRcnnDetector(detector.model, settings).detect(_photos(3)):
+        assert vehicles and {vehicle.kind for vehicle in vehicles} == {"car"}
+        assert all(vehicle.score == pytest.approx(0.977, abs=0.002) for vehicle in vehicles)
+    inputs = [{"image": torch.from_numpy(_photos(1)[0].transpose(2, 0, 1).copy())}]
+    with torch.inference_mode():
+        (found,) = detector.model.inference(inputs, do_postprocess=False)
+    shared = pairwise_iou(Boxes(found.pred_boxes.tensor), Boxes(found.pred_boxes.tensor)).fill_diagonal_(0)
+    assert len(found) > 1 and shared.max() < 0.8, "nothing is found twice"
 
 
 def test_batch_of_eight_agrees_with_one_at_a_time(random_detector):
@@ -217,8 +249,12 @@ def test_bundled_detector_keeps_its_figures_on_held_out_photos(shared_data):
     pytest.importorskip("pycocotools")
     from detection.training.train import evaluate_held_out
 
-    # Only what has real masks or no car at all; the drawn scenes are not needed to judge.
-    overrides = [f"data={shared_data}"]
+    # What version 0.4.0's training held out: real masks, and no car at all.
+    masks = f"{shared_data}/car_masks"
+    overrides = [
+        f"sources=[{{name: hand, images: {masks}/images, annotations: {masks}/hand.json, validation: 0.16}},"
+        f" {{name: plain, kind: negatives, images: {shared_data}/not_car/plain, validation: 0.5}}]"
+    ]
     detector = load_detector("compact", device="cpu")
     figures = evaluate_held_out(detector, "configs/detector/compact.yaml", overrides, only=("hand", "plain"))
     assert figures["hand"]["photos"] == 42

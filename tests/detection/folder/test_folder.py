@@ -42,10 +42,10 @@ def test_tree_and_manifest(photos, tmp_path):
         header, *lines = csv.reader(file)
     assert tuple(header) == COLUMNS
     assert lines == [
-        ["grey.jpg", "grey.jpg", "no_car", "no vehicle found", *[""] * 6, "0", "128", "96"],
-        ["red.jpg", "red.jpg", "ok", "", lines[1][4], *BOX, lines[1][9], "1", "128", "96"],
-        ["sub/bad.jpg", "", "unreadable", "'bad.jpg' is empty (0 bytes).", *[""] * 9],
-        ["sub/blue.png", "sub/blue.jpg", "ok", "", "1.0000", *BOX, "2048", "1", "128", "96"],
+        ["grey.jpg", "grey.jpg", "no_car", "no vehicle found", *[""] * 6, "0", "128", "96", ""],
+        ["red.jpg", "red.jpg", "ok", "", lines[1][4], *BOX, lines[1][9], "1", "128", "96", "car"],
+        ["sub/bad.jpg", "", "unreadable", "'bad.jpg' is empty (0 bytes).", *[""] * 10],
+        ["sub/blue.png", "sub/blue.jpg", "ok", "", "1.0000", *BOX, "2048", "1", "128", "96", "car"],
     ]
     crop = load_image(tmp_path / "out" / "sub" / "blue.jpg")
     assert crop.shape == (38, 70, 3) and crop[0, 0].min() > 250

@@ -60,9 +60,10 @@ def vehicles(output) -> list[dict[str, str]]:
 
 
 def test_only_some_kinds(street, tmp_path):
-    run(street, tmp_path / "all", detector=Kinds())
+    run(street, tmp_path / "all", detector=Kinds(), kinds="all")
     assert rows(tmp_path / "all")["street.png"]["x1"] == "10.0"
-    run(street, tmp_path / "cars", detector=Kinds(), only="car")
+    run(street, tmp_path / "cars", detector=Kinds())  # the default
+    run(street, tmp_path / "cars", detector=Kinds(), only="car")  # an older name
     row = rows(tmp_path / "cars")["street.png"]
     assert (row["x1"], row["candidates"]) == ("130.0", "1")
     run(street, tmp_path / "trucks", detector=Kinds(), only=["truck"])
@@ -83,7 +84,7 @@ def test_an_unknown_kind_is_refused_before_anything_is_written(street, tmp_path)
 
 def test_all_vehicles(street, tmp_path):
     out = tmp_path / "out"
-    summary = run(street, out, detector=Kinds(), all_vehicles=True)
+    summary = run(street, out, detector=Kinds(), all_vehicles=True, kinds="all")
     assert summary.counts == {"ok": 2, "no_car": 1}
     assert {name for name in tree(out) if name.endswith(".jpg")} == {
         "a-1.jpg", "street-1.jpg", "street-2.jpg", "sub/none-0.jpg"
@@ -101,21 +102,21 @@ def test_all_vehicles(street, tmp_path):
     assert np.abs(colour.astype(int) - RED).max() < 20
     assert read_crops(out)["street.png"] == (out / "street-1.jpg").absolute()
     before = times(out)
-    assert run(street, out, detector=Kinds(), all_vehicles=True).processed == 0 and times(out) == before
+    assert run(street, out, detector=Kinds(), all_vehicles=True, kinds="all").processed == 0 and times(out) == before
 
 
 def test_all_vehicles_names_never_meet_and_lost_crops_are_made_again(street, tmp_path):
     out = tmp_path / "out"
     put(street / "street-1.png", draw_car(box=(0, 0, 0, 0)))
     put(street / "street-2.png", draw_car(RED))
-    run(street, out, detector=Kinds(), all_vehicles=True)
+    run(street, out, detector=Kinds(), all_vehicles=True, kinds="all")
     reference = tree(out)
     assert {"street-1.jpg", "street-2.jpg", "street-1-0.jpg", "street-2-1.jpg"} <= set(reference)
     (out / "street-2.jpg").unlink()
-    assert run(street, out, detector=Kinds(), all_vehicles=True).processed == 1
+    assert run(street, out, detector=Kinds(), all_vehicles=True, kinds="all").processed == 1
     assert tree(out) == reference
     put(street / "street.png", draw_car(RED))  # now there is one vehicle
-    run(street, out, detector=Kinds(), all_vehicles=True)
+    run(street, out, detector=Kinds(), all_vehicles=True, kinds="all")
     assert not (out / "street-2.jpg").exists() and (out / "street-1.jpg").exists()
 
 
@@ -127,8 +128,23 @@ def test_detections_of_an_earlier_run_give_the_same_files(street, tmp_path):
     run(street, tmp_path / "expected", black, Kinds())
     run(street, tmp_path / "again", black, Unused, detections=file)  # not even made: a class would be called
     assert tree(tmp_path / "again") == tree(tmp_path / "expected")
-    run(street, tmp_path / "cars", detector=None, detections=file, only="car", all_vehicles=True)
+    run(street, tmp_path / "cars", detector=None, detections=file, all_vehicles=True)
     assert [row["kind"] for row in vehicles(tmp_path / "cars")] == ["car", "car"]
+    run(street, tmp_path / "trucks", detector=None, detections=file, only="truck", all_vehicles=True)
+    assert [row["kind"] for row in vehicles(tmp_path / "trucks")] == ["truck"]
+    with pytest.raises(UsageError, match="knows no 'tram'"):
+        run(street, tmp_path / "trams", detector=None, detections=file, kinds="tram")
+
+
+def test_a_folder_that_was_begun_with_every_kind_ends_so(street, tmp_path):
+    """As version 0.4.0 did, which named none."""
+    out = tmp_path / "out"
+    run(street, out, detector=Kinds(), kinds="all")
+    put(street / "new.png", draw_car(RED))
+    assert run(street, out, detector=Kinds()).processed == 1
+    assert rows(out)["street.png"]["x1"] == "10.0"
+    with pytest.raises(UsageError, match="made with only 'None', and now it is"):
+        run(street, out, detector=Kinds(), kinds="car")
 
 
 def test_photos_that_the_detections_do_not_know_are_rows(street, tmp_path):

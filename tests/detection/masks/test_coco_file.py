@@ -9,6 +9,7 @@ from detection import UsageError
 from detection.masks.coco_file import read_coco_file
 from detection.masks.records import MaskSource, read_source
 from detection.training.examples import check_records
+from detection.vehicle import mask_box
 
 SQUARE = [[10, 10, 50, 10, 50, 40, 10, 40]]
 
@@ -109,3 +110,27 @@ def test_masks_drawn_on_another_photo_are_refused(tmp_path, shape, orientation, 
     else:
         with pytest.raises(UsageError, match="export the masks again"):
             check_records(records)
+
+
+def test_a_source_of_boxes_takes_boxes_alone_and_keeps_the_masks_that_are_there(tmp_path):
+    from PIL import Image
+
+    Image.fromarray(np.zeros((80, 100, 3), np.uint8)).save(tmp_path / "a.jpg")
+    box = {"id": 1, "image_id": 1, "category_id": 3, "bbox": [20, 30, 40, 25], "iscrowd": 0}
+    drawn = {**box, "id": 2, "segmentation": SQUARE, "label": "lorry"}
+    write(tmp_path / "a.json", annotations=[box, drawn])
+    source = MaskSource(name="mine", kind="boxes", images=str(tmp_path), annotations=str(tmp_path / "a.json"))
+    (record,) = read_source(source)
+    assert record.drawn == (False, True) and record.categories == ("van", "van")
+    assert mask_box(record.decoded_masks()[0]) == (20, 30, 60, 55), "the box round what stands in for it is the box"
+    (labelled,) = read_source(source.model_copy(update={"label": "label"}))
+    assert labelled.categories == ("van", "lorry")
+    with pytest.raises(UsageError, match="has no mask: export polygons"):
+        read_source(source.model_copy(update={"kind": "coco"}))
+    for wrong in ([1, 2], "abcd", None):
+        write(tmp_path / "a.json", annotations=[{**box, "bbox": wrong}])
+        with pytest.raises(UsageError, match="The box of annotation 1 of .* can't be read"):
+            read_source(source)
+    for gone in ([200, 10, 20, 20], [10, 10, 0, 20]):
+        write(tmp_path / "a.json", annotations=[{**box, "bbox": gone}])
+        assert read_source(source)[0].masks == ()

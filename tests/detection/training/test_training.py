@@ -103,8 +103,8 @@ def test_examples_are_a_function_of_their_seed_and_masks_fit(coco):
     maker = SceneMaker(read_source(coco), SceneSettings())
     seen_empty = seen_car = False
     for seed in range(40):
-        image, masks, kinds = maker.make((96, 128), np.random.default_rng(seed))
-        again, masks_again, _ = maker.make((96, 128), np.random.default_rng(seed))
+        image, masks, kinds, _ = maker.make((96, 128), np.random.default_rng(seed))
+        again, masks_again, *_ = maker.make((96, 128), np.random.default_rng(seed))
         np.testing.assert_array_equal(image, again)
         np.testing.assert_array_equal(masks, masks_again)
         assert image.shape == (96, 128, 3) and image.dtype == np.uint8 and masks.shape[1:] == (96, 128)
