@@ -21,12 +21,13 @@ import pandas as pd
 
 from carclf.datasets.content import OWN, with_digests
 from carclf.datasets.copies import joined, picture_numbers
-from carclf.datasets.parts import CHOOSE, PART, REPORT, assign_parts, read_parts
+from carclf.datasets.parts import assign_parts
 from detection.common.config import read_config
 from detection.common.errors import UsageError
 from detection.common.files import write_table
 from detection.images.duplicates import near_duplicate_groups
 from detection.images.find import find_images
+from detection.masks.parts import CHOOSE, PART, REPORT, read_parts
 from detection.masks.records import photo_hash, read_source, split_records
 from detection.training.config import DetectorTraining
 

@@ -15,32 +15,12 @@ import pandas as pd
 from carclf.datasets.content import OWN, SOURCE, with_digests
 from carclf.datasets.splits import choose_split
 from detection.common.errors import UsageError
-from detection.common.files import user_path
+from detection.masks.parts import CHOOSE, FIT, PARTS, REPORT, read_parts
 
 log = logging.getLogger("carclf")
 
-FIT, CHOOSE, REPORT = PARTS = ("fit", "choose", "report")
-PART = "part"
 # The words of splits; not among those of `split_named`, which folders are told by: a class may be called Fit.
 SIDES = {FIT: "train", CHOOSE: "val", REPORT: "test"}
-
-
-def read_parts(path: Path) -> dict[str, str]:
-    """Digest -> fit, choose or report. Raises `UsageError` for a file that is no such list."""
-    path = user_path(path)
-    try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"'{path}' can't be read as a list of parts: {str(error).splitlines()[0]}.") from error
-    if not {OWN, PART} <= set(rows):
-        raise UsageError(f"'{path}' must have the columns {OWN},{PART}: scripts/split_photos.py writes such lists.")
-    odd = rows[~rows[PART].isin(PARTS)]
-    if len(odd):
-        raise UsageError(f"'{path}' names the part '{odd[PART].iloc[0]}': known are {', '.join(PARTS)}.")
-    several = rows.groupby(OWN)[PART].nunique()
-    if (several > 1).any():
-        raise UsageError(f"'{path}' puts {several.index[several > 1][0]} into several parts: keep one line of it.")
-    return dict(zip(rows[OWN], rows[PART], strict=True))
 
 
 def with_parts(table: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -12,7 +12,6 @@ from carclf.classifier.checkpoint import load_model, save_model
 from carclf.classifier.classifier import TorchClassifier
 from carclf.classifier.info import ModelInfo
 from carclf.classifier.network import CarNet
-from carclf.datasets.parts import CHOOSE, REPORT
 from carclf.evaluation.calibrate import calibrate_file
 from carclf.evaluation.evaluate import evaluate
 from carclf.runs.curves import save_curves
@@ -37,6 +36,7 @@ from detection.common.errors import UsageError
 from detection.common.files import write_json
 from detection.common.machine import keep_freed_memory
 from detection.cutout.cut import CutoutStyle
+from detection.masks.parts import CHOOSE, REPORT
 from detection.training.checkpoints import quiet_lightning
 from detection.training.resume import RunState, say_finished
 

@@ -25,9 +25,13 @@ def read_parts(path: str | Path) -> dict[str, str]:
         raise UsageError(f"'{path}' can't be read as a list of parts: {why}.") from error
     parts: dict[str, str] = {}
     for number, row in enumerate(rows, 2):
-        digest, part = row.get(DIGEST), row.get(PART)
-        if digest is None or part not in PARTS:
-            raise UsageError(f"Line {number} of '{path}' is no {','.join(COLUMNS)} with one of {', '.join(PARTS)}.")
+        digest, part = row.get(DIGEST) or "", row.get(PART) or ""
+        if not {DIGEST, PART} <= set(row):
+            raise UsageError(
+                f"'{path}' must have the columns {','.join(COLUMNS)}: scripts/split_photos.py writes such lists."
+            )
+        if part not in PARTS:
+            raise UsageError(f"Line {number} of '{path}' names the part '{part}': known are {', '.join(PARTS)}.")
         if parts.setdefault(digest, part) != part:
             raise UsageError(f"'{path}' puts {digest} into several parts: keep one line of it.")
     return parts

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from carclf.datasets import read_table, split_table
 from carclf.datasets.content import with_digests
-from carclf.datasets.parts import PARTS, assign_parts, read_parts, with_parts
+from carclf.datasets.parts import assign_parts, with_parts
 from detection.common.errors import UsageError
+from detection.masks.parts import PARTS, read_parts
 from tests.carclf.drawn import draw_folders
 
 SHARES = {"report": 0.25, "choose": 0.2}

@@ -138,9 +138,9 @@ def test_cars_count_by_default_where_the_detector_knows_other_kinds():
 def test_the_check_of_cars_is_not_asked_about_trucks_and_buses():
     bus, truck = vehicle(0, 90, 0.9, "bus"), vehicle(100, 40, 0.6, "truck")
     check = Check()
-    finding = decide(VehicleFinder(Told(bus, truck), check), VIEW, every=True)
+    finding = decide(upright(Told(bus, truck), check), VIEW, every=True)
     assert finding.choice.main is bus and finding.choice.runners_up == () and check.batches == []
-    assert decide(VehicleFinder(Told(truck), check), lit((0, 200, 1.0))).choice.main is None, "it may be anything"
+    assert decide(upright(Told(truck), check), lit((0, 200, 1.0))).choice.main is None, "it may be anything"
 
 
 def test_a_threshold_that_was_chosen_is_kept_to():

@@ -29,8 +29,8 @@ def test_a_photo_is_known_by_its_content(tmp_path):
     [
         (None, "can't be read as a list of parts"),
         ("\udcff", "can't be read as a list of parts"),
-        ("name,part\na,fit\n", "Line 2 of .* is no sha256,part"),
-        ("sha256,part\nab,train\n", "Line 2 of .* with one of fit, choose, report"),
+        ("name,part\na,fit\n", "must have the columns sha256,part"),
+        ("sha256,part\nab,train\n", "Line 2 of .* names the part 'train': known are fit, choose, report"),
         ("sha256,part\nab\n", "Line 2"),
         ("sha256,part\nab,fit\nab,report\n", "puts ab into several parts"),
     ],
