@@ -12,6 +12,7 @@ import os
 import pickle
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -20,6 +21,7 @@ from typing import Any
 
 from torch import Tensor
 from torch.utils.data import get_worker_info
+from torch.utils.data._utils import signal_handling
 
 from detection.common.console import say
 from detection.common.errors import UsageError
@@ -44,11 +46,23 @@ def reader_deaths_told() -> Iterator[None]:
         found = re.search(r"DataLoader worker \(pid.*?\) (?:is killed by signal: ([^.]*)|exited)", str(error))
         if not found:
             raise
+        _forget_readers()
         how = f" ({found[1]})" if found[1] else ""
         raise ReaderError(
             f"A process that reads photos was ended from outside{how}, as happens without free memory: resume with "
             f"fewer of them (workers=1, or 0 for none); {_ADVICE}."
         ) from error
+
+
+def _forget_readers() -> None:
+    """Takes back torch's handler of SIGCHLD: it may raise once more for the same reader, anywhere after the training.
+
+    The next loader sets it again.
+    """
+    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+        return
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal_handling._SIGCHLD_handler_set = False
 
 
 def ignore_interrupts(_worker: int) -> None:

@@ -65,6 +65,9 @@ def test_batches_arrive_whole_on_both_ways(room, monkeypatch, capsys):
 def test_a_reader_that_is_killed_ends_the_training_with_a_sentence():
     with pytest.raises(ReaderError, match=r"ended from outside.*workers=1.*--shm-size=1g"):
         batches(1, last=6)
+    assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL, "nothing is raised for it later"
+    check(batches(1))
+    assert callable(signal.getsignal(signal.SIGCHLD)), "the next loader watches its readers again"
 
 
 def test_other_errors_stay_what_they_are():
