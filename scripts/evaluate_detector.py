@@ -1,7 +1,7 @@
 """Prints a detector's figures on the photos that a training config holds out.
 
-python scripts/evaluate_detector.py configs/detector/compact.yaml data=FOLDER [--detector compact] [--weights FILE]
-    [--part choose|report] [--finder]
+python scripts/evaluate_detector.py configs/detector/compact_streets.yaml data=FOLDER [--detector compact]
+    [--weights FILE] [--part choose|report] [--finder]
 """
 
 from __future__ import annotations
