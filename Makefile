@@ -23,7 +23,7 @@ help: ## list the targets
 
 venv: $(STAMP) ## build .venv when it is missing or stale (the other targets do it by themselves)
 
-test: $(STAMP) ## run the fast tests (offline, less than three minutes on 2 cores)
+test: $(STAMP) ## run the fast tests (offline, about four minutes on 2 cores)
 	$(RUN) -m pytest -m "not slow and not gpu"
 
 test-all: $(STAMP) ## run all tests but those that need a GPU
