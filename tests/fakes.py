@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import cv2
@@ -10,6 +11,18 @@ import numpy as np
 from detection.detectors.contract import Detector
 
 BACKGROUND = (128, 128, 128)
+
+
+def refuse_folders(monkeypatch, name: str) -> None:
+    """Folders whose path ends so can't be listed, as for a user without rights; root may list all."""
+    scandir = os.scandir
+
+    def refuse(folder):
+        if str(folder).endswith(name):
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr("detection.images.find.os.scandir", refuse)
 
 
 class FakeDetector(Detector):

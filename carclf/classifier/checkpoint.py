@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 from carclf.classifier.info import FORMAT, ModelInfo
 from carclf.classifier.network import CarNet, Ensemble
 from detection.common.errors import UsageError
-from detection.common.files import check_format
+from detection.common.files import check_format, file_sha256
 from detection.common.weights import is_matrix, read_safetensors, write_safetensors
 
 KEY = "carclf"
@@ -60,4 +59,4 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], ModelInfo]:
 
 def fingerprint(path: Path) -> str:
     """The first 16 hex digits of the file's SHA-256."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    return file_sha256(path).hex()[:16]

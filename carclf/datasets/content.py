@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from carclf.datasets.copies import sha256
 from carclf.datasets.splits import read_split
 from detection.common.machine import usable_cores
 from detection.folder.out.manifest import read_manifest
+from detection.masks.parts import DIGEST, file_digest
 
-OWN, SOURCE = "sha256", "source_sha256"
-_DIGITS = 16  # of a photo's SHA-256: two of a million photos share them once in 37 million sets
+OWN, SOURCE = DIGEST, "source_sha256"
 _STAGES = "stages"  # the folder of a run that holds the model of each stage
 
 
@@ -84,7 +83,7 @@ def content_digests(files: Sequence[str | None]) -> list[str]:
 
 def _digest(file: str | None) -> str:
     try:
-        return sha256(file).hex()[:_DIGITS] if file else ""
+        return file_digest(file) if file else ""
     except (OSError, ValueError):
         return ""
 

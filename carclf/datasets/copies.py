@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 
+from detection.common.files import file_sha256
 from detection.images.duplicates import difference_hash, differing_bits
 from detection.images.read import ImageError, load_image
 
@@ -93,17 +92,8 @@ def joined(*keys: Sequence[Hashable]) -> np.ndarray:
     return np.unique([root(row) for row in range(len(parent))], return_inverse=True)[1]
 
 
-def sha256(file: str | Path) -> bytes:
-    """Of the file's bytes. Raises OSError."""
-    digest = hashlib.sha256()
-    with open(file, "rb") as photo:
-        while block := photo.read(1 << 20):
-            digest.update(block)
-    return digest.digest()
-
-
 def _digest(file: str) -> bytes:
     try:
-        return sha256(file)
+        return file_sha256(file)
     except OSError:
         return file.encode("utf-8", "surrogateescape")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from carclf.evaluation.brightness import by_brightness, darkened
+from carclf.evaluation.cars import car_numbers
 from carclf.evaluation.evaluate import evaluate
 from carclf.evaluation.slices import Renderings, slice_table
 from carclf.recognition.prediction import OK
@@ -68,9 +69,10 @@ def evaluate_chain(
         for row, label in zip(rows, table["label"], strict=True)
     ]
     light = np.array([np.nan if row.brightness is None else row.brightness for row in rows])
-    metrics = evaluate(answered, probabilities, recognizer.classes, Path(output), about)
+    cars = car_numbers(table)
+    metrics = evaluate(answered, probabilities, recognizer.classes, Path(output), about, cars)
     if slices:
-        parts = slice_table(table, rows, renderings, recognizer.classes, recognizer.threshold)
+        parts = slice_table(table, rows, renderings, recognizer.classes, recognizer.threshold, cars)
         write_table(Path(output) / "slices.csv", parts)
     write_table(Path(output) / "brightness.csv", by_brightness(light, np.array(right)))
     return metrics

@@ -35,12 +35,14 @@ def evaluate(
     classes: Sequence[str],
     output: Path,
     about: Mapping | None = None,
+    cars: np.ndarray | None = None,
 ) -> dict:
     """Writes metrics.json and the files named in docs/evaluation.md into output, and returns the metrics.
 
     table: columns file and label, perhaps status, reason, trained_on (bool) and car; one row per photo.
     probabilities: float [N, C]; a row of NaN for a photo without an answer (no car, unreadable): it counts as wrong.
     about: more entries for metrics.json, for example which model it was.
+    cars: what `car_numbers` gives for the table, if that is known already: it reads every photo.
     The metrics: accuracy, top5 (top C when there are fewer than five classes), macro_f1 (mean over the classes that
     occur), their 95 % `intervals` by cars (see `car_numbers`), ece, ece_adaptive, brier and nll of the photos with an
     answer, n, cars, answered, classes (that occur), the most confused pairs, how many rows have which status, and how
@@ -57,7 +59,7 @@ def evaluate(
     ranked = np.argsort(-np.where(answered[:, None], probabilities, 0.0), axis=1, kind="stable")
     rank = np.where(answered, (ranked == truth[:, None]).argmax(axis=1), len(classes))  # 0 is right
     predicted = np.where(answered, ranked[:, 0], len(classes))
-    cars = car_numbers(table)
+    cars = car_numbers(table) if cars is None else cars
     in_top5 = rank < min(5, len(classes))
 
     counts = confusion_counts(truth, predicted, len(classes))

@@ -82,11 +82,17 @@ def recompressed(image: np.ndarray, quality: int) -> np.ndarray:
 
 
 def slice_table(
-    table: pd.DataFrame, rows: Sequence[Recognition], renderings: Renderings, classes: Sequence[str], threshold: float
+    table: pd.DataFrame,
+    rows: Sequence[Recognition],
+    renderings: Renderings,
+    classes: Sequence[str],
+    threshold: float,
+    cars: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """One row per slice that has photos; the first is of all.
 
-    table: columns file and label, perhaps car and view. rows: what was recognized, in the same order.
+    table: columns file and label, perhaps car and view. rows: what was recognized, in the same order. cars: see
+    `evaluate`.
     Columns: slice, value; photos, cars; accuracy with its 95 % interval by cars (`bootstrap_intervals`); as_is, for
     cut-outs that were changed, the accuracy of the same ones unchanged; top5; ece of the photos with an answer (empty
     without any); lost, the share that gets no name. A photo without an answer counts as wrong.
@@ -96,7 +102,7 @@ def slice_table(
     nothing = np.full(len(classes), np.nan)
     seen = np.stack([nothing if row.probabilities is None else row.probabilities for row in rows])
     named = np.array([row.prediction.status == OK for row in rows])
-    cars = car_numbers(table)
+    cars = car_numbers(table) if cars is None else cars
     right = seen.argmax(axis=1) == truth  # a row of NaN is no answer and looked at below
     right &= np.isfinite(seen).all(axis=1)
     lines = [

@@ -15,6 +15,7 @@ from carclf.classifier.network import Ensemble
 from carclf.datasets import read_split
 from carclf.datasets.content import OWN, SOURCE, run_split
 from carclf.evaluation.calibrate import first_fit
+from carclf.evaluation.cars import car_numbers
 from carclf.evaluation.evaluate import class_numbers, evaluate
 from carclf.runs.folder import git_state
 from carclf.weights import BEST
@@ -55,16 +56,16 @@ def combine(names: Sequence[str], output: Path) -> dict:
     whole = TorchClassifier(Ensemble(nets).eval(), info)
     metrics: dict = {}
     if len(photos):
-        rows = photos.assign(status="ok")
+        rows, cars = photos.assign(status="ok"), car_numbers(photos)
         measured: list[dict] = []
         for name, member in zip(names, members, strict=True):
             probabilities = member.predict_files(photos["file"].tolist())
-            seen = evaluate(rows, probabilities, info.classes, output / "members" / str(len(measured) + 1))
+            seen = evaluate(rows, probabilities, info.classes, output / "members" / str(len(measured) + 1), cars=cars)
             measured.append({"model": name} | {key: seen[key] for key in _KEPT})
         raw = whole.predict_files(photos["file"].tolist())
         together, temperature, threshold = first_fit(raw, class_numbers(photos["label"].tolist(), info.classes))
         info = info.model_copy(update={"temperature": temperature, "threshold": threshold})
-        metrics = evaluate(rows, together, info.classes, output / "validation")
+        metrics = evaluate(rows, together, info.classes, output / "validation", cars=cars)
         metrics |= {"members": measured, "git": git_state()}
         write_json(output / "metrics.json", metrics)
     info = info.model_copy(update={"metrics": {key: metrics[key] for key in _KEPT if key in metrics}})

@@ -13,6 +13,7 @@ from carclf.classifier.classifier import TorchClassifier
 from carclf.classifier.info import ModelInfo
 from carclf.classifier.network import CarNet
 from carclf.evaluation.calibrate import calibrate_file
+from carclf.evaluation.cars import car_numbers
 from carclf.evaluation.evaluate import evaluate
 from carclf.runs.curves import save_curves
 from carclf.runs.folder import discard_run, git_state, open_run
@@ -153,10 +154,11 @@ def _judge(job: TrainingJob) -> dict:
     run = job.run
     rows = job.table[job.table["split"] == "val"].reset_index(drop=True)
     classifier, probabilities = calibrate_file(run / BEST, rows, job.config.device)
-    metrics = evaluate(rows.assign(status="ok"), probabilities, classifier.classes, run / "validation", CHOSEN_BY)
+    shown, cars = rows.assign(status="ok"), car_numbers(rows)
+    metrics = evaluate(shown, probabilities, classifier.classes, run / "validation", CHOSEN_BY, cars)
     if job.config.tta > 1:
         probabilities = classifier.predict_files(rows["file"], job.config.tta)
-        seen = evaluate(rows.assign(status="ok"), probabilities, classifier.classes, run / "validation-tta")
+        seen = evaluate(shown, probabilities, classifier.classes, run / "validation-tta", cars=cars)
         kept = ("accuracy", "top5", "macro_f1", "intervals", "ece", "nll")
         metrics["tta"] = {"passes": job.config.tta} | {name: seen[name] for name in kept}
     if job.config.report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -255,3 +256,12 @@ def remove_leftovers(output: Path, older_than: float) -> None:
                         path.unlink()
                 except FileNotFoundError:  # another shard has just renamed it
                     continue
+
+
+def file_sha256(path: str | Path) -> bytes:
+    """The SHA-256 of a file's bytes, read piece by piece. Raises OSError, and ValueError for what is no file name."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.digest()

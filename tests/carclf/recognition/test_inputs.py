@@ -9,6 +9,7 @@ import pytest
 
 from carclf.recognition.inputs import find_sources
 from detection.common.errors import UsageError
+from tests.fakes import refuse_folders
 
 
 @pytest.fixture
@@ -168,14 +169,7 @@ def test_what_is_passed_over_is_told(tree):
 
 
 def test_a_folder_in_it_that_cannot_be_read_is_told(tree, monkeypatch):
-    scandir = os.scandir
-
-    def refuse(folder):
-        if str(folder).endswith("deep"):
-            raise PermissionError(13, "Permission denied")
-        return scandir(folder)
-
-    monkeypatch.setattr("detection.images.find.os.scandir", refuse)
+    refuse_folders(monkeypatch, "deep")
     found = find_sources(["photos"])
     assert found.missed == 1 and "deep' can't be read: Permission denied" in found.notes[0]
     assert len(list(found)) == 3

@@ -23,15 +23,10 @@ from detection.version import __version__
 from tests.carclf.drawn import draw_folders
 from tests.carclf.short_runs import results, short_config, short_stage, weights
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 STAGES = [short_stage("head", augmentation=0.5), short_stage("all", 2)]
 SETTINGS = {"stages": STAGES, "validation": 0.25}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_pictures():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(carclf.training.loop, "_show", lambda run: None)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,8 @@ from detection.training.resume import RunState
 from tests.carclf.drawn import draw_folders
 from tests.carclf.short_runs import results, short_config, short_stage, weights
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 STAGES = [
     short_stage("head", learning_rate=0.02, optimizer="sgd", schedule="constant", dropout=0.3, augmentation=0.5),
     short_stage("half", 3, schedule="plateau", warmup=0.4, factor=0.3, layer_decay=0.8, mixup=0.4, dropout=0.3),
@@ -36,14 +38,6 @@ SETTINGS = {"stages": STAGES, "ema": 0.8, "deterministic": True, "validation": 0
 
 class Killed(BaseException):
     """Stands for the end of the process: nobody catches it, and nothing is tidied up."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_pictures():
-    """Charts and the report take as long as the training here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(carclf.training.loop, "_show", lambda run: None)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from detection.folder.run import clean_folder
 from detection.images.read import load_image
 from detection.vehicle import Vehicle
 from tests import traps
-from tests.fakes import FakeDetector, draw_car
+from tests.fakes import FakeDetector, draw_car, refuse_folders
 from tests.folder_runs import BOX, STYLE, put, rows, run, tree
 
 # pytest undoes the filter that detection.images.read sets when it is imported.
@@ -291,14 +291,7 @@ def test_one_photo(tmp_path, monkeypatch):
 def test_an_unreadable_folder_costs_a_line(tmp_path, monkeypatch):
     put(tmp_path / "in" / "a.png", draw_car())
     (tmp_path / "in" / "locked").mkdir()
-    scandir = os.scandir
-
-    def refuse(folder):
-        if str(folder).endswith("locked"):
-            raise PermissionError(13, "Permission denied")
-        return scandir(folder)
-
-    monkeypatch.setattr("detection.images.find.os.scandir", refuse)
+    refuse_folders(monkeypatch, "locked")
     summary = run(tmp_path / "in", tmp_path / "out")
     assert (summary.counts, summary.exit_code) == ({"ok": 1}, 3)
     assert any("locked' can't be read: Permission denied" in note for note in summary.notes)
