@@ -17,8 +17,8 @@ from detection.vehicle import TURNS, Look, Turn, Vehicle, turned_array, turned_b
 # LIKENESS times as much like a car after a turn is looked for in that turn. What was found in the photo as it is gives
 # way only to a turned one of the score SURER that is worth more by the factor MARGIN.
 DOUBTFUL, LIKENESS, SURER, MARGIN = 0.5, 0.8, 0.93, 1.2
-# Upside down, hardly a car has a score of CLEAR or looks as much like one as PLAIN: then the check is not shown it turned.
-# Both come from a sample of both halves.
+# Upside down, hardly a car has a score of CLEAR or looks as much like one as PLAIN: the check is not shown such a one
+# turned. Both come from a sample of both halves.
 CLEAR, PLAIN = 0.97, 0.85
 # Detectors are surer of an upright car than of a turned one, but by little: this power makes it count.
 _POWER = 10
