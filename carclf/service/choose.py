@@ -73,6 +73,7 @@ def load_recognizer(settings: ServiceSettings) -> CarRecognizer:
             device=settings.device,
             tta=settings.tta,
             threshold=settings.threshold,
+            kinds=settings.kinds,
         )
         # The first photo chooses kernels and allocates: that is not to be the first client's time.
         grey = np.full((480, 640, 3), 128, np.uint8)
