@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from carclf.commands.options import ALL_VEHICLES, Device, EveryVehicle, Kinds
+from carclf.commands.options import ALL_VEHICLES, Device, EveryVehicle, Kinds, Small
 from detection.common.console import say
 from detection.common.errors import UsageError
 
@@ -56,6 +56,7 @@ def clean(
         bool, typer.Option(ALL_VEHICLES, help="Cut out every vehicle: name-1.jpg (the main one), name-2.jpg, ...")
     ] = False,
     every_vehicle: EveryVehicle = False,
+    small: Small = None,
     format: Annotated[
         str | None, typer.Option(help="jpg, png or webp. Default: png for a transparent background, otherwise jpg.")
     ] = None,
@@ -132,6 +133,7 @@ def clean(
         turned=turned,
         kinds=kinds or only or None,
         all_vehicles=all_vehicles or every_vehicle,
+        small=small,
         shard=shard or "1/1",
         restart=restart,
         retry_failed=retry_failed,
