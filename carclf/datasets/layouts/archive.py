@@ -17,6 +17,7 @@ from detection.common.console import photo_bar, say
 from detection.common.errors import UsageError
 from detection.common.files import TEMP_PREFIX, cache_folder, move_over
 from detection.common.files.locks import Lock, NoLocks
+from detection.common.files.names import ON_WINDOWS, windows_path
 from detection.images.find import CLUTTER, is_clutter
 
 # Photos hardly shrink and csv files to a tenth: what would grow a hundredfold to more than a gigabyte is no data set.
@@ -104,6 +105,8 @@ def _places(content: zipfile.ZipFile, archive: Path) -> dict[PurePosixPath, zipf
             raise UsageError(
                 f"'{archive}' holds the link '{member.filename}': unpack it yourself, and pass the folder."
             )
+        if ON_WINDOWS:
+            place = PurePosixPath(windows_path(str(place)))
         if place in places:
             raise UsageError(f"'{archive}' holds '{place}' twice: it is damaged, download it again.")
         places[place] = member

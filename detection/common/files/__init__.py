@@ -77,7 +77,8 @@ def expand_home(text: str) -> str:
     >>> expand_home("a~/b"), expand_home("~/b") == os.path.expanduser("~/b")
     ('a~/b', True)
     """
-    return os.path.expanduser(text) if text == "~" or (text.startswith("~") and "/" in text) else text
+    below = text.startswith("~") and ("/" in text or os.sep in text)
+    return os.path.expanduser(text) if text == "~" or below else text
 
 
 def user_path(path: str | Path) -> Path:
