@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 import urllib.request
 import uuid
 from pathlib import Path
@@ -47,6 +48,17 @@ for path in paths:
 def rows(path: Path) -> list[dict]:
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def wait_until_ready(server: Server, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            urllib.request.urlopen(f"{server.address}/readyz", timeout=10).close()
+            return
+        except OSError:  # not yet, by a status or by nobody who answers
+            assert server.process.poll() is None and time.monotonic() < end, server.log
+        time.sleep(0.1)
 
 
 def test_nothing_that_trains_can_be_found(python):
@@ -102,6 +114,7 @@ def test_evaluate_measures_and_leaves_out_only_the_pictures(carclf, drawn, tmp_p
 def test_serve_answers(light, drawn, tmp_path):
     with Server("-m", "carclf", "serve", "--port", "0", environment=light, folder=tmp_path) as server:
         assert server.address, server.log
+        wait_until_ready(server)
         border = uuid.uuid4().hex
         head = f'--{border}\r\nContent-Disposition: form-data; name="photos"; filename="a.jpg"\r\n\r\n'
         body = head.encode() + (drawn / "sedan.jpg").read_bytes() + f"\r\n--{border}--\r\n".encode()
