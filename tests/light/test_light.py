@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import time
 import urllib.request
 import uuid
@@ -109,6 +110,16 @@ def test_evaluate_measures_and_leaves_out_only_the_pictures(carclf, drawn, tmp_p
     assert (tmp_path / "out" / "report.html").is_file()
     assert "confusion.png was not drawn: A picture of results needs matplotlib" in done.stderr
     assert 'pip install ".[plots]"' in done.stderr
+
+
+def test_a_model_of_ones_own_says_which_install_it_needs(carclf, drawn, tmp_path):
+    from carclf.weights import bundled_file
+
+    shutil.copy(bundled_file("dealer19"), tmp_path / "mine.safetensors")
+    done = carclf("predict", drawn / "sedan.jpg", "--model", "mine.safetensors")
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert 'needs torch, which is not installed: run `pip install ".[train]"`' in done.stderr
 
 
 def test_serve_answers(light, drawn, tmp_path):
