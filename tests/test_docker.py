@@ -185,34 +185,52 @@ def test_the_scripts_that_build_take_their_options(stages):
                 assert all(option in usage.stdout for option in script[2].split())
 
 
-def test_both_images_hold_the_same_torch():
+def test_torch_is_pinned_in_the_image_that_trains_and_in_no_other():
     from packaging.requirements import Requirement
 
-    arguments = [
-        {value for stage in parse((ROOT / name).read_text(encoding="utf-8")) for value in stage.all("ARG")}
+    light, full = (
+        [value for stage in parse((ROOT / name).read_text(encoding="utf-8")) for value in stage.all("ARG")]
         for name in DOCKERFILES
-    ]
-    versions = [{value for value in values if "INDEX" not in value} for values in arguments]
-    assert versions[0] == versions[1]
-    wanted = {Requirement(text).name: Requirement(text).specifier for text in package().install_requires}
-    for value in versions[0]:
+    )
+    assert not light
+    wanted = {Requirement(text).name: Requirement(text).specifier for text in package().extras_require["train"]}
+    assert len(set(full)) == 2
+    for value in full:
         name, version = value.split("=")
         assert wanted[name.lower()].contains(version)
+
+
+def pins(name: str) -> dict[str, str]:
+    lines = (ROOT / "docker" / name).read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
 
 
 def test_the_packages_are_pinned_and_are_those_that_setup_asks_for():
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
-    lines = (ROOT / "docker" / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    light, train = pins("requirements.txt"), pins("requirements-train.txt")
+    assert not light.keys() & train.keys()
+    assert not {"torch", "timm", "albumentations", "scipy", "matplotlib"} & light.keys()
     ours = package()
-    for text in [*ours.install_requires, *ours.extras_require["serve"], *ours.extras_require["queue"]]:
-        wanted = Requirement(text)
-        if wanted.name in ("torch", "torchvision"):
-            continue
-        pin = pins.get(canonicalize_name(wanted.name))
-        assert pin and wanted.specifier.contains(pin), f"{text}: run docker/pin.py"
+    for texts, known in ((ours.install_requires, light), (ours.extras_require["train"], light | train)):
+        for text in texts:
+            wanted = Requirement(text)
+            if wanted.name in ("torch", "torchvision"):
+                continue
+            pin = known.get(canonicalize_name(wanted.name))
+            assert pin and wanted.specifier.contains(pin), f"{text}: run docker/pin.py"
+
+
+def test_what_the_image_leaves_out_is_what_its_size_leaves_out():
+    """Of the light image; without a Docker daemon its size is a sum."""
+    from benchmarks.install_size import LEFT_OUT
+
+    (command,) = [
+        value for stage in parse((ROOT / "Dockerfile").read_text()) for value in stage.all("RUN") if "rm -r" in value
+    ]
+    removed = re.findall(r"/site-packages/(\S+)", command)
+    assert tuple(removed) == LEFT_OUT
 
 
 def test_every_service_is_pinned_bounded_and_watched(services):

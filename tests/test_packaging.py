@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import re
 import shutil
@@ -27,11 +28,19 @@ def make(*arguments: str, folder: Path = ROOT, **settings: str) -> subprocess.Co
 
 
 def copy_inputs(folder: Path) -> Path:
-    """A folder with the Makefile and what its stamp depends on."""
+    """A folder with the Makefile, its script, and what its stamp depends on."""
     (folder / "scripts").mkdir(parents=True)
-    for name in ("Makefile", "setup.py", "pyproject.toml", "scripts/install_detectron2.py"):
+    for name in ("Makefile", "setup.py", "pyproject.toml", "scripts/install_detectron2.py", "scripts/make.py"):
         shutil.copy(ROOT / name, folder / name)
     return folder
+
+
+def script():
+    """scripts/make.py, as a module."""
+    spec = importlib.util.spec_from_file_location("make", ROOT / "scripts" / "make.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def tool(path: Path, script: str) -> None:
@@ -135,8 +144,37 @@ def test_make_alone_lists_every_target():
         assert re.search(rf"^  {target} +\S", listing, re.MULTILINE), f"'{target}' is not listed in:\n{listing}"
 
 
-@needs_make
-def test_make_installs_once_and_again_only_after_a_change(tmp_path):
+def test_both_makes_know_the_same_targets():
+    makefile = (ROOT / "Makefile").read_text()
+    assert set(re.search(r"\.PHONY: (.*)", makefile).group(1).split()) == set(script().TARGETS)
+
+
+def test_the_programs_of_an_environment_on_windows(monkeypatch):
+    make = script()
+    for windows, wanted in ((True, ("Scripts", "carclf.exe")), (False, ("bin", "carclf"))):
+        monkeypatch.setattr(make, "WINDOWS", windows)
+        assert make.program(Path(".venv"), "carclf") == os.path.join(".venv", *wanted)
+
+
+def test_the_script_says_what_is_wrong():
+    done = subprocess.run([sys.executable, "scripts/make.py", "tset"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("make: there is no target 'tset': choose one of help, venv, test")
+
+
+def test_cleaning_leaves_the_environment_alone(tmp_path):
+    folder = copy_inputs(tmp_path / "clone")
+    for name in ("build/lib", "carclf/__pycache__", ".venv/lib/__pycache__", "runs/first"):
+        (folder / name).mkdir(parents=True)
+    subprocess.run([sys.executable, "scripts/make.py", "clean"], cwd=folder, check=True)
+    assert not (folder / "build").exists() and not (folder / "carclf/__pycache__").exists()
+    assert (folder / ".venv/lib/__pycache__").is_dir() and (folder / "runs/first").is_dir()
+
+
+@pytest.mark.parametrize("program", ["make", "script"])
+def test_make_installs_once_and_again_only_after_a_change(tmp_path, program):
+    if program == "make" and shutil.which("make") is None:
+        pytest.skip("there is no make here")
     folder = copy_inputs(tmp_path / "clone")
     tool(folder / ".venv/bin/python", 'echo "$@" >> log')
     tool(folder / ".venv/bin/carclf", 'echo carclf "$@" >> log')
@@ -146,20 +184,24 @@ def test_make_installs_once_and_again_only_after_a_change(tmp_path):
         (folder / "log").unlink()
         return [line for line in lines if "install" in line or line.startswith(("carclf", "-m pytest"))]
 
-    answer = make("test", folder=folder)
-    assert answer.returncode == 0, answer.stderr
+    def made(*arguments: str) -> int:
+        if program == "make":
+            return make(*arguments, folder=folder).returncode
+        return subprocess.run([sys.executable, "scripts/make.py", *arguments], cwd=folder).returncode
+
+    assert made("test") == 0
     pip, detectron2, tests = log()
     assert pip.startswith("-m pip install -e .[dev]")
     assert detectron2 == "scripts/install_detectron2.py"
     assert tests == "-m pytest -m not slow and not gpu"
 
     os.utime(folder / "setup.py")  # a checkout touches files without changing them
-    assert make("demo", "PHOTOS=my photos", folder=folder).returncode == 0
+    assert made("demo", "PHOTOS=my photos") == 0
     assert log() == ["carclf predict my photos"]
 
     with (folder / "setup.py").open("a") as file:
         file.write("# changed\n")
-    assert make("demo", folder=folder).returncode == 0
+    assert made("demo") == 0
     assert [line.split()[0] for line in log()] == ["-m", "scripts/install_detectron2.py", "carclf"]
     assert len(list((folder / ".venv").glob(".ready-*"))) == 1
 

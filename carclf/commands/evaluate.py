@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from carclf.commands.options import Detector, Device, Kinds
+from carclf.commands.options import TRAINING, Detector, Device, Kinds
 from detection.common.console import never_in_the_way, quiet_stdout, say, tracked
-from detection.common.errors import UsageError
+from detection.common.errors import UsageError, need
 
 Parts = Annotated[
     Path | None,
@@ -133,6 +133,7 @@ def calibrate(
     The temperature makes its confidence true; below the threshold it answers unknown. Training fits both to its
     validation crops. This command runs the detector too, and also reports how photos of other things are answered.
     """
+    need(("torch", "timm"), "Calibration")
     from carclf.classifier.catalogue import find_model
     from carclf.datasets import read_table
     from carclf.datasets.parts import choose_part
@@ -181,6 +182,7 @@ def compare_backgrounds(
     ),
 ) -> None:  # fmt: skip
     """Train one recipe on raw photos, box crops and cut-outs, and print which background is best and how surely."""
+    need(TRAINING, "A comparison of backgrounds")
     from carclf.runs.recipe import TrainConfig
     from detection.common.config import read_config
 

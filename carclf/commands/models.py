@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from detection.common.errors import UsageError, need
+
 
 def models(
     format: Annotated[str, typer.Option(help="Output format: table or json.")] = "table",
@@ -17,7 +19,6 @@ def models(
 ) -> None:
     """List the bundled classifiers, or the classes of any model."""
     from carclf.classifier.catalogue import find_model, list_models
-    from detection.common.errors import UsageError
 
     if format not in ("table", "json"):
         raise UsageError(f"Unknown format '{format}': choose table or json.")
@@ -46,6 +47,7 @@ def combine(
 
     It answers with the geometric mean of their probabilities. Prints its accuracy on the photos that all of them held
     out."""
+    need(("torch", "timm"), "Combining classifiers")
     from carclf.tools.combine import combine as combine_models
     from detection.common.console import quiet_stdout
 
@@ -86,11 +88,9 @@ def export(
     An export can be used wherever a model predicts: carclf predict --model OUTPUT. It needs no torch, a fraction of the
     memory, and a fraction of the time to start. Exit code 1: the answers differ, and nothing is written.
     """
+    need(("torch", "torchvision", "timm", "onnx", "onnxscript", "detectron2"), "Writing an export", "export")
     from detection.common.console import quiet_stdout, say
-    from detection.common.errors import UsageError
 
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        _check_installed(package, UsageError)
     with quiet_stdout():
         from carclf.classifier.catalogue import find_model
         from carclf.classifier.onnx.folder import kept_export
@@ -109,10 +109,3 @@ def export(
         say(done.reason)
         raise typer.Exit(1)
     typer.echo(f"{done.folder} ({done.megabytes:.1f} MB)")
-
-
-def _check_installed(package: str, error: type[Exception]) -> None:
-    from importlib.util import find_spec
-
-    if find_spec(package) is None:
-        raise error(f"An export needs '{package}': pip install 'carclf[export]'.")

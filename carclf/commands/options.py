@@ -6,6 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+# What `need` asks for: the parts of the install that trains.
+TRAINING = ("torch", "torchvision", "timm", "pytorch_lightning", "torchmetrics", "albumentations")
+
 Model = Annotated[
     str,
     typer.Option(help="A bundled model (listed by `carclf models`), a run folder, a .safetensors file or an export."),

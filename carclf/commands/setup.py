@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
+from carclf.commands.options import TRAINING
+from detection.common.errors import need
+
 
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for everything that the demo writes.")] = Path("demo-output"),
     seed: Annotated[int, typer.Option(help="Seed of the scenes: another seed draws others.")] = 0,
 ) -> None:
     """Run every step on drawn street scenes, without data or network, and write an HTML page that shows each one."""
+    need(TRAINING, "The demo")
     from carclf.tools.demo.run import run_demo
 
     run_demo(output, seed=seed)

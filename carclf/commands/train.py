@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from carclf.commands.options import TRAINING
 from detection.common.console import quiet_stdout
-from detection.common.errors import UsageError
+from detection.common.errors import UsageError, need
 
 Resume = Annotated[
     Path | None,
@@ -35,6 +36,7 @@ def train(
     have; settings then are those of the machine (device, devices, nodes, workers, threads, progress, tensorboard,
     mlflow).
     """
+    need(TRAINING, "Training")
     from carclf.runs.folder import resumed_config
     from carclf.runs.recipe import TrainConfig
     from detection.common.config import read_config
@@ -64,6 +66,7 @@ def train_detector(
 
     The same command, or --resume with its output folder, resumes from the last checkpoint. See docs/detectors.md.
     """
+    need((*TRAINING, "detectron2"), "Training a detector")
     config, settings = _config_of(arguments, resume, example="configs/detector/compact.yaml")
     with quiet_stdout():
         from detection.training.train import resume_detector

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from carclf.classifier.checkpoint import load_model, save_model
 from carclf.classifier.classifier import TorchClassifier
@@ -17,6 +16,7 @@ from carclf.datasets.content import OWN, with_digests
 from carclf.evaluation.confidence import HIGHEST, LOST, LOWEST, calibration, fit_confidence
 from carclf.evaluation.evaluate import class_numbers
 from carclf.evaluation.held_out import leave_out_trained, mark_trained
+from carclf.evaluation.metrics import auroc
 from detection.common.console import Track, say, untracked
 from detection.common.device import choose_device
 from detection.common.errors import UsageError
@@ -104,12 +104,11 @@ def judge(
     for name, rows in others.items():
         seen = rows[np.isfinite(rows).all(axis=1)]
         sure = temper(seen, temperature).max(axis=1) if len(seen) else np.zeros(0)
-        sides = np.r_[np.ones(len(confidence)), np.zeros(len(sure))]
         kinds[name] = {
             "photos": len(rows),
             "found": len(seen) / max(1, len(rows)),
             "named": float((sure >= threshold).sum()) / max(1, len(rows)),
-            "auroc": float(roc_auc_score(sides, np.r_[confidence, sure])) if len(sure) else float("nan"),
+            "auroc": auroc(sure, confidence) if len(sure) and len(confidence) else float("nan"),
         }
     return Trust(temperature, threshold, figures, kinds)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
 
 from carclf.classifier.contract import temper
 from carclf.evaluation.metrics import wilson_interval
@@ -89,8 +90,24 @@ def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
         right = temper(probabilities, float(np.exp(log_temperature)))[rows, truth]
         return float(-np.log(np.maximum(right, 1e-12)).mean())
 
-    found = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded")
-    return round(float(np.exp(found.x)), 4)
+    return round(float(np.exp(_lowest(loss, np.log(LOWEST), np.log(HIGHEST)))), 4)
+
+
+def _lowest(loss: Callable[[float], float], low: float, high: float, near: float = 1e-5) -> float:
+    """Where between the bounds a function with one valley is lowest, to within `near`: by the golden section."""
+    golden = (5**0.5 - 1) / 2
+    left, right = high - golden * (high - low), low + golden * (high - low)
+    at_left, at_right = loss(left), loss(right)
+    while high - low > near:
+        if at_left <= at_right:
+            high, right, at_right = right, left, at_left
+            left = high - golden * (high - low)
+            at_left = loss(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + golden * (high - low)
+            at_right = loss(right)
+    return (low + high) / 2
 
 
 def fit_confidence(probabilities: np.ndarray, truth: np.ndarray, lost: float = LOST) -> tuple[np.ndarray, float, float]:

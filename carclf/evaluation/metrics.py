@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
-from sklearn.metrics import precision_recall_fscore_support
 
 NO_ANSWER = "(no answer)"
 LEVEL = 0.95
@@ -21,8 +20,32 @@ def overall(truth: np.ndarray, predicted: np.ndarray, in_top5: np.ndarray) -> di
 
     truth: int [N]; predicted: int [N], any number that is no class for a photo without an answer; in_top5: bool [N].
     """
-    f1 = precision_recall_fscore_support(truth, predicted, labels=np.unique(truth), zero_division=0)[2]
+    f1 = _scores(*_counts(truth, predicted))[2]
     return {"accuracy": float((truth == predicted).mean()), "top5": float(in_top5.mean()), "macro_f1": float(f1.mean())}
+
+
+def _counts(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each class that occurs in truth, int [K]: right answers, answers, photos."""
+    present, support = np.unique(truth, return_counts=True)
+    answers = (predicted == present[:, None]).sum(axis=1)
+    hits = ((predicted == truth) & (truth == present[:, None])).sum(axis=1)
+    return hits, answers, support
+
+
+def _scores(hits: np.ndarray, answers: np.ndarray, support: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall and F1 by `_counts`; 0 for a class that is never answered."""
+    return hits / np.maximum(answers, 1), hits / np.maximum(support, 1), 2 * hits / np.maximum(answers + support, 1)
+
+
+def auroc(low: np.ndarray, high: np.ndarray) -> float:
+    """How often a number of `high` exceeds one of `low`, with half for a draw; float [N], float [M], neither empty.
+
+    >>> auroc(np.array([0.1, 0.4]), np.array([0.4, 0.8]))
+    0.875
+    """
+    below = np.sort(low)
+    wins = np.searchsorted(below, high, side="left") + np.searchsorted(below, high, side="right")
+    return float(wins.sum() / (2 * len(low) * len(high)))
 
 
 def bootstrap_intervals(
@@ -103,7 +126,7 @@ def wilson_interval(right, total) -> tuple[np.ndarray, np.ndarray]:
     [0.596, 0.982]
     """
     right, total = np.asarray(right, float), np.asarray(total, float)
-    z = ndtri((1 + LEVEL) / 2)
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     n = np.maximum(total, 1e-9)
     share = right / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
@@ -121,9 +144,8 @@ def class_report(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str
     F1 is a monotonous function of hits / (hits + misses + false alarms), whose interval gives that of f1.
     """
     present = np.unique(truth)
-    precision, recall, f1, support = precision_recall_fscore_support(truth, predicted, labels=present, zero_division=0)
-    hits = np.array([((truth == number) & (predicted == number)).sum() for number in present])
-    answers = np.array([(predicted == number).sum() for number in present])
+    hits, answers, support = _counts(truth, predicted)
+    precision, recall, f1 = _scores(hits, answers, support)
     bounds = {
         "precision": wilson_interval(hits, answers),
         "recall": wilson_interval(hits, support),

@@ -6,23 +6,28 @@ import io
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
-from matplotlib.axis import Tick
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
-from matplotlib.font_manager import fontManager
-from matplotlib.text import Text
 
+from detection.common.errors import need
 from detection.common.files import replace_file
 from detection.images.lettering import drawable, fonts_beside, text_length
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TRAIN, VAL = "#8a8f98", "#1f6feb"
 _LONGEST = 100  # letters of a class's name that are drawn
 
-_WRONG = LinearSegmentedColormap.from_list("wrong", ["#ffffff", "#f4a582", "#b2182b"])
+
+def new_figure(**settings: Any) -> Figure:
+    """A figure of Matplotlib, which the light install leaves out: raises `UsageError` there."""
+    need("matplotlib", "A picture of results", extra="plots")
+    from matplotlib.figure import Figure
+
+    return Figure(**settings)
 
 
 def save_confusion(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str], path: Path) -> None:
@@ -39,11 +44,15 @@ def save_confusion(counts: np.ndarray, rows: Sequence[str], columns: Sequence[st
     side = max(3.0, cell * n)
     # The room for the labels is reckoned here: measuring 400 of them takes matplotlib's layouts ten seconds.
     whole = side + labels + 0.2
-    figure = Figure(figsize=(whole, whole))
+    figure = new_figure(figsize=(whole, whole))
+    from matplotlib import colormaps
+    from matplotlib.colors import LinearSegmentedColormap
+
+    wrong = LinearSegmentedColormap.from_list("wrong", ["#ffffff", "#f4a582", "#b2182b"])
     axis = figure.add_axes((labels / whole, labels / whole, side / whole, side / whole))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     right = np.eye(*counts.shape) > 0
-    colours = np.where(right[..., None], colormaps["Blues"](shares), _WRONG(np.maximum(shares, 0.15)))
+    colours = np.where(right[..., None], colormaps["Blues"](shares), wrong(np.maximum(shares, 0.15)))
     colours[(counts == 0) & ~right] = 1
     axis.imshow(colours, interpolation="nearest", aspect="auto")
     axis.set(xticks=[], yticks=[])  # as texts they cost half: a tick is ten objects
@@ -76,7 +85,7 @@ def save_reliability(bins: pd.DataFrame, figures: Mapping[str, float], path: Pat
     if bins.empty:
         path.unlink(missing_ok=True)
         return
-    figure = Figure(figsize=(5.6, 6.4), layout="constrained")
+    figure = new_figure(figsize=(5.6, 6.4), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     middle, width = (bins["low"] + bins["high"]) / 2, (bins["high"] - bins["low"]) * 0.94
     above.bar(middle, bins["accuracy"], width, color=VAL, alpha=0.75, label="accuracy of the group")
@@ -100,6 +109,9 @@ def save_figure(figure: Figure, path: Path) -> None:
 
     Its texts are names of users: `$` and backslashes are drawn as they are, and letters by a font that has them.
     """
+    from matplotlib.axis import Tick
+    from matplotlib.text import Text
+
     ticks = {text for axis in figure.findobj(Tick) for text in axis.findobj(Text)}  # matplotlib's own: may be formulas
     for text in figure.findobj(Text):
         if text not in ticks:
@@ -116,5 +128,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 @lru_cache(maxsize=64)
 def _family(file: str) -> str:
     """What matplotlib calls the font of a file; its own list may be older than the file."""
+    from matplotlib.font_manager import fontManager
+
     fontManager.addfont(file)
     return fontManager.ttflist[-1].name

@@ -6,12 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from carclf.evaluation.plots import TRAIN, VAL, save_figure
+from carclf.evaluation.plots import TRAIN, VAL, new_figure, save_figure
 from carclf.runs.tables import read_epochs
 from detection.common.errors import UsageError
 
@@ -39,11 +36,13 @@ def save_comparison(runs: Mapping[str, Sequence[Mapping]], path: Path, by_time: 
     if without:
         raise UsageError(f"There are no curves for {', '.join(without)}: no epoch has ended, or epochs.csv is damaged.")
     unit, divisor = _unit(runs.values()) if by_time else ("epoch", 1.0)
-    figure = Figure(figsize=(13, 4.6 + 0.2 * -(-len(runs) // 2)), layout="constrained")
+    figure = new_figure(figsize=(13, 4.6 + 0.2 * -(-len(runs) // 2)), layout="constrained")
+    from matplotlib import colormaps
+
     axes = dict(zip(WHATS, figure.subplots(1, 2), strict=True))
     legend = {}
     for number, (name, epochs) in enumerate(runs.items()):
-        look = {"color": matplotlib.colormaps["tab10"](number % 10), "linestyle": DASHES[number // 10 % len(DASHES)]}
+        look = {"color": colormaps["tab10"](number % 10), "linestyle": DASHES[number // 10 % len(DASHES)]}
         x = np.cumsum(series(epochs, "seconds")["seconds"]) / divisor if by_time else np.arange(1, len(epochs) + 1)
         starts = [first for _, first, _ in bands([str(row["stage"]) for row in epochs])]
         for what, axis in axes.items():
@@ -58,7 +57,7 @@ def save_comparison(runs: Mapping[str, Sequence[Mapping]], path: Path, by_time: 
     for what, axis in axes.items():
         axis.set(xlabel=unit, ylabel=what)
         if not by_time:
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+            _count(axis)
         axis.grid(alpha=0.25)
     figure.suptitle("line: validation; faint: training; dot: a stage begins", fontsize=9, x=0.01, ha="left")
     # Given outright: of lines with names, those that begin with "_" would be left out.
@@ -97,7 +96,7 @@ def save_curves(epochs: Sequence[Mapping], path: Path) -> None:
         return
     rows = -(-len(charts) // 2)
     labels = label_bands(stages, _BAND)
-    figure = Figure(figsize=(13, 3.6 * rows + 0.4), layout="constrained")
+    figure = new_figure(figsize=(13, 3.6 * rows + 0.4), layout="constrained")
     x = np.arange(1, len(epochs) + 1)
     for number, (what, lines) in enumerate(charts, 1):
         axis = figure.add_subplot(rows, 2, number)
@@ -106,7 +105,7 @@ def save_curves(epochs: Sequence[Mapping], path: Path) -> None:
                       linewidth=1.6, label=part)  # fmt: skip
         _mark_stages(axis, stages, labels)
         axis.set(xlabel="epoch", ylabel=what.replace("_", " "), xlim=(0.5, len(epochs) + 0.5))
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+        _count(axis)
         if what == "learning_rate" and np.nanmin([*lines.values()]) > 0:
             axis.set_yscale("log")
         elif what == "seconds":
@@ -118,6 +117,13 @@ def save_curves(epochs: Sequence[Mapping], path: Path) -> None:
     if numbered:
         figure.suptitle("stages: " + ", ".join(numbered), fontsize=9, x=0.01, ha="left")
     save_figure(figure, path)
+
+
+def _count(axis) -> None:
+    """Whole epochs below the axis."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
 
 
 def _mark_stages(axis, stages: Sequence[str], labels: Sequence[str]) -> None:

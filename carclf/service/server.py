@@ -8,36 +8,26 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from carclf.service.choose import make_backend
 from carclf.service.contract import Backend
 from carclf.service.settings import ServiceSettings
 from detection.common.console import log_to_stderr
-from detection.common.errors import UsageError
+from detection.common.errors import UsageError, need
 from detection.common.machine import return_freed_memory
 
 if TYPE_CHECKING:
     from carclf.service.metrics import Metrics
 
 
-NEEDED = {
-    "fastapi": "fastapi",
-    "uvicorn": "uvicorn",
-    "python_multipart": "python-multipart",
-    "prometheus_client": "prometheus-client",
-}
-
-
+NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 OWN_FILES = 200  # that the process opens beside its connections
 
 
 def check_installed() -> None:
     """Raises `UsageError` with the command that installs what the service needs."""
-    missing = [name for module, name in NEEDED.items() if find_spec(module) is None]
-    if missing:
-        raise UsageError(f"The web service needs {', '.join(missing)}: pip install 'carclf[serve]'.")
+    need(NEEDED, "The web service", extra="")
 
 
 def run(settings: ServiceSettings, make: Callable[[ServiceSettings, Metrics], Backend] = make_backend) -> None:

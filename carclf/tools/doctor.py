@@ -18,6 +18,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 
 from carclf.weights import BUNDLED, bundled_file
+from detection.common.errors import has_module
 
 ROOT = Path(__file__).resolve().parents[2]
 DETECTRON2_REPOSITORY = "git+https://github.com/facebookresearch/detectron2.git"
@@ -82,8 +83,11 @@ def doctor() -> int:
 def collect() -> list[Check]:
     """Makes every check; never raises. The order is that in which things have to be mended."""
     checks = [check_python()]
-    checks += [check_package(name, module) for name, module in SHOWN]
-    checks += [check_opencv(), check_others(), check_detectron2(), check_device(), check_speed()]
+    if trains():
+        checks += [check_package(name, module) for name, module in SHOWN]
+        checks += [check_opencv(), check_others(), check_detectron2(), check_device(), check_speed()]
+    else:
+        checks += [check_opencv(), check_others(), check_onnxruntime(), check_training()]
     checks += [
         check_weights("detector weights", ROOT / "detection" / "weights" / "compact.safetensors"),
         *(check_weights(f"classifier {name}", bundled_file(name)) for name in BUNDLED),
@@ -91,6 +95,28 @@ def collect() -> list[Check]:
         *(check_reader(photos, distribution) for photos, distribution in READERS),
     ]
     return checks
+
+
+def trains() -> bool:
+    """Whether any part of what trains is installed: then all of it is expected. The light install has none."""
+    return any(installed(name) for name, _ in SHOWN) or has_module("detectron2")
+
+
+def check_training() -> Check:
+    """Well without it, too: every verb that trains says what it lacks."""
+    return Check("training", True, f"not installed; optional: {pip_install_carclf('train')}")
+
+
+def check_onnxruntime() -> Check:
+    """What the light install computes with, and on what."""
+    trouble = import_trouble("onnxruntime")
+    if trouble:
+        fix = f"{pip()} install --force-reinstall --no-deps onnxruntime"
+        return Check("ONNX Runtime", False, f"it can't be imported: {trouble}", fix)
+    import onnxruntime
+
+    devices = ", ".join(name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers())
+    return Check("ONNX Runtime", True, f"{onnxruntime.__version__}, for {devices}")
 
 
 def check_python() -> Check:
@@ -253,18 +279,22 @@ def check_reader(photos: str, distribution: str) -> Check:
 
 
 def requirements() -> dict[str, Requirement]:
-    """What setup.py asks for, by lower-case name, from the installed metadata; empty when carclf is not installed."""
+    """What setup.py asks for, by lower-case name, from the installed metadata; empty when carclf is not installed.
+
+    What trains is part of it only where some of that is installed.
+    """
     try:
         lines = metadata.requires("carclf") or []
     except metadata.PackageNotFoundError:
         return {}
     wanted = {}
+    extras = ("", "train") if trains() else ("",)
     for line in lines:
         try:
             requirement = Requirement(line)
         except InvalidRequirement:
             continue
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
             wanted[re.sub(r"[-_.]+", "-", requirement.name).lower()] = requirement
     return wanted
 
@@ -275,14 +305,6 @@ def installed(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def has_module(name: str) -> bool:
-    """Whether a top-level module can be found, without importing it."""
-    try:
-        return find_spec(name) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def import_trouble(module: str) -> str:
@@ -309,9 +331,12 @@ def pip_install(*wanted: str) -> str:
     return f"{pip()} install {' '.join(shlex.quote(one) for one in wanted)}"
 
 
-def pip_install_carclf() -> str:
+def pip_install_carclf(extra: str = "") -> str:
     # Never by name from an index: this carclf has no release there, so the name could be anybody's.
-    return pip_install("-e", str(ROOT)) if (ROOT / "setup.py").is_file() else pip_install("FOLDER_OF_THE_REPOSITORY")
+    part = f"[{extra}]" if extra else ""
+    if (ROOT / "setup.py").is_file():
+        return pip_install("-e", f"{ROOT}{part}")
+    return pip_install(f"FOLDER_OF_THE_REPOSITORY{part}")
 
 
 def near(path: Path) -> Path:

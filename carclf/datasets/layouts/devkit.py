@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from carclf.datasets.layouts.found import find_photos
+from carclf.datasets.layouts.mat_file import NewerFormat, read_mat
 from detection.common.errors import UsageError
 
 TRAIN, TEST, ALL, META = (
@@ -105,13 +106,11 @@ def _class_names(path: Path) -> Sequence[str]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    from scipy.io import loadmat
-
     try:
-        return loadmat(path, appendmat=False, simplify_cells=True, variable_names=["annotations", "class_names"])
-    except NotImplementedError as error:
+        return read_mat(path, ("annotations", "class_names"))
+    except NewerFormat as error:
         raise UsageError(f"'{path}' is a MATLAB 7.3 file, which can't be read: save it again with -v7.") from error
-    except Exception as error:  # scipy raises a dozen types on damaged files
+    except (ValueError, OSError) as error:
         raise UsageError(f"'{path}' can't be read as a .mat file: {_detail(error)}.") from error
 
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from carclf.service.queue.queues import check_url, declare, declare_waiting, log, redact, virtual_host
-from detection.common.errors import UsageError
+from detection.common.errors import UsageError, need
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractRobustConnection, AbstractRobustQueue
@@ -61,10 +61,7 @@ class Connection:
         self._link: AbstractRobustConnection | None = None
         self._prepare = prepare
         self._lost = lost
-        try:
-            import faststream.rabbit  # noqa: F401
-        except ImportError as error:
-            raise UsageError("The queue needs more packages: pip install 'carclf[queue]'.") from error
+        need(("faststream", "aio_pika"), "The queue", extra="")
 
     async def open(self) -> None:
         """Returns when it is there, however long that takes. Raises `UsageError` where waiting would not help."""

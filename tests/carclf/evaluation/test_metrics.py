@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
 from carclf.evaluation.metrics import (
+    auroc,
     bootstrap_intervals,
     class_report,
     confused_pairs,
@@ -25,6 +26,23 @@ def _drawn(photos, classes, accuracy, seed):
     right = random.random(photos) < accuracy
     predicted = np.where(right, truth, (truth + random.integers(1, classes, photos)) % classes)
     return truth, predicted, right | (random.random(photos) < 0.5)
+
+
+def test_scores_of_classes_are_those_of_the_counts():
+    truth, predicted = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 3, 3])  # 3: no answer
+    rows = class_report(truth, predicted, CLASSES).set_index("class")
+    assert rows.loc["a", ["precision", "recall", "f1", "support"]].tolist() == [1, 0.6667, 0.8, 3]
+    assert rows.loc["b", ["precision", "recall", "f1", "support"]].tolist() == [0.5, 0.5, 0.5, 2]
+    assert rows.loc["c", ["precision", "recall", "f1", "support"]].tolist() == [0, 0, 0, 1]
+    assert overall(truth, predicted, truth == predicted)["macro_f1"] == pytest.approx((0.8 + 0.5) / 3)
+
+
+def test_auroc_counts_the_pairs_in_order():
+    random = np.random.default_rng(0)
+    low, high = random.integers(0, 9, 40) / 9, random.integers(3, 12, 50) / 9  # with draws
+    pairs = (high > low[:, None]).mean() + (high == low[:, None]).mean() / 2
+    assert auroc(low, high) == pytest.approx(pairs)
+    assert auroc(np.zeros(3), np.ones(2)) == 1 and auroc(np.ones(3), np.ones(2)) == 0.5
 
 
 @pytest.mark.parametrize(("right", "total"), [(0, 5), (3, 7), (9, 10), (10, 10), (520, 586)])

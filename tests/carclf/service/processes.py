@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -16,11 +17,11 @@ ROOT = Path(__file__).resolve().parents[3]
 class Server:
     """A server that listens: `address` ('' if it ended before), its `process`, what it said on stderr in `lines`."""
 
-    def __init__(self, *command: str):
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    def __init__(self, *command: str, environment: Mapping[str, str] | None = None, folder: Path = ROOT):
+        environment = os.environ | {"PYTHONPATH": str(ROOT)} if environment is None else environment
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, *command], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+            [sys.executable, *command], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
         )
         self._listening = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -93,8 +93,8 @@ def test_a_port_that_is_taken_is_told_before_models_are_loaded():
 
 
 def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch):
-    monkeypatch.setattr(server, "find_spec", lambda name: None if name == "uvicorn" else object())
-    with pytest.raises(UsageError, match=r"needs uvicorn: pip install 'carclf\[serve\]'"):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(UsageError, match="The web service needs uvicorn, which is not installed: run `pip install .`"):
         server.check_installed()
 
 

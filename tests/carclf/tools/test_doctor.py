@@ -46,6 +46,25 @@ def test_collect_covers_every_part_on_this_machine():
         assert name in names
 
 
+def test_the_light_install_is_whole_without_what_trains(monkeypatch):
+    real = doctor.installed
+    shown = [name for name, _ in doctor.SHOWN]
+    monkeypatch.setattr(doctor, "installed", lambda name: None if name in shown else real(name))
+    monkeypatch.setattr(doctor, "has_module", lambda name: False)
+    checks = {check.name: check for check in doctor.collect()}
+    assert not {"torch", "Detectron2", "device"} & set(checks)
+    assert checks["training"].ok and "[train]" in checks["training"].detail
+    assert checks["ONNX Runtime"].ok and "CPU" in checks["ONNX Runtime"].detail
+    lines = ["numpy", "torch>=2.11; extra == 'train'", "pytest; extra == 'dev'"]
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: lines)
+    assert list(doctor.requirements()) == ["numpy"]
+
+    monkeypatch.setattr(doctor, "installed", lambda name: None if name in shown and name != "torch" else real(name))
+    assert list(doctor.requirements()) == ["numpy", "torch"]
+    names = {check.name: check.ok for check in doctor.collect()}
+    assert names["torch"] and not names["timm"]  # half of what trains is no install
+
+
 @pytest.mark.parametrize(("photos", "distribution"), doctor.READERS)
 def test_optional_readers_are_named_with_their_command(versions, photos, distribution):
     check = doctor.check_reader(photos, distribution)
