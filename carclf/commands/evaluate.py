@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from carclf.commands.options import Detector, Device
+from carclf.commands.options import Detector, Device, Runtime
 from detection.common.console import never_in_the_way, quiet_stdout, say, tracked
 from detection.common.errors import UsageError
 
@@ -38,6 +38,7 @@ def evaluate(
     crops: Annotated[bool, typer.Option("--crops", help="The photos are already cut out: run no detector.")] = False,
     detector: Detector = None,
     device: Device = "auto",
+    runtime: Runtime = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs per classifier batch.")] = 32,
     split: Annotated[
         str,
@@ -75,7 +76,15 @@ def evaluate(
     from carclf.runs.report.page import write_run_report
 
     with quiet_stdout():
-        recognizer = CarRecognizer(model, detector=detector, device=device, batch_size=batch_size, crops=crops, tta=tta)
+        recognizer = CarRecognizer(
+            model,
+            detector=detector,
+            device=device,
+            batch_size=batch_size,
+            crops=crops,
+            tta=tta,
+            runtime=runtime,
+        )
         metrics = evaluate_chain(
             recognizer,
             table,

@@ -21,6 +21,7 @@ def serve(
     ] = ("127.0.0.1"),
     port: Annotated[int, typer.Option(help="Port to listen on. 0 takes a free one.")] = 8000,
     device: options.Device = "auto",
+    runtime: options.Runtime = "auto",
     threads: options.Threads = None,
     tta: options.Tta = 1,
     threshold: options.Threshold = None,
@@ -77,11 +78,10 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a web page and an API that name the cars in photos. See docs/service.md."""
-    from carclf.service.choose import with_export
+    from carclf.service.choose import wants_export, with_export
     from carclf.service.server import check_installed, run
     from carclf.service.settings import MEGABYTE, ServiceSettings, find_api_key
     from detection.common.console import say
-    from detection.detectors.onnx.folder import is_export
 
     check_installed()
     settings = ServiceSettings.of(
@@ -90,6 +90,7 @@ def serve(
         model=model,
         detector=detector,
         device=device,
+        runtime=runtime,
         threads=threads,
         tta=tta,
         threshold=threshold,
@@ -116,7 +117,7 @@ def serve(
     chosen = with_export(settings)
     if chosen.model != settings.model:
         say(f"serving the export of '{settings.model}': {chosen.model}")
-    elif settings.broker is None and not is_export(settings.model):
+    elif wants_export(chosen):
         say("run `carclf export` once: then this starts in a second and takes a third of the memory")
     run(chosen)
 
@@ -158,6 +159,7 @@ def worker(
     model: options.Model = "bundled",
     detector: options.Detector = None,
     device: options.Device = "auto",
+    runtime: options.Runtime = "auto",
     threads: options.Threads = None,
     tta: options.Tta = 1,
     threshold: options.Threshold = None,
@@ -180,6 +182,7 @@ def worker(
         model=model,
         detector=detector,
         device=device,
+        runtime=runtime,
         threads=threads,
         tta=tta,
         threshold=threshold,

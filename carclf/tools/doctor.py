@@ -18,6 +18,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 
 from carclf.weights import BUNDLED, bundled_file
+from detection.common.errors import has_module
 
 ROOT = Path(__file__).resolve().parents[2]
 DETECTRON2_REPOSITORY = "git+https://github.com/facebookresearch/detectron2.git"
@@ -275,14 +276,6 @@ def installed(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def has_module(name: str) -> bool:
-    """Whether a top-level module can be found, without importing it."""
-    try:
-        return find_spec(name) is not None
-    except (ImportError, ValueError):
-        return False
 
 
 def import_trouble(module: str) -> str:

@@ -75,7 +75,9 @@ def test_it_answers_as_the_model_does(model, export):
 @pytest.mark.parametrize("tta", [True, "ten", TtaConfig(passes=12, reduce="geometric")])
 def test_averaged_views_are_those_of_the_model(model, export, tta):
     crops = _crops(3)
-    ours, theirs = (one.predict(crops, tta=tta) for one in (TorchClassifier.load(model, "cpu"), OnnxClassifier(export)))
+    ours, theirs = (
+        one.predict(crops, tta=tta) for one in (TorchClassifier.load(model, "cpu"), OnnxClassifier.load(export))
+    )
     np.testing.assert_allclose(theirs, ours, atol=5e-3)
     np.testing.assert_allclose(theirs.sum(axis=1), 1, atol=1e-5)
 
