@@ -87,10 +87,12 @@ def export(
     memory, and a fraction of the time to start. Exit code 1: the answers differ, and nothing is written.
     """
     from detection.common.console import quiet_stdout, say
-    from detection.common.errors import UsageError
+    from detection.common.errors import need
 
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        _check_installed(package, UsageError)
+    for package in ("torch", "detectron2"):
+        need(package, "An export")
+    for package in ("onnx", "onnxscript"):
+        need(package, "An export", "export")
     with quiet_stdout():
         from carclf.classifier.catalogue import find_model
         from carclf.classifier.onnx.folder import kept_export
@@ -109,10 +111,3 @@ def export(
         say(done.reason)
         raise typer.Exit(1)
     typer.echo(f"{done.folder} ({done.megabytes:.1f} MB)")
-
-
-def _check_installed(package: str, error: type[Exception]) -> None:
-    from importlib.util import find_spec
-
-    if find_spec(package) is None:
-        raise error(f"An export needs '{package}': pip install 'carclf[export]'.")

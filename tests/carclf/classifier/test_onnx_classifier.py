@@ -130,6 +130,19 @@ def test_what_it_can_not_do_is_one_sentence(export, tmp_path):
             load_classifier(str(tmp_path))
 
 
+@pytest.mark.parametrize("change", [{"image_size": [96, 96]}, {"classes": ["a", "b"]}])
+def test_a_network_and_the_description_of_another_are_one_sentence(export, tmp_path, change):
+    """As when files of two exports are mixed."""
+    about = json.loads((export / EXPORT_FILE).read_text())
+    about["classifier"]["info"] |= change
+    (tmp_path / EXPORT_FILE).write_text(json.dumps(about))
+    (tmp_path / CLASSIFIER).write_bytes((export / CLASSIFIER).read_bytes())
+    with pytest.raises(UsageError, match=r"is not the one of its description: .* export the model again\.$"):
+        load_classifier(str(tmp_path))
+    with pytest.raises(UsageError, match="run by ONNX Runtime alone: take the runtime auto, or the model itself"):
+        load_classifier(str(export), runtime="torch")
+
+
 def test_the_file_tells_nothing_of_the_machine(export):
     assert str(ROOT).encode() not in (export / CLASSIFIER).read_bytes()
     assert b"site-packages" not in (export / CLASSIFIER).read_bytes()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from detection import UsageError, load_detector
+from detection.detectors.onnx.detector import check_fit
 from detection.detectors.onnx.folder import EXPORT_FILE, EXPORT_FORMAT, DetectorFacts, is_export
 from tests.conftest import ROOT
 
@@ -47,6 +48,21 @@ def test_an_export_is_a_folder_with_its_file(tmp_path):
 def test_what_an_export_can_not_do_is_one_sentence(tmp_path, values, settings, message):
     with pytest.raises(UsageError, match=message):
         load_detector(_write(tmp_path, **values), **settings)
+
+
+@pytest.mark.parametrize("change", [
+    {"kinds": ("car", "truck")},
+    {"box_levels": (3, 6)},
+    {"anchor_strides": (8, 16, 32, 64, 128)},
+    {"anchors": (((-4.0, -4.0, 4.0, 4.0),),) * 4},
+])  # fmt: skip
+def test_networks_of_another_detector_are_one_sentence(tmp_path, change):
+    """As when files of two exports are mixed."""
+    detector = load_detector("compact", "cpu")
+    networks = [detector._features, detector._boxes, detector._masks]
+    check_fit(tmp_path, networks, detector.settings)
+    with pytest.raises(UsageError, match=r"are not those of its export.json: export the model again\.$"):
+        check_fit(tmp_path, networks, detector.settings.model_copy(update=change))
 
 
 def test_damaged_files_are_one_sentence(tmp_path):
