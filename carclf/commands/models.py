@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from detection.common.errors import UsageError, need
+
 
 def models(
     format: Annotated[str, typer.Option(help="Output format: table or json.")] = "table",
@@ -17,7 +19,6 @@ def models(
 ) -> None:
     """List the bundled classifiers, or the classes of any model."""
     from carclf.classifier.catalogue import find_model, list_models
-    from detection.common.errors import UsageError
 
     if format not in ("table", "json"):
         raise UsageError(f"Unknown format '{format}': choose table or json.")
@@ -87,12 +88,8 @@ def export(
     memory, and a fraction of the time to start. Exit code 1: the answers differ, and nothing is written.
     """
     from detection.common.console import quiet_stdout, say
-    from detection.common.errors import need
 
-    for package in ("torch", "detectron2"):
-        need(package, "An export")
-    for package in ("onnx", "onnxscript"):
-        need(package, "An export", "export")
+    need(("torch", "torchvision", "timm", "onnx", "onnxscript", "detectron2"), "Writing an export", "export")
     with quiet_stdout():
         from carclf.classifier.catalogue import find_model
         from carclf.classifier.onnx.folder import kept_export

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 
@@ -12,13 +13,25 @@ class UsageError(ValueError):
     """
 
 
-def need(module: str, what: str, extra: str = "train") -> None:
-    """Raises `UsageError` where a module of an optional part of the installation is missing.
+# Not an extra: Detectron2 has no release on the index.
+_OWN_INSTALLER = {"detectron2": "python scripts/install_detectron2.py"}
 
-    what: needs it, as the start of a sentence. extra: the part of `pip install 'carclf[...]'` that brings it.
+
+def need(modules: str | Sequence[str], what: str, extra: str = "train") -> None:
+    """Raises `UsageError` that names the install which brings the first of these modules that is not there.
+
+    what: needs them, as the start of a sentence. extra: the part of setup.py that brings it, empty for what every
+    install has. The command is in double quotes, which bash, PowerShell and cmd all take, and never names carclf as a
+    package of an index: that could be anybody's.
     """
-    if not has_module(module):
-        raise UsageError(f"{what} needs {module}, which is not installed: pip install 'carclf[{extra}]'.")
+    missing = [module for module in ([modules] if isinstance(modules, str) else modules) if not has_module(module)]
+    if missing:
+        commands = [f'pip install ".[{extra}]"' if extra else "pip install ."] if missing != ["detectron2"] else []
+        commands += [_OWN_INSTALLER[module] for module in missing if module in _OWN_INSTALLER]
+        raise UsageError(
+            f"{what} needs {missing[0]}, which is not installed: run `{'`, then `'.join(commands)}` in the folder of "
+            "carclf's repository."
+        )
 
 
 def has_module(module: str) -> bool:

@@ -87,8 +87,7 @@ def load_as_trained(
     name_or_config: str, device: str, weights: str | Path | None = None, score_threshold: float | None = None
 ) -> MaskRcnnDetector:
     """`load_detector` for all but exports, without what makes a model fast: plain Detectron2, to compare with."""
-    for module in ("torch", "detectron2"):
-        need(module, f"Running the detector '{name_or_config}' by torch")
+    need(("torch", "torchvision", "detectron2"), f"Running the detector '{name_or_config}' by torch")
     import torch
 
     from detection.common.networks.device import choose_device
