@@ -50,6 +50,7 @@ REQUIREMENTS = [
     "termcolor",
     "cloudpickle",
     "tqdm",
+    "filelock>=3.30",  # one run per folder, on every system: `lock_descriptor`
     "onnxruntime",  # runs what `carclf export` writes
 ]
 

@@ -41,6 +41,7 @@ def evaluate(
     finder: Annotated[
         bool, typer.Option("--finder", help="What counts in the end, by the car check too, of every vehicle.")
     ] = False,
+    small: Annotated[bool, typer.Option("--small", help="With --finder: parts of the photos, too.")] = False,
     finish: Annotated[bool, typer.Option("--finish", help="With the edge finished, as clean does.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="All figures as JSON instead of a table.")] = False,
 ) -> None:
@@ -56,7 +57,7 @@ def evaluate(
         loaded = load_detector(detector, device, weights, score_threshold)
         if part not in (CHOOSE, REPORT):
             raise UsageError(f"'{part}' is no part to measure on: write choose or report.")
-        measured = _counting(loaded) if finder else loaded
+        measured = _counting(loaded, small) if finder else loaded
         chosen = finish_vehicle if finish else None
         figures = evaluate_held_out(measured, config, overrides or [], finish=chosen, part=part)
     except UsageError as error:
@@ -69,12 +70,12 @@ def evaluate(
         _print_recall(figures)
 
 
-def _counting(detector):
+def _counting(detector, small: bool):
     """A detector that finds what the finder counts: the main vehicle and all others."""
     from detection.detectors.contract import Detector
     from detection.detectors.finder import VehicleFinder
 
-    finder = VehicleFinder(detector)
+    finder = VehicleFinder(detector, closer=small)
 
     class Counting(Detector):
         name, fingerprint = detector.name, finder.fingerprint

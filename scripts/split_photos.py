@@ -27,13 +27,14 @@ from detection.common.errors import UsageError
 from detection.common.files import write_table
 from detection.images.duplicates import near_duplicate_groups
 from detection.images.find import find_images
-from detection.masks.parts import CHOOSE, PART, REPORT, read_parts
+from detection.masks.parts import CHOOSE, FIT, PART, REPORT, read_parts
 from detection.masks.records import photo_hash, read_source, split_records
 from detection.training.config import DetectorTraining
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "carclf" / "weights"
 BITS = 10  # photos whose difference hashes differ by at most so many bits stay together, as in training detectors
+FOLDERS = {"stanford196": "stanford_cars"}  # of lists that are not named like theirs
 SMALL = {REPORT: 0.25, CHOOSE: 0.2}
 
 
@@ -45,7 +46,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         for name, split in SETS.items():
-            if not (args.data / name).is_dir():
+            if not (args.data / FOLDERS.get(name, name)).is_dir():
                 print(f"{name}: not in {args.data}, its list stays as it is", file=sys.stderr)
                 continue
             path = args.output / f"{name}.csv"
@@ -79,6 +80,19 @@ def stanford_cars(data: Path, before: Mapping[str, str], seed: int) -> dict[str,
     kinds = everything.assign(label=[views.get(Path(file).name, "other") for file in everything["file"]])
     known |= assign_parts(kinds[crowd], {REPORT: 0.5}, known, seed, rest=CHOOSE)
     return assign_parts(everything, {REPORT: 0.1, CHOOSE: 0.1}, known, seed)
+
+
+def stanford196(data: Path, before: Mapping[str, str], seed: int) -> dict[str, str]:
+    """For trainings that start from the `stanford196` of 0.4.0, which has seen photos of every part of `stanford_cars`,
+    and nobody knows which: the photos that it held out choose and report, half of each class, and the others fit. Those
+    that look like one of the held-out photos are in no part.
+    """
+    root = data / "stanford_cars"
+    photos = _listed(root / "labels.csv", root / "images")
+    photos["group"] = _near(photos["file"])
+    held = photos[OWN].isin(_chosen_on(photos, "stanford196_held_out.csv", root / "images").keys())
+    known = dict(before) | dict.fromkeys(photos[OWN][~photos["group"].isin(photos["group"][held])], FIT)
+    return assign_parts(photos[held], {REPORT: 0.5}, known, seed, rest=CHOOSE) | known
 
 
 def dealer20(data: Path, before: Mapping[str, str], seed: int) -> dict[str, str]:
@@ -129,7 +143,9 @@ def plates(data: Path, before: Mapping[str, str], seed: int) -> dict[str, str]:
     return assign_parts(photos.assign(group=_near(photos["file"])), SMALL, before, seed)
 
 
-SETS = {one.__name__: one for one in (stanford_cars, dealer20, car_masks, weather, not_car, porsche, plates)}
+SETS = {
+    one.__name__: one for one in (stanford_cars, stanford196, dealer20, car_masks, weather, not_car, porsche, plates)
+}
 
 
 def _photos(files: Sequence[str], labels: Sequence[str]) -> pd.DataFrame:

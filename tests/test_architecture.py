@@ -92,12 +92,11 @@ def test_drawn_twice_it_is_the_same(copied):
 
 def test_an_import_that_points_up_is_told_and_drawn(copied):
     line = "from detection import clean_folder"  # which the package's face hands on from detection.folder
-    module = copied / "detection" / "common" / "files.py"
+    module = copied / "detection" / "common" / "files" / "names.py"
     module.write_text(module.read_text(encoding="utf-8") + f"\n\ndef up():\n    {line}\n", encoding="utf-8")
     number = len(module.read_text(encoding="utf-8").splitlines())
-    told = (
-        f"detection.common imports detection.folder, which does not lie below it: detection/common/files.py:{number}."
-    )
+    where = f"detection/common/files/names.py:{number}"
+    told = f"detection.common imports detection.folder, which does not lie below it: {where}."
 
     checked = draw(copied, "--check")
     assert checked.returncode == 1
@@ -106,7 +105,7 @@ def test_an_import_that_points_up_is_told_and_drawn(copied):
 
     assert draw(copied).returncode == 1
     assert "These imports do not point down" in words(copied)
-    assert f"detection.common imports detection.folder: detection/common/files.py:{number}" in words(copied)
+    assert f"detection.common imports detection.folder: {where}" in words(copied)
     drawn = draw(copied, "--check")
     assert (drawn.returncode, drawn.stderr.strip()) == (1, told), "drawn or not, it stays wrong"
 

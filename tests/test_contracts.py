@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOWN, DOWN_IN_CARCLF = "Imports of detection point down", "Imports of carclf point down"
 COMMON = "detection.common imports nothing else of ours"
 FACES = "No room imports the faces carclf and detection"
+NO_TORCH = "What ONNX Runtime runs needs no torch"
 
 # The contract, the file that breaks it, what is added to it, and the other contracts that then break by necessity.
 BREAKS = [
@@ -27,7 +28,7 @@ BREAKS = [
     (FACES, "detection/folder/plan.py", "from detection import Vehicle", set()),
     ("Only carclf.commands imports carclf.tools", "carclf/cli.py", "from carclf.tools import smoke", set()),
     ("Only carclf.cli imports carclf.commands", "carclf/__init__.py", "from carclf.commands import clean", set()),
-    ("What ONNX Runtime runs needs no torch", "detection/detectors/onnx/session.py", "def late():\n    import torch", set()),
+    (NO_TORCH, "detection/detectors/onnx/session.py", "def late():\n    import torch", set()),
 ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from carclf.commands.options import ALL_VEHICLES, Device, EveryVehicle, Kinds, Runtime
+from carclf.commands.options import ALL_VEHICLES, Device, EveryVehicle, Kinds, Runtime, Small
 from detection.common.console import say
 from detection.common.errors import UsageError
 
@@ -57,6 +57,7 @@ def clean(
         bool, typer.Option(ALL_VEHICLES, help="Cut out every vehicle: name-1.jpg (the main one), name-2.jpg, ...")
     ] = False,
     every_vehicle: EveryVehicle = False,
+    small: Small = None,
     format: Annotated[
         str | None, typer.Option(help="jpg, png or webp. Default: png for a transparent background, otherwise jpg.")
     ] = None,
@@ -133,6 +134,7 @@ def clean(
         turned=turned,
         kinds=kinds or only or None,
         all_vehicles=all_vehicles or every_vehicle,
+        small=small,
         shard=shard or "1/1",
         restart=restart,
         retry_failed=retry_failed,

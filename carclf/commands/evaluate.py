@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from carclf.commands.options import Detector, Device, Runtime
+from carclf.commands.options import Detector, Device, Kinds, Runtime
 from detection.common.console import never_in_the_way, quiet_stdout, say, tracked
 from detection.common.errors import UsageError
 
@@ -37,6 +37,7 @@ def evaluate(
     images: Annotated[Path | None, typer.Option(help="Folder that the file names in the csv are relative to.")] = None,
     crops: Annotated[bool, typer.Option("--crops", help="The photos are already cut out: run no detector.")] = False,
     detector: Detector = None,
+    kinds: Kinds = None,
     device: Device = "auto",
     runtime: Runtime = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs per classifier batch.")] = 32,
@@ -84,6 +85,7 @@ def evaluate(
             crops=crops,
             tta=tta,
             runtime=runtime,
+            kinds=kinds,
         )
         metrics = evaluate_chain(
             recognizer,

@@ -34,6 +34,14 @@ Kinds = Annotated[
 
 # One option in both verbs; `predict` showed the other spelling once.
 ALL_VEHICLES = "--all-vehicles"
+Small = Annotated[
+    bool | None,
+    typer.Option(
+        "--small/--no-small",
+        help="Whether parts of each photo are looked at, too, for small vehicles: five times the time. Default: "
+        "with --all-vehicles.",
+    ),
+]
 EveryVehicle = Annotated[bool, typer.Option("--every-vehicle", hidden=True, help="The same as --all-vehicles.")]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from carclf.commands.options import ALL_VEHICLES, EveryVehicle, Kinds, Runtime
+from carclf.commands.options import ALL_VEHICLES, EveryVehicle, Kinds, Runtime, Small
 from detection.common.console import photo_bar, quiet_stdout, say, stdout_is_closed
 from detection.common.errors import UsageError
 from detection.common.tally import exit_code
@@ -44,6 +44,7 @@ def predict(
         bool, typer.Option(ALL_VEHICLES, help="Write one row per vehicle, the main one of the photo first.")
     ] = False,
     every_vehicle_alias: EveryVehicle = False,
+    small: Small = None,
     kinds: Kinds = None,
     format: Annotated[
         str | None, typer.Option(help="table, csv, json, jsonl or parquet. Default: chosen by the ending of --output.")
@@ -93,7 +94,7 @@ def predict(
     if detections is not None and detector is not None:
         raise UsageError("Give a detector or a file of detections, not both.")
     settings = {"device": device, "top": top, "batch_size": batch_size, "threshold": threshold, "detector": detector}
-    settings |= {"every_vehicle": every_vehicle, "kinds": kinds, "runtime": runtime}
+    settings |= {"every_vehicle": every_vehicle, "kinds": kinds, "small": small, "runtime": runtime}
     if ask:
         others = {"PHOTOS": photos, "--output": output, "--format": format, "--save-cutouts": save_cutouts}
         others |= {"--overlay": overlay, "--detections": detections}

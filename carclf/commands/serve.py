@@ -25,6 +25,7 @@ def serve(
     threads: options.Threads = None,
     tta: options.Tta = 1,
     threshold: options.Threshold = None,
+    kinds: options.Kinds = None,
     api_key_file: Annotated[
         Path | None, typer.Option(help="File with the key that clients must send. Or set CARCLF_API_KEY.")
     ] = None,
@@ -94,6 +95,7 @@ def serve(
         threads=threads,
         tta=tta,
         threshold=threshold,
+        kinds=kinds,
         broker=broker or None,
         api_key=find_api_key(api_key_file),
         save_uploads=save_uploads,
@@ -163,6 +165,7 @@ def worker(
     threads: options.Threads = None,
     tta: options.Tta = 1,
     threshold: options.Threshold = None,
+    kinds: options.Kinds = None,
     max_megapixels: options.MaxMegapixels = 50,
     batch_size: options.BatchSize = 8,
     alive: Annotated[
@@ -186,6 +189,7 @@ def worker(
         threads=threads,
         tta=tta,
         threshold=threshold,
+        kinds=kinds,
         max_pixels=round(max_megapixels * 1e6),
         batch_size=batch_size,
         queue_length=max(64, 4 * batch_size),

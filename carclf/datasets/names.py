@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from detection.common.files.names import name_fault
+
 SPLITS = ("train", "val", "test")
 _SPLIT_WORDS = {
     "train": "train", "training": "train",
@@ -36,7 +38,6 @@ def names(values: Iterable) -> str:
 
 # What one of the usual file systems does not take, or what a shell trips over.
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
-_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 _MOST_BYTES = 120
 
 
@@ -49,7 +50,7 @@ def safe_name(name: str) -> str:
     ('Ram C-V Cargo Van Minivan 2012', '_', '_aux')
     """
     safe = _FORBIDDEN.sub("-", name).strip().rstrip(". ")
-    if not safe or safe.startswith(".") or _RESERVED.fullmatch(safe):
+    if not safe or safe.startswith(".") or name_fault(safe):
         safe = f"_{safe}"
     if len(safe.encode()) > _MOST_BYTES:
         mark = hashlib.sha256(name.encode()).hexdigest()[:8]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import glob
+import locale
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +24,7 @@ from carclf.datasets.layouts.csv_file import (
 from carclf.datasets.names import names as named
 from detection.common.errors import UsageError
 from detection.common.files import expand_home, read_name
+from detection.common.files.names import common_folder
 from detection.images.find import IMAGE_SUFFIXES, FoundImages, holds_image, image_names, is_clutter, survey_images
 
 STDIN = "-"
@@ -51,7 +54,7 @@ class _Part:
             if self.folder is None:
                 yield Source(name, os.path.basename(name))
             else:
-                yield Source(name if self.folder == "." else os.path.join(self.folder, name), name)
+                yield Source(name if self.folder == "." else os.path.join(self.folder, name), name.replace(os.sep, "/"))
 
 
 class Sources:
@@ -88,7 +91,7 @@ class Sources:
         root = ""
         for source in self:
             folder = os.path.dirname(os.path.abspath(source.path))
-            root = os.path.commonpath([root, folder]) if root else folder
+            root = common_folder([root, folder]) if root else folder
         return root
 
     @property
@@ -214,6 +217,8 @@ def _paths(stdin: BufferedIOBase | None) -> Iterator[str]:
     anything = False
     while stdin is not None and (more := stdin.read1(_READ_AT_ONCE)):
         rest += more
+        if not anything:  # a mark that PowerShell writes
+            rest = rest.removeprefix(codecs.BOM_UTF8)
         if not end and (b"\0" in rest or b"\n" in rest):
             end = b"\0" if b"\0" in rest else b"\n"
         if end:
@@ -229,4 +234,8 @@ def _paths(stdin: BufferedIOBase | None) -> Iterator[str]:
 
 
 def _path(line: bytes, end: bytes) -> str:
-    return os.fsdecode(line if end == b"\0" else line.rstrip(b"\r\n"))
+    line = line if end == b"\0" else line.rstrip(b"\r\n")
+    try:
+        return os.fsdecode(line)
+    except UnicodeDecodeError:  # Windows alone minds; its programs may write in the older encoding of the country
+        return line.decode(locale.getpreferredencoding(False), "replace")

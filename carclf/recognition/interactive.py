@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -64,15 +65,20 @@ def typed_path(line: str) -> str:
     ('/photos/my car.jpg', '/photos/my car.jpg', '/my car.jpg')
     """
     line = line.strip()
-    if os.path.lexists(line):  # a name may hold quotes of its own
-        return line
+    bare = line.removeprefix("& ")  # PowerShell drops a path so: & 'C:\\my cars\\1.jpg'
+    bare = bare[1:-1] if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "'\"" else bare
+    for path in (line, bare):  # a name may hold quotes of its own; and to `shlex` a backslash is no separator
+        if path and os.path.lexists(path):
+            return path
     try:
         words = shlex.split(line)
     except ValueError:  # a single apostrophe
         words = []
-    path = words[0] if len(words) == 1 else line
+    path = words[0] if len(words) == 1 and os.sep == "/" else bare
     if path.startswith("file://"):
-        path = unquote(urlsplit(path).path)
+        parts = urlsplit(path)
+        path = unquote(f"//{parts.netloc}{parts.path}" if os.sep != "/" and parts.netloc else parts.path)
+        path = re.sub("^/([A-Za-z]:)", r"\1", path)  # file:///C:/cars
     return os.path.expanduser(path)
 
 

@@ -28,6 +28,7 @@ from detection.detectors.finder import (
     check_of,
     split_kinds,
     wanted_kinds,
+    with_rule,
 )
 from detection.images.exposure import expose
 from detection.vehicle import MainChoice
@@ -58,6 +59,8 @@ class CarRecognizer:
     check: whether what was found must look like a car to `detection.detectors.car_check`, or a loaded check. None:
         only where the compact detector found it.
     turned: with a check, photos in which nothing sure stands upright are looked at turned, too; not with `detections`.
+    small: whether parts of each photo are looked at, too, for small vehicles, which takes five times as long; None:
+        with `every_vehicle`.
     kinds: of vehicle, such as `car,truck`; others are passed over. None takes cars, `all` every kind that is known.
     runtime: the engine, `auto`, `onnx` or `torch`, of what is loaded here: see `detection.detectors.load`.
     threads: that each network computes in where ONNX Runtime runs it; None: one per core.
@@ -82,6 +85,7 @@ class CarRecognizer:
         kinds: Sequence[str] | str | None = None,
         runtime: str = "auto",
         threads: int | None = None,
+        small: bool | None = None,
     ):
         if top < 1 or batch_size < 1:
             raise UsageError("top and batch_size must be 1 or more.")
@@ -99,7 +103,9 @@ class CarRecognizer:
         self.finder: VehicleFinder | None = None
         if not crops and detections is None:
             found_by = _load_detector(detector or model.detector or COMPACT, device, runtime, threads)
-            self.finder = VehicleFinder(found_by, check, turned=turned)
+            self.finder = VehicleFinder(
+                found_by, check, turned=turned, closer=every_vehicle if small is None else small
+            )
         self._stored_check = None if detections is None else check_of(detections.detector, check)
         self.kinds: tuple[str, ...] = ()
         if self.finder is not None:
@@ -123,13 +129,15 @@ class CarRecognizer:
     def found_by(self) -> tuple[str | None, tuple[str, ...]]:
         """The fingerprint of what finds the vehicles, None where nothing does; and what version 0.4.0 called it."""
         if self.finder is not None:
-            return self.finder.fingerprint, self.finder.older_fingerprints
+            # Whether it looks closer stands in the settings under the name that a user knows.
+            whole = with_rule(self.finder.fingerprint, self.finder.check is not None, closer=False)
+            return whole, self.finder.older_fingerprints
         return (None, ()) if self.detections is None else (self.detections.fingerprint, ())
 
     @property
     def settings(self) -> dict[str, Any]:
         """What answers depend on, by the names that a user knows it by."""
-        settings = {
+        settings: dict[str, Any] = {
             "model": self.classifier.fingerprint,
             "detector": self.found_by[0],
             "threshold": self.threshold,
@@ -137,7 +145,11 @@ class CarRecognizer:
             "top": self.top,
             "every-vehicle": self.every_vehicle,
         }
-        return settings | ({"kinds": list(self.kinds)} if self.kinds else {})
+        if self.kinds:
+            settings["kinds"] = list(self.kinds)
+        if self.finder is not None and self.finder.closer != self.every_vehicle:
+            settings["small"] = self.finder.closer
+        return settings
 
     @property
     def check(self) -> CarChecker | None:

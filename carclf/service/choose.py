@@ -93,6 +93,7 @@ def load_recognizer(settings: ServiceSettings) -> CarRecognizer:
             device=settings.device,
             tta=settings.tta,
             threshold=settings.threshold,
+            kinds=settings.kinds,
             runtime=settings.runtime,
             threads=threads,
         )

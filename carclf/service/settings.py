@@ -37,6 +37,7 @@ class ServiceSettings(BaseModel):
     threads: int | None = Field(None, ge=1, le=1024)
     tta: int = Field(1, ge=1, le=100)
     threshold: float | None = Field(None, ge=0, le=1)
+    kinds: str | None = None  # of vehicle that count, as `CarRecognizer` takes them
     # The address of a message broker, with its password, where workers answer in place of this process.
     broker: SecretStr | None = None
 

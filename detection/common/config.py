@@ -210,7 +210,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"The config file '{path}' is not valid YAML: {str(error).splitlines()[0]}.") from error
+        said = str(error)
+        hint = " (a path with backslashes stands in single quotes)" if "escape character" in said else ""
+        raise UsageError(f"The config file '{path}' is not valid YAML: {said.splitlines()[0]}{hint}.") from error
     if values is None:
         values = {}
     if not isinstance(values, dict):

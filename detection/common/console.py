@@ -155,6 +155,9 @@ def prepare_streams() -> None:
         before = getattr(sys, name)
         if name in _closed or before is not getattr(sys, f"__{name}__"):
             continue
+        if sys.platform == "win32" and before.isatty():  # its console takes text, and no bytes
+            before.reconfigure(errors="backslashreplace")
+            continue
         escapes = name == "stderr" or before.encoding.lower().replace("-", "") != "utf8"
         with contextlib.suppress(OSError, StdoutError):
             before.flush()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
+import io
 import json
 import os
 from array import array
@@ -15,35 +15,46 @@ import numpy as np
 
 from detection.common.errors import UsageError
 from detection.common.files import check_written, escaped, names_read, written_by
+from detection.common.files.locks import Lock, NoLocks
+from detection.common.files.placed import PlacedFile
 from detection.common.output_folder import changed_keys
 
 _PART = 4096
 
 
 class RowLog:
-    """A file of lines that is only ever appended to: each line is in it whole, or not at all.
+    """A file of lines that is only ever appended to: each line is in it whole, or not at all. One process has it.
 
     A line is found again by its place, the offset in bytes at which it begins. `end` is the place of the next one.
     """
 
-    def __init__(self, path: Path, read_only: bool = False):
-        """`read_only` neither creates nor repairs the file. Raises OSError when it can't be opened."""
+    def __init__(self, path: Path, read_only: bool = False, must_lock: bool = False):
+        """`read_only` neither creates, locks nor repairs the file.
+
+        must_lock: whether to raise `NoLocks` where nothing can be locked. Raises BlockingIOError while another run has
+        it, until that closes it or ends, however it ends; OSError when it can't be opened.
+        """
         self.path = path
         self.end = 0
-        if read_only:
-            self._file = os.open(path if path.is_file() else os.devnull, os.O_RDONLY)
-        else:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-
-    def lock(self) -> None:
-        """Locks the file until it is closed or the process ends, however it ends. Raises OSError: see `flock`."""
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._lock = None if read_only else Lock.beside(path)
+        self._file: PlacedFile | None = None
+        try:
+            if self._lock is not None and not self._lock.take():
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        except NoLocks:
+            if must_lock:
+                raise
+        try:
+            if not read_only or path.is_file():
+                self._file = PlacedFile(path, write=not read_only)
+        except BaseException:
+            self.close()
+            raise
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """(place, line) of all whole lines from the start of the file; `end` then lies behind the last of them."""
         self.end = 0
-        with os.fdopen(os.dup(self._file), "rb") as content:
-            content.seek(0)
+        with io.BytesIO() if self._file is None else self._file.lines() as content:
             for line in content:
                 if not line.endswith(b"\n"):
                     return
@@ -52,18 +63,12 @@ class RowLog:
 
     def repair(self) -> None:
         """Cuts off what lies behind `end`: a line that a kill has torn."""
-        if os.fstat(self._file).st_size > self.end:
-            os.ftruncate(self._file, self.end)
+        if self._written.size > self.end:
+            self._written.cut(self.end)
 
     def append(self, line: bytes) -> int:
         """Adds a line, with its line break; returns its place. Raises OSError; the file is then as before."""
-        try:
-            written = os.write(self._file, line)
-            if written < len(line):  # a disk that runs full takes a part of it without a word
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            os.ftruncate(self._file, self.end)
-            raise
+        self._written.append(line)
         place = self.end
         self.end += len(line)
         return place
@@ -71,8 +76,8 @@ class RowLog:
     def line(self, place: int) -> bytes:
         """The line that begins at a place, with its line break; empty where no whole line does."""
         line = b""
-        while b"\n" not in line:
-            part = os.pread(self._file, _PART, place + len(line))
+        while b"\n" not in line and self._file is not None:
+            part = self._file.read(_PART, place + len(line))
             if not part:
                 break
             line += part
@@ -80,18 +85,29 @@ class RowLog:
 
     def clear(self) -> None:
         """Removes all lines."""
-        os.ftruncate(self._file, 0)
+        self._written.cut(0)
         self.end = 0
 
     def check_place(self) -> None:
         """Raises FileNotFoundError when the file at `path` is not this one any more: its folder has vanished."""
-        mine = os.fstat(self._file)
-        there = os.stat(self.path)
-        if (mine.st_ino, mine.st_dev) != (there.st_ino, there.st_dev):
+        if not os.path.samestat(self._written.status, os.stat(self.path)):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
 
+    def close_file(self) -> None:
+        """Closes the file, but keeps others away from it: Windows replaces and removes no open file."""
+        if self._file is not None:
+            self._file.close()
+
     def close(self) -> None:
-        os.close(self._file)
+        self.close_file()
+        if self._lock is not None:
+            self._lock.release()
+
+    @property
+    def _written(self) -> PlacedFile:
+        if self._file is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), str(self.path))
+        return self._file
 
 
 FORMAT = 1  # of a `RowJournal`
@@ -122,10 +138,11 @@ class RowJournal:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._log = RowLog(path)
+        except BlockingIOError as error:
+            raise UsageError(f"Another run writes to '{path}': wait for it, or choose another output.") from error
         except OSError as error:
             raise UsageError(f"'{path}' can't be written: {error.strerror}.") from error
         try:
-            self._lock()
             self._recover(json.loads(json.dumps(settings)), restart)
         except BaseException:
             self._log.close()
@@ -160,9 +177,12 @@ class RowJournal:
 
     def close(self, done: bool) -> None:
         """done: the result is written, so the file goes away."""
-        if done:
-            self.path.unlink(missing_ok=True)
-        self._log.close()
+        self._log.close_file()
+        try:
+            if done:
+                self.path.unlink(missing_ok=True)
+        finally:
+            self._log.close()
 
     def _append(self, values: Mapping) -> int:
         try:
@@ -172,14 +192,6 @@ class RowJournal:
             raise UsageError(
                 f"'{self.path}' can't be written: {reason}; the same command resumes from here."
             ) from error
-
-    def _lock(self) -> None:
-        try:
-            self._log.lock()
-        except BlockingIOError as error:
-            raise UsageError(f"Another run writes to '{self.path}': wait for it, or choose another output.") from error
-        except OSError:  # a file system without locks
-            pass
 
     def _recover(self, settings: dict, restart: bool) -> None:
         keys, places = array("Q"), array("Q")

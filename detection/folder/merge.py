@@ -66,6 +66,8 @@ def merge_shards(folders: Sequence[Path]) -> CleanSummary:
             raise UsageError(
                 f"'{target}' can't be written ({error.strerror or error}): make room, and merge again."
             ) from error
+        for part in parts:
+            part.journal.close_file()
         _remove_own(target, [part.shard for part in parts if part.folder.resolve() == target.resolve()])
     what = f"merged from {len(parts)} shards"
     return CleanSummary(counts, 0, time.perf_counter() - started, target / "manifest.csv", notes, what=what)

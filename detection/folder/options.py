@@ -24,6 +24,7 @@ class CleanOptions(StrictConfig):
     kinds: kinds of vehicle; others are passed over as if they were not there. None takes cars, () or `all` every kind.
         `only` is their older name.
     all_vehicles: a cut-out of every vehicle instead of the main one.
+    small: whether parts of each photo are looked at, too, for small vehicles; None: with all_vehicles.
     shard: do only this part of the photos. restart: remove what an earlier run wrote, and begin again.
     retry_failed: do rows `unreadable` and `error` again.
     detections: a file of an earlier run to take the vehicles from, instead of a detector.
@@ -42,6 +43,7 @@ class CleanOptions(StrictConfig):
     max_size: int | None = Field(None, ge=1)
     kinds: tuple[str, ...] | None = Field(None, validation_alias=AliasChoices("kinds", "only"))
     all_vehicles: bool = False
+    small: bool | None = None
     shard: Shard = Shard()
     restart: bool = False
     retry_failed: bool = False
@@ -66,6 +68,11 @@ class CleanOptions(StrictConfig):
                 known = ", ".join(cls.model_fields)
                 raise UsageError(f"'{name}' is not an option of a folder run: known are {known}.") from error
             raise UsageError(f"{f'{name} {complaint.wrong}' if name else complaint.text}.") from error
+
+    @property
+    def closer(self) -> bool:
+        """`small`, decided; where vehicles come from a file, nothing is looked at."""
+        return (self.all_vehicles if self.small is None else self.small) and self.detections is None
 
     def again(self) -> CleanOptions:
         """For what comes after the first look of `watch`: nothing is begun again any more."""

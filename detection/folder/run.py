@@ -66,7 +66,7 @@ def clean_folder(
         stored = None
         if options.detections is not None:
             stored = stack.enter_context(read_detections(options.detections))
-        finders = make_finders(detector, stored, options.check, options.turned)
+        finders = make_finders(detector, stored, options.check, options.turned, options.closer)
         plan = _with_kinds(plan, finders[0])
         finders = _as_begun(plan, finders)
         settings = settings_of(plan, finders[0].name, finders[0].fingerprint)

@@ -217,7 +217,7 @@ def _excluder(patterns: Sequence[str]) -> Callable[[str], bool] | None:
     whole: list[str] = []
     bare: list[str] = []
     for pattern in patterns:
-        pattern = pattern.removeprefix("./").strip("/")
+        pattern = pattern.replace(os.sep, "/").removeprefix("./").strip("/")
         (whole if "/" in pattern else bare).append(translate(pattern))
         if pattern.startswith("**/"):  # at the top, too
             (whole if "/" in pattern[3:] else bare).append(translate(pattern[3:]))

@@ -54,7 +54,9 @@ def _not_empty(mask: np.ndarray) -> np.ndarray:
 
 
 def _third_of_memory() -> int:
+    if not hasattr(os, "sysconf"):  # as on Windows
+        return 2 * 1024**3
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 3
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+    except (ValueError, OSError):
         return 2 * 1024**3

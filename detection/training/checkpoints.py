@@ -24,7 +24,7 @@ from pytorch_lightning.plugins.io import CheckpointIO
 
 from detection.common.console import say
 from detection.common.errors import UsageError
-from detection.common.files import TEMP_PREFIX
+from detection.common.files import TEMP_PREFIX, move_over
 from detection.training.readers import STOPS, ReaderError, reader_deaths_told
 
 LAST = "last.ckpt"
@@ -44,7 +44,7 @@ class WholeCheckpoints(CheckpointIO):
         temp = path.with_name(f"{TEMP_PREFIX}{os.getpid()}-{next(_temp_numbers)}.tmp")
         try:
             _save(checkpoint, temp)
-            os.replace(temp, path)
+            move_over(temp, path)
         finally:
             temp.unlink(missing_ok=True)
         if path.name == LAST:

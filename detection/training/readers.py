@@ -126,9 +126,11 @@ def _tensors(batch: Any) -> Iterator[Tensor]:
 
 def _room() -> float:
     """Free bytes of shared memory; infinite where it has no folder to ask, as on macOS."""
+    if not hasattr(os, "statvfs"):
+        return float("inf")
     try:
         found = os.statvfs("/dev/shm")
-    except (OSError, AttributeError):
+    except OSError:
         return float("inf")
     return found.f_bavail * found.f_frsize
 

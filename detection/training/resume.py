@@ -7,7 +7,6 @@ finished run stays as it is, and one with other settings is refused. No torch he
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shlex
@@ -23,6 +22,7 @@ from detection.common.config import Config, read_config
 from detection.common.console import say
 from detection.common.errors import UsageError
 from detection.common.files import TEMP_PREFIX, check_written, write_json, written_by
+from detection.common.files.locks import Lock, NoLocks
 
 FORMAT = 1  # of the folder, noted in state.json
 CONFIG, STATE, LOCK = "config.yaml", "state.json", ".lock"
@@ -181,26 +181,24 @@ def locked(run: Path, first: bool = True) -> Iterator[None]:
     if not first:
         yield
         return
-    path, new = run / LOCK, not run.exists()
+    lock, new = Lock(run / LOCK), not run.exists()
     try:
         run.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+b")  # noqa: SIM115 (closed below, after the work)
+        free = lock.take()
+    except NoLocks as error:
+        if error.errno in _DISK:
+            raise UsageError(f"The run folder '{run}' can't be written: {error.strerror}.") from error
+        free = True  # a file system without locks
     except OSError as error:
         raise UsageError(f"The run folder '{run}' can't be written: {error.strerror}.") from error
-    with file:
-        try:
-            # A record lock: it ends with this process, even where reader processes that it forked live on for seconds.
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            raise UsageError(f"'{run}' is being trained by another process: wait for it, or stop it first.") from None
-        except OSError:
-            pass  # a file system without locks
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-            if new and run.is_dir() and not any(run.iterdir()):
-                run.rmdir()
+    if not free:
+        raise UsageError(f"'{run}' is being trained by another process: wait for it, or stop it first.")
+    try:
+        yield
+    finally:
+        lock.release()
+        if new and run.is_dir() and not any(run.iterdir()):
+            run.rmdir()
 
 
 def say_finished(run: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from carclf.datasets.drawn.car_painting import paint_car
 from carclf.datasets.drawn.car_shapes import BODIES, CAR_SHAPES, Camera, vary
 from carclf.datasets.drawn.streets import draw_street
 from carclf.datasets.drawn.things import post
+from detection.common.files import replace_file
 
 __all__ = ["CAR_SHAPES", "NEGATIVES_FOLDER", "DrawnScene", "draw_background", "draw_scene", "write_dataset"]
 
@@ -119,11 +119,8 @@ def write_dataset(output: Path, per_class: int, seed: int, negatives: int = 0) -
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all: a temporary file in the same folder, then a rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    draft.write_bytes(data)
-    os.replace(draft, path)
+    replace_file(path, data)
 
 
 def _canvas_size(size: tuple[int, int]) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -10,13 +9,15 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from carclf.datasets.names import split_named
 from detection.common.console import photo_bar, say
 from detection.common.errors import UsageError
-from detection.common.files import TEMP_PREFIX, cache_folder
+from detection.common.files import TEMP_PREFIX, cache_folder, move_over
+from detection.common.files.locks import Lock, NoLocks
+from detection.common.files.names import ON_WINDOWS, windows_path
 from detection.images.find import CLUTTER, is_clutter
 
 # Photos hardly shrink and csv files to a tenth: what would grow a hundredfold to more than a gigabyte is no data set.
@@ -46,7 +47,7 @@ def unpack(archive: Path) -> Path:
                 if temp is not None:
                     say(f"unpacking {archive} into {folder}")
                     _unpack_into(archive, temp, _Allowance(archive), _NESTED)
-                    os.replace(temp, folder)
+                    move_over(temp, folder)
         except OSError as error:
             raise UsageError(f"'{archive}' can't be unpacked into '{folder}': {error.strerror or error}.") from error
     return _inner(folder)
@@ -104,6 +105,8 @@ def _places(content: zipfile.ZipFile, archive: Path) -> dict[PurePosixPath, zipf
             raise UsageError(
                 f"'{archive}' holds the link '{member.filename}': unpack it yourself, and pass the folder."
             )
+        if ON_WINDOWS:
+            place = PurePosixPath(windows_path(str(place)))
         if place in places:
             raise UsageError(f"'{archive}' holds '{place}' twice: it is damaged, download it again.")
         places[place] = member
@@ -162,29 +165,24 @@ def _fingerprint(content: zipfile.ZipFile) -> str:
 def _locked(folder: Path) -> Iterator[Path | None]:
     """An empty temporary folder for the content of `folder`; None when another process has made it meanwhile.
 
-    The lock is on the temporary folder itself, and goes with the process; what a killed one left is removed.
+    What a killed process left is removed.
     """
     temp = folder.with_name(f"{TEMP_PREFIX}{folder.name}.tmp")
-    while True:
-        temp.mkdir(exist_ok=True)
-        handle = os.open(temp, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if folder.is_dir():
-                if temp.is_dir() and not any(temp.iterdir()):
-                    temp.rmdir()
-                yield None
-                return
-            if not (temp.is_dir() and os.path.samestat(os.fstat(handle), temp.stat())):
-                continue  # the process that had the lock failed, and removed it
-            try:
-                _empty(temp)
-                yield temp
-            finally:
-                shutil.rmtree(temp, ignore_errors=True)
+    lock = Lock.beside(folder)
+    with suppress(NoLocks):
+        lock.take(wait=True)
+    try:
+        if folder.is_dir():
+            yield None
             return
+        try:
+            temp.mkdir(exist_ok=True)
+            _empty(temp)
+            yield temp
         finally:
-            os.close(handle)
+            shutil.rmtree(temp, ignore_errors=True)
+    finally:
+        lock.release()
 
 
 def _empty(folder: Path) -> None:

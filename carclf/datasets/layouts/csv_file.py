@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+from detection.common.files.names import ON_WINDOWS, windows_path
 from detection.images.find import IMAGE_SUFFIXES
 
 FILE_COLUMNS = ("file", "path", "image", "filename", "img_file", "Id")
@@ -65,6 +66,8 @@ def spellings(name: str) -> Iterator[str]:
     ['a\\\\b.jpg', 'a/b.jpg']
     """
     both = [name] if "\\" not in name else [name, name.replace("\\", "/")]
+    if ON_WINDOWS and (unpacked := windows_path(name)) != name:  # as `unpack` calls a photo of another system there
+        both.append(unpacked)
     yield from both
     if os.path.splitext(name)[1].lower() not in IMAGE_SUFFIXES:
         yield from (f"{one}{suffix}" for one in both for suffix in _USUAL)

@@ -22,6 +22,7 @@ from detection.common.config import StrictConfig
 from detection.common.console import Track, untracked
 from detection.common.errors import UsageError
 from detection.common.files import bring_file, remove_leftovers, write_json, write_table
+from detection.common.files.names import common_folder
 from detection.common.output_folder import OutputFolder, changed_keys, check_apart
 from detection.common.tally import StatusCounts, counted, exit_code
 from detection.images.read import ImageError, image_size, load_image
@@ -83,7 +84,7 @@ def prepare_data(
     options = options or PrepareOptions()
     output = Path(output)
     table, root = read_table(data, images), photo_root(data, images)
-    photos = root if Path(data).is_dir() else Path(os.path.commonpath(map(os.path.dirname, table["file"])))
+    photos = root if Path(data).is_dir() else Path(common_folder(map(os.path.dirname, table["file"])))
     taken = f"The photos are inside OUT '{output}': choose another OUT."
     inside = f"OUT '{output}' is inside the photos' folder '{photos}': choose a folder outside it."
     check_apart(photos, output, same=taken, inside=inside, around=taken)

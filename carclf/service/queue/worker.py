@@ -82,8 +82,11 @@ class Worker:
         self._claim = Claim(self.backend.model)
         queues.log().info("this worker's model is %s", self.backend.model)
         for name in (signal.SIGTERM, signal.SIGINT):
-            with suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or Windows
-                loop.add_signal_handler(name, self.stop)
+            with suppress(RuntimeError, ValueError):  # not the main thread
+                try:
+                    loop.add_signal_handler(name, self.stop)
+                except NotImplementedError:  # Windows
+                    signal.signal(name, lambda *_: loop.call_soon_threadsafe(self.stop))
         beating = asyncio.create_task(self._beat())
         try:
             if await self._until_stopped(self._connection.open()):

@@ -23,7 +23,7 @@ from carclf.tools.export.network import export_classifier
 from carclf.tools.export.parity import LEAST_SAME, MOST_DIFFERENCE, Parity, check_parity
 from carclf.tools.export.timing import compare_times
 from detection.common.errors import UsageError
-from detection.common.files import TEMP_PREFIX, write_json
+from detection.common.files import TEMP_PREFIX, move_over, write_json
 from detection.common.output_folder import OutputFolder
 from detection.detectors.onnx.folder import (
     BOXES,
@@ -196,12 +196,12 @@ def _replace(draft: Path, output: Path) -> None:
     """A rename can't replace a folder that holds something: the old export steps aside first."""
     old = draft.with_suffix(".old")
     if output.exists():
-        os.rename(output, old)
+        move_over(output, old)
     try:
-        os.rename(draft, output)
+        move_over(draft, output)
     except OSError:
         if old.exists():
-            os.rename(old, output)
+            move_over(old, output)
         raise
     shutil.rmtree(old, ignore_errors=True)
 

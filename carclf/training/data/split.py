@@ -17,6 +17,7 @@ from carclf.runs.resume import further
 from detection.common.console import say
 from detection.common.errors import UsageError
 from detection.common.files import write_table
+from detection.common.files.names import common_folder
 
 SPLIT = "split.csv"
 
@@ -92,7 +93,7 @@ def _by_content(
 
 def _by_name(saved: pd.DataFrame, table: pd.DataFrame, row_of: dict[str, int]) -> tuple[list[int | None], list[int]]:
     """The same for a run of version 0.4, which noted no digests."""
-    root = os.path.commonpath([os.path.dirname(file) for file in row_of])
+    root = common_folder(os.path.dirname(file) for file in row_of)
     at_end = {Path(file).relative_to(root).parts: row for file, row in row_of.items()}
     rows, lost = [], []
     for number, file in enumerate(saved["file"]):

@@ -15,12 +15,13 @@ import numpy as np
 from detection.common.stream import try_batch
 from detection.detectors.car_check import WEAK_SCORE
 from detection.detectors.contract import COMPACT, CarChecker, Detector
+from detection.detectors.finder.closer import look_closer
 from detection.detectors.finder.rule import Finding, View, apply_rule
 from detection.detectors.finder.turned import look_turned
 from detection.vehicle import Look, Vehicle
 
 # Parts of the fingerprint: results of another rule are not mixed with those of this one.
-RULE, TURNED = "+check1", "+turned1"
+RULE, TURNED, CLOSER = "+check1", "+turned1", "+closer1"
 
 
 class VehicleFinder:
@@ -35,7 +36,8 @@ class VehicleFinder:
     check: None takes the one that the detector asks for (`Detector.car_check`), False none, True that of ImageNet's
     classes. score_threshold: the least score of a vehicle in place of the detector's own; nothing below it is looked at
     then. A detector that was loaded with a threshold other than its own keeps to that. turned: false leaves out the
-    look at turned photos.
+    look at turned photos. closer: parts of the photo are looked at, too, for small vehicles, which takes five times as
+    long.
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class VehicleFinder:
         check: CarChecker | bool | None = None,
         score_threshold: float | None = None,
         turned: bool = True,
+        closer: bool = False,
     ):
+        self.closer = closer
         self.check = _chosen_check(detector, check)
         self.turned = turned and self.check is not None
         if score_threshold is None and detector.score_threshold != detector.own_threshold:
@@ -65,7 +69,7 @@ class VehicleFinder:
     @property
     def fingerprint(self) -> str:
         """Changes with the detector, its threshold and the rule."""
-        return with_rule(self.plain_fingerprint, self.check is not None, self.turned)
+        return with_rule(self.plain_fingerprint, self.check is not None, self.turned, self.closer)
 
     @property
     def plain_fingerprint(self) -> str:
@@ -86,18 +90,27 @@ class VehicleFinder:
         return VehicleFinder(self.detector, check=False, score_threshold=self.sure)
 
     def earlier(self) -> list[VehicleFinder]:
-        """The same detector by simpler rules, that of 0.4.0 last: without the look at turned photos; `plain`."""
-        if self.check is None:
-            return []
-        upright = copy(self)
-        upright.turned = False
-        return [upright, self.plain()] if self.turned else [self.plain()]
+        """The same detector by simpler rules, that of 0.4.0 last: without the closer look; without the look at turned
+        photos; `plain`."""
+        simpler = []
+        if self.closer:
+            simpler.append(copy(self))
+            simpler[-1].closer = False
+        if self.turned:
+            simpler.append(copy(simpler[-1] if simpler else self))
+            simpler[-1].turned = False
+        return [*simpler, self.plain()] if self.check is not None else simpler
 
     def find(self, views: Sequence[np.ndarray]) -> list[list[Vehicle] | Exception]:
         """All that the detector sees in each photo, or the exception that it raised for it.
 
         views: what `detector_view` gives of the photos, RGB uint8 HxWx3.
         """
+        found = self._see(views)
+        return look_closer(views, found, self._see) if self.closer else found
+
+    def _see(self, views: Sequence[np.ndarray]) -> list[list[Vehicle] | Exception]:
+        """What the detector sees in each picture."""
         results = try_batch(self.detector.detect, list(views))
         return [_checked(found, view.shape[:2]) for found, view in zip(results, views, strict=True)]
 
@@ -117,7 +130,7 @@ class VehicleFinder:
         findings = apply_rule(views, found, self.sure, look, only, every)
         if look is None or not self.turned:
             return findings
-        return look_turned(views, findings, self.find, look, self.sure, only, every)
+        return look_turned(views, findings, self._see, look, self.sure, only, every)
 
 
 def _checked(found: list[Vehicle] | Exception, size: tuple[int, ...]) -> list[Vehicle] | Exception:
@@ -164,9 +177,11 @@ def check_of(detector: str, check: CarChecker | bool | None = None) -> CarChecke
     return (LateCheck() if check else None) if isinstance(check, bool) else check
 
 
-def with_rule(fingerprint: str, checked: bool, turned: bool | None = None) -> str:
-    """A detector's fingerprint as that of what counts, with or without a check. turned: with or without the look at
-    turned photos; None leaves that as it is."""
-    turned = fingerprint.endswith(TURNED) if turned is None else turned
-    plain = fingerprint.removesuffix(TURNED).removesuffix(RULE)
-    return plain + RULE * checked + TURNED * turned
+def with_rule(fingerprint: str, checked: bool, turned: bool | None = None, closer: bool | None = None) -> str:
+    """A detector's fingerprint as that of what counts, with or without a check. turned, closer: with or without the
+    look at turned photos, and at parts of them; None leaves that as it is."""
+    closer = fingerprint.endswith(CLOSER) if closer is None else closer
+    rest = fingerprint.removesuffix(CLOSER)
+    turned = rest.endswith(TURNED) if turned is None else turned
+    plain = rest.removesuffix(TURNED).removesuffix(RULE)
+    return plain + RULE * checked + TURNED * turned + CLOSER * closer

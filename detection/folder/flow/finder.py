@@ -106,6 +106,7 @@ def make_finders(
     detections: Detections | None,
     check: bool | None = None,
     turned: bool = True,
+    closer: bool = False,
 ) -> Sequence[PhotoFinder]:
     """One for each detector thread. Functions are called to load their detector.
 
@@ -115,7 +116,9 @@ def make_finders(
         return [FileFinder(detections, check_of(detections.detector, check))]
     several: Sequence[Any] = detector if isinstance(detector, (list, tuple)) else [detector]
     finders = [
-        DetectorFinder(VehicleFinder(as_detector(one if hasattr(one, "detect") else one()), check, turned=turned))
+        DetectorFinder(
+            VehicleFinder(as_detector(one if hasattr(one, "detect") else one()), check, turned=turned, closer=closer)
+        )
         for one in several
     ]
     if len({(finder.name, finder.fingerprint) for finder in finders}) != 1:

@@ -6,13 +6,10 @@ One JSON line per photo below a header line. Masks are in COCO's compressed run-
 
 from __future__ import annotations
 
-import fcntl
 import math
-import os
-import stat
-import threading
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +18,8 @@ import numpy as np
 
 from detection.common.errors import UsageError
 from detection.common.files import check_format
+from detection.common.files.locks import Lock, NoLocks
+from detection.common.files.placed import PlacedFile
 from detection.common.rows import json_line, name_number, numbers_of, parse_row, sort_by_number
 from detection.folder.out.rle import decode_mask, encode_mask
 from detection.vehicle import TURNS, Look, Vehicle
@@ -50,21 +49,21 @@ class DetectionsWriter:
         """threshold: the score from which on a vehicle is one; of others it is noted that they were seen. kinds: of
         vehicle that the detector knows, () where it can't say."""
         self.path = Path(path)
-        self._lock = threading.Lock()
+        self._lock = Lock.beside(self.path)
         header = {"format": FORMAT, "version": VERSION, "detector": detector, "fingerprint": fingerprint}
         header |= {"threshold": threshold} if threshold else {}
         header |= {"kinds": list(kinds)} if len(kinds) > 1 else {}
         try:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            self._file = PlacedFile(self.path, write=True)
         except OSError as error:
             raise UsageError(f"The detections can't be written to '{path}': {error.strerror}.") from error
         try:
-            if not stat.S_ISREG(os.fstat(self._file).st_mode):
+            if not self._file.is_regular:
                 raise UsageError(f"The detections can't be written to '{path}': it is not a regular file.")
             self._lock_file()
             self._continue(json_line(header), fingerprint)
         except BaseException:
-            os.close(self._file)
+            self.close()
             raise
 
     def append(
@@ -93,10 +92,11 @@ class DetectionsWriter:
                 | ({"turned": vehicle.turned} if vehicle.turned else {})
             )
         known = None if stamp is None else [int(value) for value in stamp]
-        self._write(json_line({"source": source, "stamp": known, "size": [height, width], "vehicles": found}))
+        self._file.append(json_line({"source": source, "stamp": known, "size": [height, width], "vehicles": found}))
 
     def close(self) -> None:
-        os.close(self._file)
+        self._file.close()
+        self._lock.release()
 
     def __enter__(self) -> DetectionsWriter:
         return self
@@ -107,18 +107,17 @@ class DetectionsWriter:
         self.close()
 
     def _lock_file(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(f"Another run writes to '{self.path}': wait for it, or choose another file.") from error
+        with suppress(NoLocks):
+            if not self._lock.take():
+                raise UsageError(f"Another run writes to '{self.path}': wait for it, or choose another file.")
 
     def _continue(self, header: bytes, fingerprint: str) -> None:
         """Checks the header that is there, or writes one, and cuts off a torn last line."""
-        start = os.pread(self._file, _MAX_HEADER, 0)
+        start = self._file.read(_MAX_HEADER, 0)
         # A run that was killed at once has left a part of this very header, or nothing.
         if b"\n" not in start and header.startswith(start):
-            os.ftruncate(self._file, 0)
-            self._write(header)
+            self._file.cut(0)
+            self._file.append(header)
             return
         before = _read_header(start, self.path)
         if before["fingerprint"] != fingerprint:
@@ -126,28 +125,17 @@ class DetectionsWriter:
                 f"'{self.path}' holds what '{before['detector']}' found with other weights or another threshold: "
                 "choose another file."
             )
-        os.ftruncate(self._file, self._end_of_last_line())
+        self._file.cut(self._end_of_last_line())
 
     def _end_of_last_line(self) -> int:
-        end = os.fstat(self._file).st_size
+        end = self._file.size
         while end > 0:
             start = max(0, end - (1 << 20))
-            found = os.pread(self._file, end - start, start).rfind(b"\n")
+            found = self._file.read(end - start, start).rfind(b"\n")
             if found >= 0:
                 return start + found + 1
             end = start
         return 0
-
-    def _write(self, line: bytes) -> None:
-        with self._lock:
-            before = os.fstat(self._file).st_size
-            left = memoryview(line)
-            try:
-                while left:  # a full disk takes a part of a line first, and fails with the next call
-                    left = left[os.write(self._file, left) :]
-            except OSError:
-                os.ftruncate(self._file, before)
-                raise
 
 
 class Detections:
@@ -159,10 +147,10 @@ class Detections:
     `get` may be called by several threads.
     """
 
-    def __init__(self, path: Path, file: int):
+    def __init__(self, path: Path, file: PlacedFile):
         self.path = path
         self._file = file
-        header = _read_header(os.pread(file, _MAX_HEADER, 0), path)
+        header = _read_header(file.read(_MAX_HEADER, 0), path)
         self.detector: str = header["detector"]
         self.fingerprint: str = header["fingerprint"]
         self.threshold = float(header.get("threshold", 0.0))
@@ -216,7 +204,7 @@ class Detections:
         raise LookupError(f"'{self.path.name}' {why}")
 
     def close(self) -> None:
-        os.close(self._file)
+        self._file.close()
 
     def __enter__(self) -> Detections:
         return self
@@ -230,7 +218,7 @@ class Detections:
         """Offset and content of the last line about a photo."""
         for index in numbers_of(self._keys, source):
             offset = int(self._offsets[index])
-            entry = _entry(os.pread(self._file, int(self._lengths[index]), offset))
+            entry = _entry(self._file.read(int(self._lengths[index]), offset))
             if entry is None:  # the file has changed since it was opened
                 self._bad_lines.add(offset)
             elif entry["source"] == source:
@@ -247,13 +235,13 @@ def read_detections(path: str | Path) -> Detections:
     if not path.is_file():
         raise UsageError(f"There is no detections file '{path}': check the path.")
     try:
-        file = os.open(path, os.O_RDONLY)
+        file = PlacedFile(path)
     except OSError as error:
         raise UsageError(f"The detections file '{path}' can't be read: {error.strerror}.") from error
     try:
         return Detections(path, file)
     except BaseException:
-        os.close(file)
+        file.close()
         raise
 
 
@@ -310,10 +298,9 @@ def _read_header(start: bytes, path: Path) -> dict[str, Any]:
     return header
 
 
-def _lines(file: int) -> Iterator[tuple[int, int, bytes | None]]:
+def _lines(file: PlacedFile) -> Iterator[tuple[int, int, bytes | None]]:
     """(offset, length, line) of all lines below the header; the line is None when it is torn or too long to be one."""
-    with os.fdopen(os.dup(file), "rb") as content:
-        content.seek(0)
+    with file.lines() as content:
         offset = len(content.readline(_MAX_HEADER))
         while line := content.readline(_MAX_LINE):
             length, whole = len(line), line.endswith(b"\n")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from detection.common.errors import UsageError
 from detection.common.files import write_changed
+from detection.common.files.locks import NoLocks
 from detection.common.rows import RowLog
 from detection.folder.out.manifest import Record, parse_record
 
@@ -24,10 +25,8 @@ class Journal:
         """`read_only` neither creates, locks nor repairs the file. Raises `UsageError` when another run has it."""
         self.path = path
         self._offsets: dict[str, int] = {}
-        self._log = RowLog(path, read_only)
+        self._log = self._opened(path, read_only)
         try:
-            if not read_only:
-                self._lock()
             for place, line in self._log.lines():
                 record = parse_record(line)
                 if record is not None:  # a damaged line in between is passed over
@@ -67,26 +66,28 @@ class Journal:
         self._offsets.clear()
 
     def compact(self, sources: Iterable[str]) -> None:
-        """Rewrites the file to hold just these rows, in order of name. The last thing to be done with a journal.
-
-        The lock is on the old file: whoever opens the new one finds a run that has ended.
-        """
+        """Rewrites the file to hold just these rows, in order of name. The last thing to be done with a journal."""
         names = [source for source in sorted(sources) if source in self._offsets]
-        write_changed(self.path, lambda: (self._log.line(self._offsets[name]) for name in names))
+        lines = lambda: (self._log.line(self._offsets[name]) for name in names)  # noqa: E731
+        write_changed(self.path, lines, ready=self._log.close_file)
+
+    def close_file(self) -> None:
+        """Reads and writes no more, but keeps other runs away until `close`: now the file can be removed."""
+        self._log.close_file()
 
     def close(self) -> None:
         self._log.close()
 
-    def _lock(self) -> None:
-        busy = f"Another run writes to '{self.path.parent}': wait for it, or choose another OUT."
+    @staticmethod
+    def _opened(path: Path, read_only: bool) -> RowLog:
         try:
-            self._log.lock()
-            self._log.check_place()
-        except FileNotFoundError as error:  # that run has just replaced the file which was opened here
+            return RowLog(path, read_only, must_lock=True)
+        except BlockingIOError as error:
+            busy = f"Another run writes to '{path.parent}': wait for it, or choose another OUT."
             raise UsageError(busy) from error
-        except OSError as error:
-            if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP):
-                raise UsageError(
-                    f"'{self.path.parent}' is on a file system without locks: choose an OUT on another one."
-                ) from error
-            raise UsageError(busy) from error
+        except NoLocks as error:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            raise UsageError(
+                f"'{path.parent}' is on a file system without locks: choose an OUT on another one."
+            ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,8 +78,14 @@ class CleanSummary:
         return json.dumps(values, indent=2).encode("ascii") + b"\n"
 
 
-def peak_memory() -> int:
-    """The most memory that this process has held so far, in MB."""
+def peak_memory() -> int | None:
+    """The most memory that this process has held so far, in MB; None where Python can't ask for it, as on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    if sys.platform == "win32":  # said for type checkers: the import has failed
+        return None
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most // (1 << 20 if sys.platform == "darwin" else 1 << 10)
 

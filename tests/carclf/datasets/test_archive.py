@@ -213,3 +213,17 @@ def test_several_processes_unpack_once(home, photos, tmp_path):
         roots = pool.map(photo_root, [path] * 8, chunksize=1)
     assert len(set(roots)) == 1 and len(read_table(path)) == 4
     assert len(list(home.iterdir())) == 2
+
+
+def test_names_of_another_system_are_unpacked_as_windows_takes_them(home, photos, monkeypatch):
+    """On Linux nothing changes; on Windows a list that names them as they were still finds them."""
+    red, blue = list(photos.values())[:2]
+    listed = b"file,class\ns/10:30.jpg,red\ns/aux.jpg,blue\n"
+    members = {"s/10:30.jpg": red, "s/aux.jpg": blue, "train.csv": listed}
+    here = read_table(pack(home / "here.zip", members))
+    assert [Path(file).name for file in here["file"]] == ["10:30.jpg", "aux.jpg"]
+    for module in ("archive", "csv_file"):
+        monkeypatch.setattr(f"carclf.datasets.layouts.{module}.ON_WINDOWS", True)
+    there = read_table(pack(home / "there.zip", members))
+    labels = {Path(file).name: label for file, label in zip(there["file"], there["label"], strict=True)}
+    assert labels == {"10%3A30.jpg": "red", "%61ux.jpg": "blue"}

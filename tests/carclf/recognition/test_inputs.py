@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 
@@ -98,6 +99,7 @@ def test_lists_that_are_none(tree, text, said):
 
 def test_paths_from_standard_input(tree):
     assert paths("-", stdin=b"a.jpg\r\n\nb c.jpg\nlast.jpg") == ["a.jpg", "b c.jpg", "last.jpg"]
+    assert paths("-", stdin=codecs.BOM_UTF8 + b"a.jpg\r\nb.jpg\r\n") == ["a.jpg", "b.jpg"], "as PowerShell pipes them"
     assert paths("-", stdin=b"a\nb.jpg\0c.jpg\0") == ["a\nb.jpg", "c.jpg"]
     assert paths("photos/a.jpg", "-", stdin="ä\n".encode() + b"\xff.jpg\n") == ["photos/a.jpg", "ä", "\udcff.jpg"]
 

@@ -88,4 +88,6 @@ def test_paths_as_they_are_typed_and_dropped(tmp_path, monkeypatch):
     assert typed_path(f" {odd} ") == str(odd)
     assert typed_path('"/a b/c.jpg"') == typed_path(r"/a\ b/c.jpg") == typed_path("file:///a%20b/c.jpg") == "/a b/c.jpg"
     assert typed_path("/a b/c.jpg") == "/a b/c.jpg" and typed_path("don't.jpg") == "don't.jpg"
+    assert typed_path(f"& '{odd}'") == str(odd), "as PowerShell drops it"
+    assert typed_path("file:///C:/a%20b.jpg") == "C:/a b.jpg"
     assert typed_path("~/x.jpg") == str(tmp_path / "x.jpg")

@@ -223,12 +223,13 @@ def test_resuming_takes_the_machines_settings_only(undisturbed):
 
 def test_two_trainings_of_one_run_are_refused(undisturbed):
     code = (
-        "import fcntl, sys; f = open(sys.argv[1], 'a+b'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True); input()"
+        "import sys, pathlib; from detection.common.files.locks import Lock; "
+        "print(Lock(pathlib.Path(sys.argv[1])).take(), flush=True); input()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, undisturbed / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    process.stdout.readline()
+    assert process.stdout.readline() == b"True\n"
     try:
         with pytest.raises(UsageError, match="trained by another process"):
             train(resumed_config(undisturbed))

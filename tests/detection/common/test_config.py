@@ -41,6 +41,7 @@ def test_what_is_written_reads_back_equal(tmp_path):
         ("- 1", [], "must hold 'key: value' lines"),
         ("a: [", [], "not valid YAML"),
         ("x: !!python/object/apply:os.getcwd []", [], "not valid YAML"),
+        (r'a: "C:\photos"', [], r"not valid YAML.*\(a path with backslashes stands in single quotes\)"),
         ("", ["size"], "write key=value"),
         ("", ["inner.size=big"], r"'inner\.size'.*is wrong"),
     ],

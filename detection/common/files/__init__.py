@@ -77,7 +77,8 @@ def expand_home(text: str) -> str:
     >>> expand_home("a~/b"), expand_home("~/b") == os.path.expanduser("~/b")
     ('a~/b', True)
     """
-    return os.path.expanduser(text) if text == "~" or (text.startswith("~") and "/" in text) else text
+    below = text.startswith("~") and ("/" in text or os.sep in text)
+    return os.path.expanduser(text) if text == "~" or below else text
 
 
 def user_path(path: str | Path) -> Path:
@@ -105,18 +106,57 @@ def replace_file(path: Path, data: bytes | memoryview) -> None:
     replace_chunks(path, (data,))
 
 
-def replace_chunks(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
-    """The same for a file that is too large to be made in memory."""
+def replace_chunks(
+    path: Path, chunks: Iterable[bytes | memoryview], ready: Callable[[], object] = lambda: None
+) -> None:
+    """The same for a file that is too large to be made in memory.
+
+    ready: called when all is written, before the rename: Windows replaces no file that is open, here or elsewhere.
+    """
     # Not named after the file: a name at the file system's limit would not take a longer one.
     temp = path.with_name(f"{TEMP_PREFIX}{os.getpid()}-{next(_temp_numbers)}.tmp")
     try:
         with open(temp, "wb") as file:
             for chunk in chunks:
                 file.write(chunk)
-        os.replace(temp, path)
+        ready()
+        move_over(temp, path)
     except BaseException:
         temp.unlink(missing_ok=True)
         raise
+
+
+# Windows: access denied, in use by another process, a part of it locked by one.
+_IN_USE = (5, 32, 33)
+
+
+class FileInUse(UsageError, PermissionError):
+    """Another program has a file open that was to be replaced, as only Windows minds."""
+
+    def __init__(self, path: Path):
+        super().__init__(
+            f"'{path}' is open in another program, or is not to be written: close it there; then the same command "
+            "writes it."
+        )
+        self.strerror = "it is open in another program"
+
+
+def move_over(source: Path, target: Path) -> None:
+    """Renames a file or a folder, over a file that is there.
+
+    A virus scanner or an indexer holds on Windows what has just been written, for less than a second: tried again.
+    Raises `FileInUse` where that does not help, and OSError.
+    """
+    for wait in (0.05, 0.1, 0.2, 0.4, 0.8, 0.0):
+        try:
+            os.replace(source, target)
+            return
+        except OSError as error:
+            if getattr(error, "winerror", None) not in _IN_USE:
+                raise
+            if not wait:
+                raise FileInUse(target) from error
+            time.sleep(wait)
 
 
 def check_output(path: str | Path | None) -> None:
@@ -149,7 +189,7 @@ def bring_file(source: Path, target: Path, link: bool = True) -> bool:
             link = False
         if not link:
             shutil.copyfile(source, temp)
-        os.replace(temp, target)
+        move_over(temp, target)
     finally:  # a link to a file that is there already is not moved by a rename
         temp.unlink(missing_ok=True)
     return link
@@ -238,10 +278,13 @@ def file_stamp(path: Path) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def write_changed(path: Path, chunks: Callable[[], Iterable[bytes]]) -> None:
-    """Replaces the file unless it holds this already: a finished run started again touches nothing."""
+def write_changed(
+    path: Path, chunks: Callable[[], Iterable[bytes]], ready: Callable[[], object] = lambda: None
+) -> None:
+    """Replaces the file unless it holds this already: a finished run started again touches nothing. ready: as
+    `replace_chunks` has it."""
     if not same_content(path, chunks()):
-        replace_chunks(path, chunks())
+        replace_chunks(path, chunks(), ready)
 
 
 def remove_leftovers(output: Path, older_than: float) -> None:
@@ -254,7 +297,7 @@ def remove_leftovers(output: Path, older_than: float) -> None:
                 try:
                     if not older_than or path.stat().st_mtime < latest:
                         path.unlink()
-                except FileNotFoundError:  # another shard has just renamed it
+                except (FileNotFoundError, PermissionError):  # another shard has just renamed it, or writes it
                     continue
 
 
