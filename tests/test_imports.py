@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 FORBIDDEN = {
     *("torch", "torchvision", "timm", "detectron2", "pytorch_lightning", "albumentations", "tensorboard"),
-    *("pandas", "scipy", "sklearn", "matplotlib", "pyarrow", "onnx", "pycocotools"),
+    *("omegaconf", "pandas", "scipy", "sklearn", "matplotlib", "pyarrow", "onnx", "pycocotools"),
 }
 
 VERBS = {

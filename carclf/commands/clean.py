@@ -116,13 +116,12 @@ def clean(
     if len(folders) != 2:
         raise UsageError(f"Give two folders, IN and OUT, not {len(folders)}: carclf clean IN OUT.")
     source, target = folders
-    from detection.common.config import read_config
+    from detection.common.config import check_config
     from detection.cutout.cut import CutoutStyle
     from detection.folder.options import CleanOptions
 
-    style = read_config(
-        CutoutStyle,
-        overrides=[f"padding={padding}", f"background={background}", f"feather={feather}", f"no_car={no_car}"],
+    style = check_config(
+        CutoutStyle, {"padding": padding, "background": background, "feather": feather, "no_car": no_car}
     )
     options = CleanOptions.of(
         batch_size=batch_size,
