@@ -84,8 +84,8 @@ setup(
     package_data={
         "carclf.runs.report": ["templates/*.j2"],
         "carclf.service.web": ["static/*"],
-        "carclf": ["py.typed", "weights/*.safetensors", "weights/*.md", "weights/*.csv"],
-        "detection": ["py.typed", "weights/*.safetensors", "weights/*.md"],
+        "carclf": ["py.typed", "weights/*.safetensors", "weights/*.onnx", "weights/*.md", "weights/*.csv"],
+        "detection": ["py.typed", "weights/*.safetensors", "weights/*.onnx", "weights/*.json", "weights/*.md"],
         "detection.configs": ["detector/*.yaml", "train/*.yaml"],
     },
     install_requires=REQUIREMENTS,

@@ -1,4 +1,4 @@
-"""Memory, cold start and time per photo of the bundled recognizer, with torch and exported, each in a fresh process.
+"""Memory, cold start and time per photo of the bundled recognizer: by torch, by default, exported; each by itself.
 
     python benchmarks/serving_memory.py [EXPORT] [--photos FOLDER] [--cores 1 2] [--count 50]
 
@@ -24,13 +24,13 @@ PIXELS = 1_000_000
 # Bound to its cores before anything counts them. One photo at a time, as one client asks.
 WORKER = """
 import os, sys, time
-started, cores, model, photos = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]
+started, cores, model, runtime, photos = float(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:5], sys.argv[5:]
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
 def mib():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 from carclf import CarRecognizer
-recognizer = CarRecognizer(model, device="cpu")
+recognizer = CarRecognizer(model, device="cpu", runtime=runtime)
 loaded = mib()
 recognizer(photos[0])
 first, used = time.time() - started, time.process_time()
@@ -68,13 +68,18 @@ def main() -> None:
         )
         print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
         for cores in arguments.cores:
-            for what, model in (("model", arguments.model), ("export", str(export.resolve()))):
-                print(_row(what, cores, _measure(cores, model, photos)), flush=True)
+            for what, model, runtime in (
+                ("by torch", arguments.model, "torch"),
+                ("by default", arguments.model, "auto"),
+                ("export", str(export.resolve()), "auto"),
+            ):
+                print(_row(what, cores, _measure(cores, model, runtime, photos)), flush=True)
 
 
-def _measure(cores: int, model: str, photos: list[Path]) -> dict:
+def _measure(cores: int, model: str, runtime: str, photos: list[Path]) -> dict:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    command = [sys.executable, "-W", "ignore", "-c", WORKER, repr(time.time()), str(cores), model, *map(str, photos)]
+    asked = [repr(time.time()), str(cores), model, runtime, *map(str, photos)]
+    command = [sys.executable, "-W", "ignore", "-c", WORKER, *asked]
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -147,8 +147,8 @@ def about(arguments: argparse.Namespace, figures: dict[str, dict]) -> list[str]:
     import torch
 
     from carclf.tools.doctor import check_device
-    from detection.common.device import choose_device, use_bfloat16
     from detection.common.machine import usable_cores
+    from detection.common.networks.device import choose_device, use_bfloat16
 
     device = choose_device(arguments.device)
     precision = "bf16" if use_bfloat16(arguments.precision, device) else "float32"

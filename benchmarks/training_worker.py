@@ -111,7 +111,7 @@ def _plain(arguments: argparse.Namespace, gate: _Gate) -> None:
 
     from benchmarks.plain_loop import make_epoch, make_loader
     from carclf.training.start import build_model, mean_and_std
-    from detection.common.device import choose_device, use_bfloat16
+    from detection.common.networks.device import choose_device, use_bfloat16
 
     device = torch.device(choose_device(config.device))
     mean, std = mean_and_std(arguments.model)

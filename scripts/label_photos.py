@@ -35,7 +35,10 @@ def main() -> int:
 
     try:
         # Below its usual threshold: a vehicle that one look is sure of and another is not must not be overlooked.
-        detector = load_detector(args.detector, device=args.device, weights=args.weights, score_threshold=0.7)
+        # By torch, which can look at photos in other sizes than the detector's own.
+        detector = load_detector(
+            args.detector, device=args.device, weights=args.weights, score_threshold=0.7, runtime="torch"
+        )
         kept, seen = label_folder(
             detector,
             args.images,

@@ -43,7 +43,7 @@ def stand_in() -> None:
     import detection.detectors.load
     from tests.fakes import FakeDetector
 
-    carclf.recognition.recognizer._load_detector = lambda name, device: FakeDetector()
+    carclf.recognition.recognizer._load_detector = lambda *_: FakeDetector()
     detection.detectors.load.load_detector = lambda *_, **__: FakeDetector()
 
 

@@ -103,17 +103,16 @@ def _finds_its_files(installed: Path) -> None:
     code = """
 import carclf, detection
 from pathlib import Path
-from carclf.classifier.onnx.folder import DETECTOR_WEIGHTS
 from carclf.runs.report.pages import render_page
 from carclf.service.web.page import STATIC
 from carclf.weights import BUNDLED, WEIGHTS
 from detection.common.config import shipped_path
-from detection.detectors.compact.weights import compact_weights
+from detection.detectors.compact.files import compact_weights
 from jinja2 import UndefinedError
 
 here = Path.cwd() / "installed"
 configs = [shipped_path(Path("configs") / name) for name in ("train/quick.yaml", "detector/compact.yaml")]
-weights = [DETECTOR_WEIGHTS, compact_weights(), *(WEIGHTS / f"{name}.safetensors" for name in BUNDLED)]
+weights = [compact_weights(), *(WEIGHTS / f"{name}.safetensors" for name in BUNDLED)]
 for file in [*configs, *weights, STATIC / "index.html"]:
     assert file.is_file() and here in file.parents, file
 try:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from carclf.classifier.info import ModelInfo, written
+from carclf.classifier.info import ModelInfo, read_info, written
 from carclf.classifier.onnx.folder import read_classifier
-from carclf.weights import BEST, BUNDLED, DEFAULT, bundled_file
-from detection.common.errors import UsageError
+from carclf.weights import BEST, BUNDLED, DEFAULT, bundled_file, is_bundled
+from detection.common.errors import UsageError, need
 from detection.common.files import user_path
+from detection.common.networks.runtime import check_export_runtime, choose_engine
 from detection.detectors.onnx.folder import is_export
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ class FoundModel:
         return self.kind == "export"
 
     @property
+    def runs_by_onnx(self) -> bool:
+        """Whether ONNX Runtime can run it."""
+        return self.is_export or is_bundled(self.path)
+
+    @property
     def weights(self) -> Path:
         """The .safetensors file. Raises `UsageError` for an export, which only predicts."""
         if self.is_export:
@@ -39,16 +45,21 @@ class FoundModel:
         """What it says of itself. Raises `UsageError` when it is damaged, or no classifier of carclf."""
         if self.is_export:
             return read_classifier(self.path)[0]
-        from carclf.classifier.checkpoint import read_info
-
         return read_info(self.path)
 
-    def load(self, device: str = "auto") -> Classifier:
-        """The classifier; of an export without torch. Raises `UsageError`."""
+    def load(self, device: str = "auto", runtime: str = "auto", threads: int | None = None) -> Classifier:
+        """The classifier, by the engine that `load_classifier` says. Raises `UsageError`."""
         if self.is_export:
             from carclf.classifier.onnx.classifier import OnnxClassifier
 
-            return OnnxClassifier.load(self.path, device)
+            check_export_runtime(str(self.path), runtime)
+            return OnnxClassifier.load(self.path, device, threads)
+        hindrance = "" if self.runs_by_onnx else "which is neither bundled nor an export (`carclf export` makes one)"
+        if choose_engine(f"'{self.path}'", runtime, device, hindrance) == "onnx":
+            from carclf.classifier.onnx.classifier import OnnxClassifier
+
+            return OnnxClassifier.bundled(self.path, threads)
+        need("timm", f"Running '{self.path}' by torch")
         from carclf.classifier.classifier import TorchClassifier
 
         return TorchClassifier.load(self.path, device)
@@ -81,9 +92,13 @@ def find_model(name: str) -> FoundModel:
     return FoundModel(path, "weights")
 
 
-def load_classifier(name: str, device: str = "auto") -> Classifier:
-    """A classifier by whatever `find_model` takes; of an export without torch. Raises `UsageError`."""
-    return find_model(name).load(device)
+def load_classifier(name: str, device: str = "auto", runtime: str = "auto", threads: int | None = None) -> Classifier:
+    """A classifier by whatever `find_model` takes.
+
+    runtime: "auto" takes ONNX Runtime for bundled classifiers and for exports on a CPU, and torch for everything else;
+    "onnx" and "torch" insist. threads: that ONNX Runtime computes in; None: one per core. Raises `UsageError`.
+    """
+    return find_model(name).load(device, runtime, threads)
 
 
 def list_models() -> list[dict]:

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from carclf.classifier.checkpoint import fingerprint, load_model
+from carclf.classifier.checkpoint import load_model
 from carclf.classifier.contract import Classifier, temper
-from carclf.classifier.info import ModelInfo
+from carclf.classifier.info import ModelInfo, fingerprint
 from carclf.classifier.network import CarNet, Ensemble
 from carclf.classifier.preprocessing import normalise, squash, stack
 from carclf.classifier.tta.network import TestTimeAugmentation
 from carclf.classifier.tta.views import TtaConfig
-from detection.common.device import choose_device
+from detection.common.networks.device import choose_device
 from detection.images.read import load_image
 
 _READ_AT_ONCE = 64

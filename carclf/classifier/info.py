@@ -1,12 +1,18 @@
-"""What a classifier's file says of itself, image sizes included. Imports no torch: an export is read without it."""
+"""What a classifier's file says of itself, image sizes included. Imports no torch."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from detection.common.config import StrictConfig
+from detection.common.errors import UsageError
+from detection.common.files import check_format, file_sha256
+from detection.common.networks.arrays import read_metadata
 from detection.cutout.cut import CutoutStyle
 
 Size = tuple[int, int]
@@ -22,6 +28,7 @@ ImageSize = Annotated[int | Size, AfterValidator(_checked)]
 
 
 FORMAT = "carclf-classifier-1"
+KEY = "carclf"  # of the metadata
 
 
 class HeadConfig(StrictConfig):
@@ -85,3 +92,30 @@ def pair(size: int | Size) -> Size:
 def written(size: int | Size) -> str:
     """As people write it: `224` or `192x320` (height x width)."""
     return str(size) if isinstance(size, int) else f"{size[0]}x{size[1]}"
+
+
+def read_info(path: Path) -> ModelInfo:
+    """What a classifier's file says of itself. Raises `UsageError` for anything else."""
+    return info_of(path, read_metadata(path))
+
+
+def info_of(path: Path, metadata: Mapping[str, str]) -> ModelInfo:
+    """The same by the metadata of the file `path`. Raises `UsageError`."""
+    text = metadata.get(KEY)
+    if text is None:
+        raise UsageError(f"'{path}' is not a classifier of carclf: its metadata are missing.")
+    try:
+        values = json.loads(text)
+        if isinstance(values, dict):
+            check_format(path, values.get("format"), FORMAT)
+        info = ModelInfo.model_validate(values)
+    except (ValidationError, json.JSONDecodeError) as error:
+        raise UsageError(f"'{path}' has metadata that this version of carclf can't read: update carclf.") from error
+    if info.format != FORMAT:
+        raise UsageError(f"'{path}' has the format '{info.format}', this carclf reads '{FORMAT}': update carclf.")
+    return info
+
+
+def fingerprint(path: Path) -> str:
+    """The first 16 hex digits of the file's SHA-256: the same whichever engine runs it."""
+    return file_sha256(path).hex()[:16]

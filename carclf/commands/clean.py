@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from carclf.commands.options import ALL_VEHICLES, Device, EveryVehicle, Kinds, Small
+from carclf.commands.options import ALL_VEHICLES, Device, EveryVehicle, Kinds, Runtime, Small
 from detection.common.console import say
 from detection.common.errors import UsageError
 
@@ -28,6 +28,7 @@ def clean(
     devices: Annotated[
         str | None, typer.Option(help="Several devices, each with its own detector: cuda:0,cuda:1.")
     ] = None,
+    runtime: Runtime = "auto",
     precision: Annotated[str, typer.Option(help="auto (half precision where it is faster) or float32.")] = "auto",
     score_threshold: Annotated[float | None, typer.Option(help="Lowest score that counts as a vehicle.")] = None,
     padding: Annotated[float, typer.Option(help="Margin around the car, as a fraction of its longer side.")] = 0.05,
@@ -115,13 +116,12 @@ def clean(
     if len(folders) != 2:
         raise UsageError(f"Give two folders, IN and OUT, not {len(folders)}: carclf clean IN OUT.")
     source, target = folders
-    from detection.common.config import read_config
+    from detection.common.config import check_config
     from detection.cutout.cut import CutoutStyle
     from detection.folder.options import CleanOptions
 
-    style = read_config(
-        CutoutStyle,
-        overrides=[f"padding={padding}", f"background={background}", f"feather={feather}", f"no_car={no_car}"],
+    style = check_config(
+        CutoutStyle, {"padding": padding, "background": background, "feather": feather, "no_car": no_car}
     )
     options = CleanOptions.of(
         batch_size=batch_size,
@@ -157,7 +157,12 @@ def clean(
         from detection.detectors.load import load_detector
 
         return load_detector(
-            detector, device=place, weights=weights, score_threshold=score_threshold, precision=precision
+            detector,
+            device=place,
+            weights=weights,
+            score_threshold=score_threshold,
+            precision=precision,
+            runtime=runtime,
         )
 
     places = [place.strip() for place in devices.split(",")] if devices else [device]

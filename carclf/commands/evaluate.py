@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from carclf.commands.options import TRAINING, Detector, Device, Kinds
+from carclf.commands.options import TRAINING, Detector, Device, Kinds, Runtime
 from detection.common.console import never_in_the_way, quiet_stdout, say, tracked
 from detection.common.errors import UsageError, need
 
@@ -39,6 +39,7 @@ def evaluate(
     detector: Detector = None,
     kinds: Kinds = None,
     device: Device = "auto",
+    runtime: Runtime = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs per classifier batch.")] = 32,
     split: Annotated[
         str,
@@ -77,7 +78,14 @@ def evaluate(
 
     with quiet_stdout():
         recognizer = CarRecognizer(
-            model, detector=detector, device=device, batch_size=batch_size, crops=crops, tta=tta, kinds=kinds
+            model,
+            detector=detector,
+            device=device,
+            batch_size=batch_size,
+            crops=crops,
+            tta=tta,
+            runtime=runtime,
+            kinds=kinds,
         )
         metrics = evaluate_chain(
             recognizer,

@@ -17,6 +17,13 @@ Detector = Annotated[
     str | None, typer.Option(help="Detector to use. Default: the one that the model was trained with.")
 ]
 Device = Annotated[str, typer.Option(help="Device that runs the models: auto, cpu, cuda or cuda:N.")]
+Runtime = Annotated[
+    str,
+    typer.Option(
+        help="What runs the models: onnx (ONNX Runtime), torch, or auto (onnx for bundled models and exports on a CPU, "
+        "otherwise torch)."
+    ),
+]
 Threads = Annotated[int | None, typer.Option(help="Threads that the models use. Default: one per core.")]
 Tta = Annotated[int, typer.Option(help="Number of views per cut-out, whose answers are averaged.")]
 Threshold = Annotated[

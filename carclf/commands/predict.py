@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from carclf.commands.options import ALL_VEHICLES, EveryVehicle, Kinds, Small
+from carclf.commands.options import ALL_VEHICLES, EveryVehicle, Kinds, Runtime, Small
 from detection.common.console import photo_bar, quiet_stdout, say, stdout_is_closed
 from detection.common.errors import UsageError
 from detection.common.tally import exit_code
@@ -73,6 +73,7 @@ def predict(
         str | None, typer.Option(help="Detector to use. Default: the one that the model was trained with.")
     ] = None,
     device: Annotated[str, typer.Option(help="Device that runs the models: auto, cpu, cuda or cuda:N.")] = "auto",
+    runtime: Runtime = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs per classifier batch.")] = 32,
 ) -> None:
     """Name the make and model of the main car in every photo: one row per photo.
@@ -93,7 +94,7 @@ def predict(
     if detections is not None and detector is not None:
         raise UsageError("Give a detector or a file of detections, not both.")
     settings = {"device": device, "top": top, "batch_size": batch_size, "threshold": threshold, "detector": detector}
-    settings |= {"every_vehicle": every_vehicle, "kinds": kinds, "small": small}
+    settings |= {"every_vehicle": every_vehicle, "kinds": kinds, "small": small, "runtime": runtime}
     if ask:
         others = {"PHOTOS": photos, "--output": output, "--format": format, "--save-cutouts": save_cutouts}
         others |= {"--overlay": overlay, "--detections": detections}

@@ -21,6 +21,7 @@ def serve(
     ] = ("127.0.0.1"),
     port: Annotated[int, typer.Option(help="Port to listen on. 0 takes a free one.")] = 8000,
     device: options.Device = "auto",
+    runtime: options.Runtime = "auto",
     threads: options.Threads = None,
     tta: options.Tta = 1,
     threshold: options.Threshold = None,
@@ -78,11 +79,10 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a web page and an API that name the cars in photos. See docs/service.md."""
-    from carclf.service.choose import with_export
+    from carclf.service.choose import wants_export, with_export
     from carclf.service.server import check_installed, run
     from carclf.service.settings import MEGABYTE, ServiceSettings, find_api_key
     from detection.common.console import say
-    from detection.detectors.onnx.folder import is_export
 
     check_installed()
     settings = ServiceSettings.of(
@@ -91,6 +91,7 @@ def serve(
         model=model,
         detector=detector,
         device=device,
+        runtime=runtime,
         threads=threads,
         tta=tta,
         threshold=threshold,
@@ -118,7 +119,7 @@ def serve(
     chosen = with_export(settings)
     if chosen.model != settings.model:
         say(f"serving the export of '{settings.model}': {chosen.model}")
-    elif settings.broker is None and not is_export(settings.model):
+    elif wants_export(chosen):
         say("run `carclf export` once: then this starts in a second and takes a third of the memory")
     run(chosen)
 
@@ -160,6 +161,7 @@ def worker(
     model: options.Model = "bundled",
     detector: options.Detector = None,
     device: options.Device = "auto",
+    runtime: options.Runtime = "auto",
     threads: options.Threads = None,
     tta: options.Tta = 1,
     threshold: options.Threshold = None,
@@ -183,6 +185,7 @@ def worker(
         model=model,
         detector=detector,
         device=device,
+        runtime=runtime,
         threads=threads,
         tta=tta,
         threshold=threshold,

@@ -18,8 +18,8 @@ from carclf.evaluation.evaluate import class_numbers
 from carclf.evaluation.held_out import leave_out_trained, mark_trained
 from carclf.evaluation.metrics import auroc
 from detection.common.console import Track, say, untracked
-from detection.common.device import choose_device
 from detection.common.errors import UsageError
+from detection.common.networks.device import choose_device
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,14 @@ from io import BufferedIOBase, StringIO
 from itertools import chain
 from pathlib import Path
 
-from carclf.datasets.layouts.csv_file import canonical, read_csv_text, spellings
+from carclf.datasets.layouts.csv_file import (
+    FILE_COLUMNS,
+    PHOTO_FOLDERS,
+    UPLOADS,
+    canonical,
+    read_csv_text,
+    spellings,
+)
 from carclf.datasets.names import names as named
 from detection.common.errors import UsageError
 from detection.common.files import expand_home, read_name
@@ -172,9 +179,6 @@ def _by_pattern(pattern: str) -> _Part:
 
 def _by_list(path: Path) -> _Part:
     """The photos that a csv names, relative to its folder, or to one beside it where photos use to lie."""
-    from carclf.datasets.layouts.folders import UPLOADS
-    from carclf.datasets.layouts.lists import FILE_COLUMNS, PHOTO_FOLDERS
-
     try:
         text, delimiter = read_csv_text(path, FILE_COLUMNS, "surrogateescape")
         with StringIO(text, newline="") as file:

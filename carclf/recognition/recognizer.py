@@ -62,6 +62,8 @@ class CarRecognizer:
     small: whether parts of each photo are looked at, too, for small vehicles, which takes five times as long; None:
         with `every_vehicle`.
     kinds: of vehicle, such as `car,truck`; others are passed over. None takes cars, `all` every kind that is known.
+    runtime: the engine, `auto`, `onnx` or `torch`, of what is loaded here: see `detection.detectors.load`.
+    threads: that each network computes in where ONNX Runtime runs it; None: one per core.
     Raises `UsageError` when a model can't be found or loaded.
     """
 
@@ -81,6 +83,8 @@ class CarRecognizer:
         check: CarChecker | bool | None = None,
         turned: bool = True,
         kinds: Sequence[str] | str | None = None,
+        runtime: str = "auto",
+        threads: int | None = None,
         small: bool | None = None,
     ):
         if top < 1 or batch_size < 1:
@@ -93,12 +97,12 @@ class CarRecognizer:
         if isinstance(model, (str, os.PathLike)):
             from carclf.classifier.catalogue import load_classifier
 
-            model = load_classifier(os.fspath(model), device)
+            model = load_classifier(os.fspath(model), device, runtime, threads)
         self.classifier = model = as_classifier(model)
         self.detections = detections
         self.finder: VehicleFinder | None = None
         if not crops and detections is None:
-            found_by = _load_detector(detector or model.detector or COMPACT, device)
+            found_by = _load_detector(detector or model.detector or COMPACT, device, runtime, threads)
             self.finder = VehicleFinder(
                 found_by, check, turned=turned, closer=every_vehicle if small is None else small
             )
@@ -326,12 +330,12 @@ def _tta(tta: TtaConfig | str | int | bool | None) -> TtaConfig | None:
     return config if config.passes > 1 else None
 
 
-def _load_detector(detector, device: str) -> Detector:
+def _load_detector(detector, device: str, runtime: str, threads: int | None) -> Detector:
     if not isinstance(detector, (str, os.PathLike)):
         return as_detector(detector)
     from detection.detectors.load import load_detector
 
-    return as_detector(load_detector(os.fspath(detector), device=device))
+    return as_detector(load_detector(os.fspath(detector), device=device, runtime=runtime, threads=threads))
 
 
 def _known(detections: Detections, item: Item) -> list[Vehicle] | Exception:

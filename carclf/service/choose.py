@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carclf.classifier.catalogue import find_model
 from carclf.classifier.onnx.folder import kept_export
 from carclf.service.contract import Backend
 from carclf.service.settings import ServiceSettings
+from detection.common.errors import has_module
 from detection.common.machine import usable_cores
+from detection.common.networks.runtime import may_have_gpu
+from detection.detectors.contract import COMPACT
 from detection.detectors.onnx.folder import is_export
 
 if TYPE_CHECKING:
@@ -18,19 +20,39 @@ if TYPE_CHECKING:
 
 
 def with_export(settings: ServiceSettings) -> ServiceSettings:
-    """The same with the export of its model, where `carclf export` has made one and nothing speaks against it.
+    """The same with the export of its model, where torch would run that, `carclf export` has made one, and nothing
+    speaks against it.
 
     Raises `UsageError` for a model that can't be found.
     """
-    if settings.broker is not None or settings.detector is not None or settings.device not in ("auto", "cpu"):
+    if not wants_export(settings):
         return settings
-    if settings.device == "auto" and Path("/dev/nvidia0").exists():  # the model itself is faster there
-        return settings
-    found = find_model(settings.model)
-    if found.is_export:
-        return settings
-    kept = kept_export(found.weights)
+    kept = kept_export(find_model(settings.model).weights)
     return settings.model_copy(update={"model": str(kept)}) if is_export(kept) else settings
+
+
+def wants_export(settings: ServiceSettings) -> bool:
+    """Whether torch would run its model, though an export of it could be run without. Raises `UsageError`."""
+    if settings.broker is not None or settings.detector is not None or not _on_cpu(settings):
+        return False
+    return not find_model(settings.model).runs_by_onnx
+
+
+def runs_by_onnx(settings: ServiceSettings) -> bool:
+    """Whether ONNX Runtime runs all networks, which may be used by several threads then. Asks no GPU.
+
+    Raises `UsageError` for a model that can't be found.
+    """
+    detector = settings.detector is None or settings.detector == COMPACT or is_export(settings.detector)
+    found = find_model(settings.model)
+    return detector and (found.is_export or (found.runs_by_onnx and _on_cpu(settings)))
+
+
+def _on_cpu(settings: ServiceSettings) -> bool:
+    """Whether ONNX Runtime may be taken: not where a GPU is asked for, or may be there and is faster."""
+    if settings.runtime == "torch":
+        return False
+    return settings.device == "cpu" or (settings.device == "auto" and not may_have_gpu())
 
 
 def make_backend(settings: ServiceSettings, metrics: Metrics | None = None) -> Backend:
@@ -45,9 +67,7 @@ def make_backend(settings: ServiceSettings, metrics: Metrics | None = None) -> B
 
     from carclf.service.local.backend import LocalBackend
 
-    side_by_side = 1
-    if is_export(settings.model) and settings.detector is None:  # its networks may be used by several threads
-        side_by_side = max(1, usable_cores() // threads_of_export(settings))
+    side_by_side = max(1, usable_cores() // threads_by_onnx(settings)) if runs_by_onnx(settings) else 1
     return LocalBackend(partial(load_recognizer, settings), settings, metrics, side_by_side)
 
 
@@ -60,20 +80,22 @@ def load_recognizer(settings: ServiceSettings) -> CarRecognizer:
     from detection.common.machine import hand_back
 
     with quiet_stdout():
-        model, detector = settings.model, settings.detector
-        if is_export(model):
-            model, detector = _load_export(settings)
-        elif settings.threads is not None:
+        threads = settings.threads
+        if runs_by_onnx(settings):
+            threads = threads_by_onnx(settings)
+        elif threads is not None and has_module("torch"):
             import torch
 
-            torch.set_num_threads(settings.threads)
+            torch.set_num_threads(threads)
         recognizer = CarRecognizer(
-            model,
-            detector=detector,
+            settings.model,
+            detector=settings.detector,
             device=settings.device,
             tta=settings.tta,
             threshold=settings.threshold,
             kinds=settings.kinds,
+            runtime=settings.runtime,
+            threads=threads,
         )
         # The first photo chooses kernels and allocates: that is not to be the first client's time.
         grey = np.full((480, 640, 3), 128, np.uint8)
@@ -83,16 +105,6 @@ def load_recognizer(settings: ServiceSettings) -> CarRecognizer:
     return recognizer
 
 
-def threads_of_export(settings: ServiceSettings) -> int:
+def threads_by_onnx(settings: ServiceSettings) -> int:
     """Of each network: one, so that as many photos as there are cores are answered side by side."""
     return settings.threads or 1
-
-
-def _load_export(settings: ServiceSettings) -> tuple:
-    """Classifier and detector of an export; the detector may be another one."""
-    from carclf.classifier.onnx.classifier import OnnxClassifier
-    from detection.detectors.onnx.detector import OnnxDetector
-
-    threads = threads_of_export(settings)
-    detector = settings.detector or OnnxDetector(settings.model, threads=threads)
-    return OnnxClassifier(settings.model, threads), detector

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 
 from detection.common.config import first_complaint
 from detection.common.errors import UsageError
+from detection.common.networks.runtime import Runtime
 
 API_KEY_VARIABLE = "CARCLF_API_KEY"
 MEGABYTE = 1_000_000
@@ -32,6 +33,7 @@ class ServiceSettings(BaseModel):
     model: str = "bundled"
     detector: str | None = None
     device: str = "auto"
+    runtime: Runtime = "auto"
     threads: int | None = Field(None, ge=1, le=1024)
     tta: int = Field(1, ge=1, le=100)
     threshold: float | None = Field(None, ge=0, le=1)

@@ -32,10 +32,10 @@ from carclf.training.start import first_network
 from carclf.training.teacher import Teacher
 from carclf.weights import BEST
 from detection.common.console import never_in_the_way
-from detection.common.device import choose_device
 from detection.common.errors import UsageError
 from detection.common.files import write_json
 from detection.common.machine import keep_freed_memory
+from detection.common.networks.device import choose_device
 from detection.cutout.cut import CutoutStyle
 from detection.masks.parts import CHOOSE, REPORT
 from detection.training.checkpoints import quiet_lightning

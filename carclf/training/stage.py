@@ -28,8 +28,8 @@ from carclf.training.record.checkpoints import BestEpoch, Patience
 from carclf.training.record.log import EpochLog
 from carclf.training.record.loggers import make_loggers, rate_monitors
 from carclf.training.teacher import Teacher
-from detection.common.device import use_bfloat16
 from detection.common.errors import UsageError
+from detection.common.networks.device import use_bfloat16
 from detection.training.checkpoints import LAST, LastCheckpoint, fit, trainer_plugins
 from detection.training.resume import RunState
 

@@ -16,9 +16,10 @@ from carclf.classifier.info import ModelInfo
 from carclf.classifier.network import CarNet, Ensemble
 from carclf.runs.recipe import ModelConfig, TrainConfig
 from carclf.weights import BUNDLED
-from detection.common.device import keep_depthwise_float32
 from detection.common.errors import UsageError
-from detection.common.weights import IMAGENET_PACKAGES, imagenet_state
+from detection.common.networks.device import keep_depthwise_float32
+from detection.common.networks.imagenet import IMAGENET_ARCHITECTURES
+from detection.common.networks.weights import imagenet_state
 
 Colour = tuple[float, float, float]
 
@@ -88,7 +89,7 @@ def build_model(config: ModelConfig, classes: int) -> CarNet:
     net = CarNet(config.architecture, config.head, classes, config.drop_path)
     source = config.pretrained
     if source == "auto":
-        source = "pypi" if config.architecture in IMAGENET_PACKAGES else "hub"
+        source = "pypi" if config.architecture in IMAGENET_ARCHITECTURES else "hub"
     if source == "pypi":
         _load(net, imagenet_state(config.architecture))
     elif source == "hub":

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from carclf.classifier.catalogue import find_model
 from carclf.classifier.checkpoint import load_model
 from carclf.classifier.info import ModelInfo, pair
-from detection.common.device import keep_depthwise_float32
 from detection.common.errors import UsageError
+from detection.common.networks.device import keep_depthwise_float32
 
 
 class Teacher:

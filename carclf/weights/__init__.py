@@ -15,6 +15,16 @@ DEFAULT = "stanford196"
 BEST = "best.safetensors"  # the classifier in a run folder
 
 
+def graph_of(file: Path) -> Path:
+    """The network of a bundled classifier without its weights, as ONNX: beside its file."""
+    return file.with_suffix(".onnx")
+
+
+def is_bundled(file: Path) -> bool:
+    """Whether it is the file of a bundled classifier, whichever way its path is written."""
+    return file.stem in BUNDLED and file.resolve() == bundled_file(file.stem).resolve()
+
+
 def bundled_file(name: str) -> Path:
     """The weights of a bundled classifier; `bundled` is the default one."""
     return WEIGHTS / f"{DEFAULT if name == 'bundled' else name}.safetensors"

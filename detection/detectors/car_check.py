@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from detection.detectors.contract import CarChecker
+from detection.detectors.imagenet import CLASS_NAMES
 from detection.vehicle import Look
 
 ARCHITECTURE = "tf_efficientnet_lite0"
@@ -43,13 +44,12 @@ class CarCheck(CarChecker):
         import timm
         import torch
 
-        from detection.common.weights import imagenet_state
+        from detection.common.networks.weights import imagenet_state
 
         self.net = timm.create_model(ARCHITECTURE)
         self.net.load_state_dict(imagenet_state(ARCHITECTURE))
         self.net.to(device).to(memory_format=torch.channels_last).eval()
         self.device = device
-        self._names = class_names()
 
     def look(self, views: Sequence[np.ndarray]) -> list[Look]:
         """views: as `car_view` gives them."""
@@ -60,7 +60,7 @@ class CarCheck(CarChecker):
         batch = torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2).to(self.device)
         with torch.inference_mode():
             probabilities = self.net(normalise(batch)).softmax(dim=1).cpu().numpy()
-        return looks(probabilities, self._names)
+        return looks(probabilities, CLASS_NAMES)
 
 
 def is_car(look: Look | None, score: float, weak: bool = False, turned: bool = False) -> bool:
@@ -83,14 +83,6 @@ def _least(score: float) -> float:
 def normalise(views):
     """uint8 tensor of any shape to what the network takes."""
     return (views.float() - _HALF) / _HALF
-
-
-def class_names() -> tuple[str, ...]:
-    """Of ImageNet's thousand classes, a short one each."""
-    from timm.data import ImageNetInfo
-
-    names = ImageNetInfo()
-    return tuple(names.index_to_description(number).split(",")[0] for number in range(1000))
 
 
 def looks(probabilities: np.ndarray, names: Sequence[str]) -> list[Look]:

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from detection.common.config import shipped_path
-from detection.common.errors import UsageError
+from detection.common.errors import UsageError, need
 from detection.common.files import expand_home, user_path
+from detection.common.networks.runtime import check_export_runtime, choose_engine
+from detection.detectors.compact.files import compact_weights
 from detection.detectors.contract import COMPACT
 from detection.detectors.onnx.folder import is_export
 
 if TYPE_CHECKING:
-    from detection.detectors.contract import Detector
+    from detection.detectors.contract import CarChecker, Detector
     from detection.detectors.fast.speed_up import Precision
     from detection.detectors.mask_rcnn import MaskRcnnDetector
 
@@ -25,6 +27,8 @@ def load_detector(
     weights: str | Path | None = None,
     score_threshold: float | None = None,
     precision: str = "auto",
+    runtime: str = "auto",
+    threads: int | None = None,
 ) -> Detector:
     """Loads a detector and makes it fast on its device.
 
@@ -36,6 +40,9 @@ def load_detector(
     config, or the zoo's own, fetched once and cached. Weights that carclf trained say which kinds and sizes they know.
     device: "auto" takes a GPU when there is one. score_threshold: None takes the model's own.
     precision: "auto" takes half precision where it is faster and the results stay the same to 0.5 px; "float32" never.
+    runtime: "auto" takes ONNX Runtime for the bundled weights and for exports on a CPU, and torch for everything else;
+    "onnx" and "torch" insist. ONNX Runtime computes in float32. threads: that each of its networks computes in; None:
+    one per core.
     Of an export only the score threshold may be chosen: it runs on the CPU, in float32, with its own weights.
     Raises `UsageError` with one sentence when the model or its weights can't be had.
     """
@@ -43,22 +50,48 @@ def load_detector(
     if is_export(name_or_config):
         from detection.detectors.onnx.detector import load_onnx_detector
 
-        return load_onnx_detector(name_or_config, device, weights, score_threshold)
+        check_export_runtime(name_or_config, runtime)
+        return load_onnx_detector(name_or_config, device, weights, score_threshold, threads)
     if precision not in PRECISIONS:
         raise UsageError(f"'{precision}' is not a precision: choose {' or '.join(PRECISIONS)}.")
+    hindrance = ""
+    if name_or_config != COMPACT:
+        hindrance = "which is neither bundled nor an export"
+    elif weights is not None and user_path(weights) != compact_weights():
+        hindrance = "as its weights are not the bundled ones"
+    if choose_engine(f"the detector '{name_or_config}'", runtime, device, hindrance) == "onnx":
+        from detection.detectors.onnx.detector import OnnxDetector
+
+        return OnnxDetector.bundled(score_threshold, threads)
     detector = load_as_trained(name_or_config, device, weights, score_threshold)
     detector.speed_up(cast("Precision", precision))
     return detector
+
+
+def load_car_check(device: str = "cpu", runtime: str = "auto", threads: int | None = None) -> CarChecker:
+    """The second opinion on what any detector finds. device, runtime, threads: as for `load_detector`.
+
+    Raises `UsageError` where the ImageNet weights are not installed.
+    """
+    if choose_engine("the car check", runtime, device) == "onnx":
+        from detection.detectors.onnx.car_check import OnnxCarCheck
+
+        return OnnxCarCheck.bundled(threads)
+    from detection.common.networks.device import choose_device
+    from detection.detectors.car_check import CarCheck
+
+    return CarCheck(choose_device(device))
 
 
 def load_as_trained(
     name_or_config: str, device: str, weights: str | Path | None = None, score_threshold: float | None = None
 ) -> MaskRcnnDetector:
     """`load_detector` for all but exports, without what makes a model fast: plain Detectron2, to compare with."""
+    need(("torch", "torchvision", "detectron2"), f"Running the detector '{name_or_config}' by torch")
     import torch
 
-    from detection.common.device import choose_device
-    from detection.detectors.compact.weights import compact_weights, load_compact
+    from detection.common.networks.device import choose_device
+    from detection.detectors.compact.weights import load_compact
     from detection.detectors.trained import read_model_choice, run_detector
     from detection.detectors.zoo.model import YAML, load_zoo
 

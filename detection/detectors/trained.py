@@ -14,7 +14,8 @@ from pydantic import Field
 from detection.common.config import StrictConfig, check_config, read_values
 from detection.common.errors import UsageError
 from detection.common.files import replace_file
-from detection.common.weights import is_matrix, read_metadata, write_safetensors
+from detection.common.networks.arrays import read_metadata
+from detection.common.networks.weights import is_matrix, write_safetensors
 from detection.detectors.compact.weights import save_compact
 
 COMPACT_FILE, ZOO_FILE, ZOO_CONFIG = "compact.safetensors", "model.safetensors", "model.yaml"

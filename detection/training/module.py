@@ -16,8 +16,8 @@ from detectron2.modeling import StandardROIHeads, build_model
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 
-from detection.common.device import keep_depthwise_float32
 from detection.common.errors import UsageError
+from detection.common.networks.device import keep_depthwise_float32
 from detection.detectors.mask_rcnn import DetectorSettings, MaskRcnnDetector
 from detection.evaluation.evaluate import evaluate_detector
 from detection.training.config import COMPACT_SIDES, COMPACT_THRESHOLD, ZOO_THRESHOLD, DetectorTraining, resolve_sizes

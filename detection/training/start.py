@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from detection.common.errors import UsageError
-from detection.common.weights import read_weights
-from detection.detectors.compact.weights import compact_weights
+from detection.common.networks.weights import read_weights
+from detection.detectors.compact.files import compact_weights
 from detection.detectors.trained import read_details
 from detection.detectors.zoo.download import fetch_backbone_weights, fetch_zoo_weights
 from detection.detectors.zoo.model import coco_names

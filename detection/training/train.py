@@ -16,10 +16,10 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from detection.common.config import read_config, write_config
 from detection.common.console import say
-from detection.common.device import choose_device, use_bfloat16
 from detection.common.errors import UsageError
 from detection.common.files import replace_file
 from detection.common.machine import keep_freed_memory
+from detection.common.networks.device import choose_device, use_bfloat16
 from detection.detectors.contract import Detector
 from detection.detectors.load import load_detector
 from detection.detectors.trained import COMPACT_FILE, ZOO_FILE, save_detector

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from detection.detectors.compact.weights import compact_weights
+from detection.detectors.compact.files import compact_weights
 from tests.folder_runs import ROOT
 
 

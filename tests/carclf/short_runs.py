@@ -9,7 +9,7 @@ import pandas as pd
 
 from carclf.runs.recipe import TrainConfig
 from detection import CutoutStyle
-from detection.common.weights import read_safetensors
+from detection.common.networks.weights import read_safetensors
 
 MODEL = {"architecture": "test_efficientnet", "pretrained": "none", "image_size": 32, "head": {"dropout": 0.0}}
 _TIMES = ["seconds", "train_seconds", "photos_per_second"]

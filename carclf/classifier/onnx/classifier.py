@@ -1,4 +1,4 @@
-"""The exported classifier: crops in, probabilities out, by ONNX Runtime and without torch."""
+"""A classifier: crops in, probabilities out, by ONNX Runtime and without torch."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from carclf.classifier.contract import Classifier, temper
+from carclf.classifier.info import ModelInfo, fingerprint, info_of, pair
 from carclf.classifier.onnx.folder import CLASSIFIER, read_classifier
 from carclf.classifier.preprocessing import squash
 from carclf.classifier.tta.views import TtaConfig, View, make_views
+from carclf.weights import graph_of
 from detection.common.errors import UsageError
-from detection.detectors.onnx.session import open_session
+from detection.common.networks.arrays import read_arrays
+from detection.detectors.onnx.session import open_graphs, open_session
 from detection.images.read import load_image
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 # On a CPU larger batches take memory and gain no time.
 _AT_ONCE = 4
@@ -27,25 +34,42 @@ class OnnxClassifier(Classifier):
 
     device = "cpu"
 
-    def __init__(self, folder: str | os.PathLike, threads: int | None = None):
-        """folder: an export. threads: see `detection.detectors.onnx.session.open_session`."""
-        self.folder = Path(folder)
-        self.info, self.fingerprint = read_classifier(folder)
-        self._session = open_session(self.folder / CLASSIFIER, threads)
+    def __init__(
+        self, session: onnxruntime.InferenceSession, info: ModelInfo, fingerprint: str = "", detector: str | None = None
+    ):
+        """session: of the network. detector: the one to go with; None takes that of `info`."""
+        self.info, self.fingerprint = info, fingerprint
+        self._session, self._detector = session, detector
 
     @classmethod
-    def load(cls, folder: str | os.PathLike, device: str = "auto") -> OnnxClassifier:
-        """Raises `UsageError` for a damaged export, and for another device than the CPU."""
+    def bundled(cls, file: Path, threads: int | None = None) -> OnnxClassifier:
+        """A bundled classifier: its .safetensors file, and the graph beside it. threads: see `open_session`.
+
+        Raises `UsageError` where they don't belong together.
+        """
+        arrays, metadata = read_arrays(file)
+        info = info_of(file, metadata)
+        (session,) = open_graphs([graph_of(file)], file, arrays, threads)
+        _check_fit(session, info, f"'{graph_of(file)}'", "run scripts/write_graphs.py")
+        return cls(session, info, fingerprint(file))
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike, device: str = "auto", threads: int | None = None) -> OnnxClassifier:
+        """That of an export. Raises `UsageError` for one that is damaged or put together wrongly, and for another
+        device than the CPU."""
         if device not in ("auto", "cpu"):
             raise UsageError(
                 f"The export '{folder}' runs on the CPU only: leave '{device}' out, or take the model itself."
             )
-        return cls(folder)
+        info, known = read_classifier(folder)
+        session = open_session(Path(folder) / CLASSIFIER, threads)
+        _check_fit(session, info, f"the export '{folder}'", "export the model again")
+        # The export itself holds the detector that the classifier was trained with.
+        return cls(session, info, known, str(folder))
 
     @property
     def detector(self) -> str:
-        """The export itself, which holds the detector that the classifier was trained with."""
-        return str(self.folder)
+        return self._detector or self.info.detector
 
     def predict(
         self, crops: Sequence[np.ndarray], batch_size: int = 32, tta: TtaConfig | str | int | bool | None = False
@@ -103,6 +127,16 @@ def look(image: np.ndarray, view: View) -> np.ndarray:
     if view.brightness == 1:
         return seen
     return np.clip(np.rint(seen * np.float32(view.brightness)), 0, 255).astype(np.uint8)
+
+
+def _check_fit(session: onnxruntime.InferenceSession, info: ModelInfo, what: str, again: str) -> None:
+    """Raises `UsageError` where the network is not the one that is described. again: what to do then."""
+    (images, *_), (logits, *_) = session.get_inputs(), session.get_outputs()
+    if list(images.shape[1:]) != [*pair(info.image_size), 3] or logits.shape[-1] != len(info.classes):
+        raise UsageError(
+            f"The network of {what} is not the one of its description: it takes crops of {images.shape[1:3]} and gives "
+            f"{logits.shape[-1]} classes; {again}."
+        )
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -9,17 +9,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-import detection
 from carclf.classifier.info import FORMAT, ModelInfo
 from detection.common.errors import UsageError
 from detection.common.files import cache_folder
+from detection.detectors.compact.files import compact_weights
 from detection.detectors.onnx.folder import EXPORT_FILE, EXPORT_FORMAT, is_export, read_export
 from detection.version import __version__
 
 __all__ = ["CLASSIFIER", "EXPORT_FILE", "EXPORT_FORMAT", "is_export", "kept_export", "read_classifier", "read_export"]
 
 CLASSIFIER = "classifier.onnx"
-DETECTOR_WEIGHTS = Path(detection.__file__).parent / "weights" / "compact.safetensors"
 
 
 def kept_export(file: Path) -> Path:
@@ -28,7 +27,7 @@ def kept_export(file: Path) -> Path:
     Below `cache_folder`; another classifier, detector or version has another place.
     """
     digest = hashlib.sha256(f"{EXPORT_FORMAT} {__version__}".encode())
-    for part in (file, DETECTOR_WEIGHTS):
+    for part in (file, compact_weights()):
         digest.update(part.read_bytes())
     return cache_folder() / "exports" / digest.hexdigest()[:16]
 

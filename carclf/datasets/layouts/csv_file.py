@@ -10,6 +10,9 @@ from pathlib import Path
 from detection.common.files.names import ON_WINDOWS, windows_path
 from detection.images.find import IMAGE_SUFFIXES
 
+FILE_COLUMNS = ("file", "path", "image", "filename", "img_file", "Id")
+# The folders beside a list where its photos may lie; in the last one are the competition's photos without a label.
+PHOTO_FOLDERS, UPLOADS = ("images", "photos", "car_ims", "train"), "test_upload"
 _DELIMITERS = ",;\t|"
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 # Where an id has no suffix, the usual ones are tried in this order.

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from carclf.datasets.labels import lost_note
+from carclf.datasets.layouts.csv_file import UPLOADS
 from carclf.datasets.names import names, split_named
 from detection.common.errors import UsageError
 from detection.common.files import escape_name
@@ -19,8 +20,6 @@ from detection.folder.plan import QUARANTINE
 from detection.images.find import is_clutter, passed_over, survey_images
 
 log = logging.getLogger("carclf")
-
-UPLOADS = "test_upload"  # the competition's photos without a label
 
 
 def read_folders(root: Path) -> pd.DataFrame:

@@ -8,14 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from carclf.datasets.boxes import parse_box
-from carclf.datasets.layouts.csv_file import canonical, read_csv_text, spellings
+from carclf.datasets.layouts.csv_file import FILE_COLUMNS, PHOTO_FOLDERS, canonical, read_csv_text, spellings
 from carclf.datasets.layouts.found import find_photos
 from carclf.datasets.names import SPLITS, names, safe_name, split_named
 from detection.common.errors import UsageError
 from detection.common.files import expand_home, read_name
 from detection.common.tally import counted
 
-FILE_COLUMNS = ("file", "path", "image", "filename", "img_file", "Id")
 LABEL_COLUMNS = ("class", "label", "Category")
 SPLIT_COLUMNS = ("split", "subset")
 # Which car a photo shows, and from which side: photos of one car are no independent witnesses.
@@ -23,9 +22,8 @@ CAR, VIEW = "car", "view"
 CAR_COLUMNS = (CAR, "advert")
 CORNERS = ("x1", "y1", "x2", "y2")
 _KNOWN = (*FILE_COLUMNS, *LABEL_COLUMNS, *SPLIT_COLUMNS, *CORNERS, "box", *CAR_COLUMNS, VIEW)
-# Lists that a folder may hold, and the folders beside a list where its photos may lie.
+# Lists that a folder may hold.
 LISTS = ("labels.csv", "car_dataset_labels.csv", "train.csv")
-PHOTO_FOLDERS = ("images", "photos", "car_ims", "train")
 
 
 def read_list(path: Path, images: Path | None, keep_missing: bool = False) -> pd.DataFrame:

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from carclf.classifier.catalogue import find_model
-from carclf.classifier.checkpoint import fingerprint, load_model
-from carclf.classifier.info import ModelInfo
+from carclf.classifier.checkpoint import load_model
+from carclf.classifier.info import ModelInfo, fingerprint
 from carclf.classifier.onnx.folder import CLASSIFIER
 from carclf.runs.folder import git_state
 from carclf.tools.export.network import export_classifier
@@ -32,7 +32,7 @@ from detection.detectors.onnx.folder import (
     EXPORT_FORMAT,
     FEATURES,
     MASKS,
-    ExportedDetector,
+    DetectorFacts,
     is_export,
 )
 from detection.images.find import find_images
@@ -119,7 +119,7 @@ def _write(net, info: ModelInfo, file: Path, name: str, folder: Path) -> dict:
     from detection.detectors.onnx.export import export_detector
 
     export_classifier(net, info, folder / CLASSIFIER)
-    detector: ExportedDetector = export_detector(load_as_trained(DETECTOR, "cpu"), folder)
+    detector: DetectorFacts = export_detector(load_as_trained(DETECTOR, "cpu"), folder)
     about = {
         "format": EXPORT_FORMAT,
         "model": name if not Path(name).exists() else Path(name).name,  # no path of this machine
@@ -139,11 +139,17 @@ def _compare(file: Path, draft: Path, files: list[Path]) -> tuple[Parity, dict[s
 
     every = 2**31
     # In float32: the detector may otherwise compute in half precision, and the difference would be that.
-    model = CarRecognizer(str(file), load_detector(DETECTOR, "cpu", precision="float32"), "cpu", top=every)
+    model = CarRecognizer(
+        str(file),
+        load_detector(DETECTOR, "cpu", precision="float32", runtime="torch"),
+        "cpu",
+        top=every,
+        runtime="torch",
+    )
     export = CarRecognizer(str(draft), top=every)
     parity = check_parity(model, export, files)
     # The model as it is used, at its fastest.
-    fast = CarRecognizer(model.classifier, load_detector(DETECTOR, "cpu"))
+    fast = CarRecognizer(model.classifier, load_detector(DETECTOR, "cpu", runtime="torch"))
     return parity, compare_times(fast, export, files[:: max(1, len(files) // _TIMED)][:_TIMED])
 
 

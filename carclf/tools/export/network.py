@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from carclf.classifier.info import ModelInfo, pair
 from carclf.classifier.preprocessing import normalise
-from detection.detectors.onnx.export import write_network
+from detection.detectors.onnx.writer import names_in_file, write_network
 
 _MOST = 1024  # crops in a batch
 
@@ -27,11 +27,15 @@ class _Network(nn.Module):
         return self.net(normalise(images.permute(0, 3, 1, 2), self.mean, self.std)).float()
 
 
-def export_classifier(net: nn.Module, info: ModelInfo, path: Path) -> None:
-    """Writes the network (one, or an ensemble; in eval) for batches of any size of crops of `info.image_size`."""
+def export_classifier(net: nn.Module, info: ModelInfo, path: Path, weights: bool = True) -> None:
+    """Writes the network (one, or an ensemble; in eval) for batches of any size of crops of `info.image_size`.
+
+    weights: false writes the graph alone, which takes them by their names in the classifier's file.
+    """
     plain = copy.deepcopy(net).to("cpu").to(memory_format=torch.contiguous_format).eval()
     height, width = pair(info.image_size)
     images = torch.zeros(2, height, width, 3, dtype=torch.uint8)
-    with torch.no_grad():
-        shapes: dict[str, dict[int, object]] = {"images": {0: torch.export.Dim("batch", min=1, max=_MOST)}}
-        write_network(_Network(plain, info), {"images": images}, ["logits"], shapes, path)
+    shapes: dict[str, dict[int, object]] = {"images": {0: torch.export.Dim("batch", min=1, max=_MOST)}}
+    whole = _Network(plain, info)
+    names = None if weights else names_in_file(whole, plain.state_dict(keep_vars=True).items())
+    write_network(whole, {"images": images}, ["logits"], shapes, path, names)

@@ -20,7 +20,7 @@ from carclf.training.data.augmentation import Augmented, Plain
 from carclf.training.data.dataset import CropDataset, Transform, make_loader, mixed_seed
 from carclf.training.distributed import say_once
 from detection.common.console import photo_bar
-from detection.common.device import use_bfloat16
+from detection.common.networks.device import use_bfloat16
 from detection.training.readers import reader_deaths_told
 
 _BATCH = 64

@@ -6,8 +6,7 @@ from detectron2.config import CfgNode, get_cfg
 
 # Importing them registers them in Detectron2.
 from detection.detectors.compact import backbone, roi_heads  # noqa: F401
-
-KINDS = ("car",)
+from detection.detectors.compact.files import KINDS
 
 
 def compact_config(imagenet: bool = False) -> CfgNode:

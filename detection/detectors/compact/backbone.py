@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from detection.common.weights import imagenet_state
+from detection.common.networks.weights import imagenet_state
 
 if TYPE_CHECKING:
     from timm.models import FeatureInfo

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detection.common.device import replace_forward
+from detection.common.networks.device import replace_forward
 
 if TYPE_CHECKING:
     from detectron2.modeling.backbone.resnet import BottleneckBlock

@@ -11,7 +11,7 @@ from detectron2.modeling.poolers import ROIPooler, assign_boxes_to_levels, conve
 from detectron2.structures import Boxes
 from torch import Tensor, nn
 
-from detection.common.device import replace_forward
+from detection.common.networks.device import replace_forward
 
 
 def speed_up_pooling(model: nn.Module) -> None:

@@ -11,7 +11,7 @@ from detectron2.modeling.proposal_generator.rpn import RPN
 from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
-from detection.common.device import replace_forward
+from detection.common.networks.device import replace_forward
 
 # Shapes of photos whose anchors are kept; at 800x1333 a set of anchors is 4 MB.
 _KEPT_SHAPES = 16

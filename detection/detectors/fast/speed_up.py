@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from detection.common.device import replace_forward
+from detection.common.networks.device import replace_forward
 from detection.detectors.fast.fused import fold_norms, fuse_convolutions, use_bfloat16
 from detection.detectors.fast.pooling import speed_up_pooling
 from detection.detectors.fast.proposals import speed_up_proposals

@@ -13,8 +13,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from detection.common.device import cpu_has_bfloat16
 from detection.common.machine import usable_cores
+from detection.common.networks.device import cpu_has_bfloat16
 from detection.detectors.fast.fused import fuse_convolutions, use_bfloat16
 
 # Where the processor has no instructions for it, bfloat16 is taken only if it gains this part of the time.

@@ -149,9 +149,9 @@ def _chosen_check(detector: Detector, check: CarChecker | bool | None) -> CarChe
         return None
     if check is not True:
         return check
-    from detection.detectors.car_check import CarCheck
+    from detection.detectors.load import load_car_check
 
-    return detector.car_check() or CarCheck(detector.device)
+    return detector.car_check() or load_car_check(detector.device)
 
 
 class LateCheck(CarChecker):
@@ -159,9 +159,9 @@ class LateCheck(CarChecker):
 
     @cached_property
     def _check(self) -> CarChecker:
-        from detection.detectors.car_check import CarCheck
+        from detection.detectors.load import load_car_check
 
-        return CarCheck()
+        return load_car_check()
 
     def look(self, views: Sequence[np.ndarray]) -> list[Look]:
         return self._check.look(views)

@@ -1,23 +1,45 @@
-"""The exported detector: ONNX Runtime for its three networks, arrays for the rest, and no torch."""
+"""The compact detector: ONNX Runtime for its three networks, arrays for the rest, and no torch."""
 
 from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from detection.common.errors import UsageError
-from detection.detectors.contract import Detector
+from detection.common.networks.arrays import read_arrays
+from detection.detectors.compact.files import (
+    bundled_path,
+    check_bundled,
+    compact_fingerprint,
+    compact_weights,
+    read_details,
+)
+from detection.detectors.contract import COMPACT, Detector
+from detection.detectors.imagenet import CLASS_NAMES
 from detection.detectors.onnx.boxes import apply_deltas, best_anchors, box_levels, clip_boxes, suppress, widen_boxes
 from detection.detectors.onnx.car_check import OnnxCarCheck
-from detection.detectors.onnx.folder import BOXES, FEATURES, MASKS, ExportedDetector, read_detector
-from detection.detectors.onnx.session import open_session
+from detection.detectors.onnx.folder import (
+    BOXES,
+    EXPORT_FILE,
+    FEATURES,
+    MASKS,
+    NETWORKS,
+    DetectorFacts,
+    read_detector,
+    read_networks,
+)
+from detection.detectors.onnx.session import open_graphs, open_session
 from detection.detectors.outputs import check_photo, make_vehicles, padded_shape, resize_photo, resized_shape
 from detection.vehicle import Vehicle
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 # Masks are made from features of 112x112 cells: of all the boxes of a crowded photo at once they would take 100 MB.
 _MASKS_AT_ONCE = 4
@@ -33,20 +55,58 @@ class OnnxDetector(Detector):
     precision = "float32"
     batch_size = 1
 
-    def __init__(self, folder: str | os.PathLike, score_threshold: float | None = None, threads: int | None = None):
-        """folder: an export. score_threshold: None takes the detector's own. threads: see `open_session`."""
-        self.folder = folder = Path(folder)
-        self._threads = threads
-        settings = read_detector(folder)
+    def __init__(
+        self,
+        networks: Sequence[onnxruntime.InferenceSession],
+        settings: DetectorFacts,
+        check: Callable[[], OnnxCarCheck],
+        score_threshold: float | None = None,
+    ):
+        """networks: of features, boxes and masks. check: loads the second opinion. score_threshold: None takes the
+        detector's own."""
+        self._features, self._boxes, self._masks = networks
+        self._check = check
         self._own_threshold = settings.score_threshold
         self._take(settings if score_threshold is None else _at(settings, score_threshold))
-        self._features, self._boxes, self._masks = (open_session(folder / file, threads) for file in _FILES)
         self._names = [output.name for output in self._features.get_outputs()]
         self._anchors = [np.array(level, np.float32) for level in settings.anchors]
 
-    def _take(self, settings: ExportedDetector) -> None:
+    @classmethod
+    def of_export(
+        cls, folder: str | os.PathLike, score_threshold: float | None = None, threads: int | None = None
+    ) -> OnnxDetector:
+        """threads: see `open_session`. Raises `UsageError` for a folder that is damaged, or put together wrongly."""
+        folder = Path(folder)
+        settings = read_detector(folder)
+        networks = [open_session(folder / file, threads) for file in _FILES]
+        check_fit(folder, networks, settings)
+        return cls(
+            networks, settings, partial(OnnxCarCheck.of_export, folder, settings.check_names, threads), score_threshold
+        )
+
+    @classmethod
+    def bundled(cls, score_threshold: float | None = None, threads: int | None = None) -> OnnxDetector:
+        """The compact detector that comes with the package: its weights, and the graphs beside them."""
+        weights = compact_weights()
+        check_bundled(weights)
+        arrays, metadata = read_arrays(weights)
+        details = read_details(weights, metadata)
+        settings = DetectorFacts(
+            **read_networks(bundled_path(NETWORKS)).model_dump(),
+            name=COMPACT,
+            fingerprint=compact_fingerprint(weights, details["score_threshold"]),
+            kinds=details["kinds"],
+            short_side=details["short_side"],
+            long_side=details["long_side"],
+            score_threshold=details["score_threshold"],
+            check_names=CLASS_NAMES,
+        )
+        networks = open_graphs([bundled_path(file) for file in _FILES], weights, arrays, threads)
+        return cls(networks, settings, partial(OnnxCarCheck.bundled, threads), score_threshold)
+
+    def _take(self, settings: DetectorFacts) -> None:
         self.settings = settings
-        # That of the detector that was exported: they find the same, up to rounding.
+        # That of the detector as torch runs it: they find the same, up to rounding.
         self.name, self.fingerprint = settings.name, settings.fingerprint
 
     @property
@@ -74,7 +134,7 @@ class OnnxDetector(Detector):
 
     def car_check(self) -> OnnxCarCheck:
         """The second opinion on what it finds."""
-        return OnnxCarCheck(self.folder, self.settings.check_names, self._threads)
+        return self._check()
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Vehicle]]:
         """Vehicles of each photo (RGB uint8 HxWx3, any sizes), best score first.
@@ -195,7 +255,25 @@ class OnnxDetector(Detector):
 _FILES = (FEATURES, BOXES, MASKS)
 
 
-def _at(settings: ExportedDetector, score_threshold: float) -> ExportedDetector:
+def check_fit(folder: Path, networks: Sequence[onnxruntime.InferenceSession], settings: DetectorFacts) -> None:
+    """Raises `UsageError` where the networks in `folder` are not those that its settings are about."""
+    features, boxes, _ = networks
+    first, last = settings.box_levels
+    levels = range(len(settings.anchor_strides))
+    wanted = {f"p{level}" for level in range(first, last + 1)}
+    wanted |= {f"{what}{level}" for what in ("objectness", "deltas") for level in levels}
+    given = {output.name: output.shape for output in features.get_outputs()}
+    scores = {output.name: output.shape for output in boxes.get_outputs()}.get("scores", [None])
+    anchors = [given.get(f"objectness{level}", [None, None])[1] for level in levels]
+    if (
+        not wanted <= given.keys()
+        or scores[-1] != len(settings.kinds) + 1
+        or anchors != [len(level) for level in settings.anchors]
+    ):
+        raise UsageError(f"The networks in '{folder}' are not those of its {EXPORT_FILE}: export the model again.")
+
+
+def _at(settings: DetectorFacts, score_threshold: float) -> DetectorFacts:
     name = settings.fingerprint.removesuffix(f"-{settings.score_threshold:g}")
     return settings.model_copy(
         update={"score_threshold": score_threshold, "fingerprint": f"{name}-{score_threshold:g}"}
@@ -203,11 +281,15 @@ def _at(settings: ExportedDetector, score_threshold: float) -> ExportedDetector:
 
 
 def load_onnx_detector(
-    folder: str | os.PathLike, device: str = "auto", weights=None, score_threshold: float | None = None
+    folder: str | os.PathLike,
+    device: str = "auto",
+    weights=None,
+    score_threshold: float | None = None,
+    threads: int | None = None,
 ) -> OnnxDetector:
     """The detector of an export. Raises `UsageError` for what an export can't do: another device, other weights."""
     if device not in ("auto", "cpu"):
         raise UsageError(f"The export '{folder}' runs on the CPU only: leave '{device}' out, or take the model itself.")
     if weights is not None:
         raise UsageError(f"The export '{folder}' holds its weights already: leave '{weights}' out.")
-    return OnnxDetector(folder, score_threshold)
+    return OnnxDetector.of_export(folder, score_threshold, threads)

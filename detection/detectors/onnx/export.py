@@ -1,9 +1,9 @@
-"""Writes the compact detector as three networks in ONNX, for `detection.detectors.onnx.detector`."""
+"""The compact detector as three networks in ONNX, for `detection.detectors.onnx.detector`, and the car check."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any
@@ -13,42 +13,70 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from detection.detectors.car_check import SIDE, CarCheck, class_names, normalise
+from detection.common.files import write_json
+from detection.common.networks.imagenet import imagenet_arrays
+from detection.common.networks.weights import read_safetensors
+from detection.detectors.car_check import ARCHITECTURE, SIDE, CarCheck, normalise
+from detection.detectors.compact.files import read_details
+from detection.detectors.compact.weights import build_compact
+from detection.detectors.imagenet import CLASS_NAMES
 from detection.detectors.mask_rcnn import MaskRcnnDetector
-from detection.detectors.onnx.folder import BOXES, CHECK, FEATURES, MASKS, ExportedDetector
+from detection.detectors.onnx.folder import BOXES, CHECK, FEATURES, MASKS, NETWORKS, DetectorFacts, DetectorNetworks
+from detection.detectors.onnx.writer import names_in_file, write_network
 
 if TYPE_CHECKING:
     from detectron2.layers import ROIAlign
     from detectron2.modeling import GeneralizedRCNN, ROIHeads
 
 _DYNAMIC = torch.export.Dim.AUTO
+# Names in the file of weights, with the very tensors of a network; None where the weights are written, too.
+Stored = Collection[tuple[str, Tensor]] | None
 
 
-def export_detector(detector: MaskRcnnDetector, folder: Path) -> ExportedDetector:
+def export_detector(detector: MaskRcnnDetector, folder: Path) -> DetectorFacts:
     """Writes its three networks, and the one that checks what it found, into an existing folder.
 
     Returns what is to be known beside them. detector: the compact one, as `load_as_trained` gives it: in float32, not
     yet `speed_up`.
     """
-    model = copy.deepcopy(detector.model).to("cpu", memory_format=torch.contiguous_format).eval()
-    _pad_for_even_sides(model)
-    rpn, heads, settings = model.proposal_generator, model.roi_heads, detector.settings
-    # What the runtime takes for granted; the compact detector is built so.
-    assert list(rpn.box2box_transform.weights) == [1.0] * 4 and rpn.anchor_generator.offset == 0
-    with torch.no_grad():
-        _write_features(model, folder / FEATURES)
-        _write_boxes(model, folder / BOXES)
-        _write_masks(model, folder / MASKS)
-        _write_check(folder / CHECK)
-    pooler = heads.box_pooler
-    return ExportedDetector(
+    settings = detector.settings
+    networks = _write_networks(detector.model, folder, names=False)
+    _write_check(folder / CHECK, names=False)
+    return DetectorFacts(
+        **networks.model_dump(),
         name=settings.name,
         fingerprint=settings.fingerprint,
         kinds=tuple(settings.kinds[number] for number in sorted(settings.kinds)),
         short_side=settings.short_side,
         long_side=settings.long_side,
         score_threshold=settings.score_threshold,
-        mask_scores=settings.mask_scores,
+        check_names=CLASS_NAMES,
+    )
+
+
+def write_graphs(weights: Path, folder: Path) -> None:
+    """Writes the graphs of the compact detector's networks and of the car check, without weights, and what stands
+    beside them. weights: of the detector."""
+    tensors, metadata = read_safetensors(weights)
+    networks = _write_networks(build_compact(tensors, read_details(weights, metadata), weights), folder, names=True)
+    write_json(folder / NETWORKS, networks.model_dump(mode="json"))
+    _write_check(folder / CHECK, names=True)
+
+
+def _write_networks(model: GeneralizedRCNN, folder: Path, names: bool) -> DetectorNetworks:
+    """names: writes graphs, which take the weights by their names in `model`."""
+    model = copy.deepcopy(model).to("cpu", memory_format=torch.contiguous_format).eval()
+    _pad_for_even_sides(model)
+    rpn, heads = model.proposal_generator, model.roi_heads
+    # What the runtime takes for granted; the compact detector is built so.
+    assert list(rpn.box2box_transform.weights) == [1.0] * 4 and rpn.anchor_generator.offset == 0
+    stored = model.state_dict(keep_vars=True).items() if names else None
+    _write_features(model, folder / FEATURES, stored)
+    _write_boxes(model, folder / BOXES, stored)
+    _write_masks(model, folder / MASKS, stored)
+    pooler = heads.box_pooler
+    return DetectorNetworks(
+        mask_scores=True,  # the compact detector's; see `DetectorSettings`
         divisor=model.backbone.size_divisibility,
         mean=tuple(model.pixel_mean.flatten().tolist()),
         std=tuple(model.pixel_std.flatten().tolist()),
@@ -64,35 +92,11 @@ def export_detector(detector: MaskRcnnDetector, folder: Path) -> ExportedDetecto
         box_overlap=heads.box_predictor.test_nms_thresh,
         most_vehicles=heads.box_predictor.test_topk_per_image,
         mask_margin=heads.mask_margin,
-        check_names=class_names(),
     )
 
 
-def write_network(
-    net: nn.Module,
-    inputs: dict[str, Tensor],
-    outputs: Sequence[str],
-    shapes: dict[str, dict[int, object]],
-    path: Path,
-) -> None:
-    """Writes a network as one ONNX file. inputs: examples, by the names of `forward`'s arguments, and in their order.
-
-    shapes: which dimensions of which input may change, as `torch.export` takes them.
-    """
-    program = torch.onnx.export(
-        net.eval(),
-        tuple(inputs.values()),
-        dynamo=True,
-        dynamic_shapes=tuple(shapes.get(name, {}) for name in inputs),
-        input_names=list(inputs),
-        output_names=list(outputs),
-        verbose=False,
-    )
-    assert program is not None  # only the older exporter, without dynamo, gives none
-    for node in program.model.graph.all_nodes():
-        node.metadata_props.clear()  # where in whose source tree it comes from
-        node.doc_string = None
-    program.save(str(path), external_data=False)
+def _write(net: nn.Module, inputs: dict[str, Tensor], outputs: Sequence[str], shapes: dict, path: Path, stored: Stored):
+    write_network(net, inputs, outputs, shapes, path, None if stored is None else names_in_file(net, stored))
 
 
 class _Features(nn.Module):
@@ -148,25 +152,26 @@ class _Masks(nn.Module):
         return fine.sigmoid()
 
 
-def _write_features(model: GeneralizedRCNN, path: Path) -> None:
+def _write_features(model: GeneralizedRCNN, path: Path, stored: Stored) -> None:
     net = _Features(model)
     divisor = model.backbone.size_divisibility
     down, across = torch.export.Dim("down", min=1, max=64), torch.export.Dim("across", min=1, max=64)
-    image = torch.zeros(1, 3, 5 * divisor, 7 * divisor)
-    write_network(net, {"image": image}, net.names, {"image": {2: divisor * down, 3: divisor * across}}, path)
+    image = torch.zeros(2, 3, 5 * divisor, 7 * divisor)
+    shapes = {"image": {0: torch.export.Dim("batch", min=1, max=64), 2: divisor * down, 3: divisor * across}}
+    _write(net, {"image": image}, net.names, shapes, path, stored)
 
 
-def _write_boxes(model: GeneralizedRCNN, path: Path) -> None:
+def _write_boxes(model: GeneralizedRCNN, path: Path, stored: Stored) -> None:
     features = _example_features(model)
     inputs = {name: features[name] for name in ("p3", "p4", "p5")}
     inputs |= {f"boxes{level}": _example_boxes() for level in (3, 4, 5)}
-    write_network(_Boxes(model.roi_heads), inputs, ["scores", "deltas"], _changing(inputs), path)
+    _write(_Boxes(model.roi_heads), inputs, ["scores", "deltas"], _changing(inputs), path, stored)
 
 
-def _write_masks(model: GeneralizedRCNN, path: Path) -> None:
+def _write_masks(model: GeneralizedRCNN, path: Path, stored: Stored) -> None:
     features = _example_features(model)
     inputs = {name: features[name] for name in ("p2", "c1", "p4")} | {"boxes": _example_boxes()}
-    write_network(_Masks(model.roi_heads), inputs, ["masks"], _changing(inputs), path)
+    _write(_Masks(model.roi_heads), inputs, ["masks"], _changing(inputs), path, stored)
 
 
 class _Check(nn.Module):
@@ -181,13 +186,18 @@ class _Check(nn.Module):
         return self.net(normalise(views.permute(0, 3, 1, 2))).softmax(dim=1)
 
 
-def _write_check(path: Path) -> None:
+def _write_check(path: Path, names: bool) -> None:
+    """names: writes the graph, which takes the weights by their names in the file of `imagenet_arrays`."""
     net = CarCheck().net.to(memory_format=torch.contiguous_format)
     _pad_for_even_sides(net)
     views = torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8)
-    write_network(_Check(net), {"views": views}, ["probabilities"], {"views": {0: _DYNAMIC}}, path)
+    # By position, as `imagenet_state` fills the network.
+    tensors = net.state_dict(keep_vars=True).values()
+    stored = list(zip(imagenet_arrays(ARCHITECTURE), tensors, strict=True)) if names else None
+    _write(_Check(net), {"views": views}, ["probabilities"], {"views": {0: _DYNAMIC}}, path, stored)
 
 
+@torch.no_grad()
 def _example_features(model: GeneralizedRCNN) -> dict[str, Tensor]:
     divisor = model.backbone.size_divisibility
     return model.backbone(torch.zeros(1, 3, 5 * divisor, 7 * divisor))

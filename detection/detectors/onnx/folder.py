@@ -1,4 +1,4 @@
-"""The folder that `carclf export` writes, as far as it is about the detector. Imports nothing heavy."""
+"""What stands beside a detector's networks: in an export's folder, and for the bundled one. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -16,25 +16,19 @@ EXPORT_FILE = "export.json"
 EXPORT_FORMAT = "carclf-export-1"
 FEATURES, BOXES, MASKS = "detector_features.onnx", "detector_boxes.onnx", "detector_masks.onnx"
 CHECK = "car_check.onnx"
+NETWORKS = "detector.json"  # beside the bundled graphs; an export has the same in its `EXPORT_FILE`
 
 Box = tuple[float, float, float, float]
 
 
-class ExportedDetector(StrictConfig):
-    """What the exported detector's networks do not know of themselves; sides, boxes and strides are in pixels.
+class DetectorNetworks(StrictConfig):
+    """What a detector's networks do not know of themselves, whatever their weights; boxes and strides are in pixels.
 
     divisor: photos are padded to multiples of it. mean, std: of RGB in 0-255. anchors: of each pyramid level, round
     the centre of its first cell. before, after: proposals of a level before suppression, and of all levels after it.
-    check_names: of the classes of the network that checks what was found, see `detection.detectors.car_check`.
     box_levels: first and last pyramid level that boxes are read from. overlap: IoU above which the lesser box goes.
     """
 
-    name: str
-    fingerprint: str
-    kinds: tuple[str, ...] = Field(min_length=1)
-    short_side: int = Field(ge=1)
-    long_side: int = Field(ge=1)
-    score_threshold: float = Field(ge=0, le=1)
     mask_scores: bool
     divisor: int = Field(ge=1)
     mean: tuple[float, float, float]
@@ -51,7 +45,29 @@ class ExportedDetector(StrictConfig):
     box_overlap: float
     most_vehicles: int
     mask_margin: float
+
+
+class DetectorFacts(DetectorNetworks):
+    """All that is to be known beside the networks; sides are in pixels of the resized photo.
+
+    check_names: of the classes of the network that checks what was found, see `detection.detectors.car_check`.
+    """
+
+    name: str
+    fingerprint: str
+    kinds: tuple[str, ...] = Field(min_length=1)
+    short_side: int = Field(ge=1)
+    long_side: int = Field(ge=1)
+    score_threshold: float = Field(ge=0, le=1)
     check_names: tuple[str, ...] = Field(min_length=1)
+
+
+def read_networks(path: Path) -> DetectorNetworks:
+    """What stands beside the bundled graphs. Raises `UsageError`."""
+    try:
+        return DetectorNetworks.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UsageError(f"'{path}' is missing or damaged: reinstall carclf.") from error
 
 
 def is_export(path: str | os.PathLike) -> bool:
@@ -74,9 +90,9 @@ def read_export(folder: str | os.PathLike) -> dict:
     return values
 
 
-def read_detector(folder: str | os.PathLike) -> ExportedDetector:
+def read_detector(folder: str | os.PathLike) -> DetectorFacts:
     """The part about the detector. Raises `UsageError`."""
     try:
-        return ExportedDetector.model_validate(read_export(folder).get("detector"))
+        return DetectorFacts.model_validate(read_export(folder).get("detector"))
     except ValidationError as error:
         raise UsageError(f"'{folder}' says nothing usable about its detector: export the model again.") from error

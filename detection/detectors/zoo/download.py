@@ -14,7 +14,8 @@ from torch import Tensor
 
 from detection.common.errors import UsageError
 from detection.common.files import cache_folder, user_cache_folder
-from detection.common.weights import write_safetensors
+from detection.common.networks.pickles import read_pickled_arrays
+from detection.common.networks.weights import write_safetensors
 
 _HOST = "https://dl.fbaipublicfiles.com/detectron2/"
 _BACKBONES = "ImageNetPretrained/"
@@ -80,22 +81,9 @@ def _in_cache(file: Path) -> Path:
     return before if before.is_file() else target
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Reads the zoo's own files, which are pickles of NumPy arrays, and can build nothing else."""
-
-    _ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer", "OrderedDict", "encode"})
-    _MODULES = frozenset({"numpy", "numpy.core.multiarray", "numpy._core.multiarray", "collections", "_codecs"})
-
-    def find_class(self, module: str, name: str):
-        if module in self._MODULES and name in self._ALLOWED:
-            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-        raise pickle.UnpicklingError(f"{module}.{name} is not an array")
-
-
 def _zoo_tensors(path: Path) -> dict[str, Tensor]:
     try:
-        with path.open("rb") as file:
-            content = _ArraysOnly(file, encoding="latin1").load()
+        content = read_pickled_arrays(path)
         arrays = content.get("model", content.get("blobs", content))  # blobs: Caffe2
     except (pickle.UnpicklingError, EOFError, AttributeError) as error:
         raise UsageError(f"What the model zoo sent is not a file of arrays: {error}. Try again later.") from error

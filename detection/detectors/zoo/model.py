@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from detection.common.errors import UsageError
-from detection.common.weights import read_weights
+from detection.common.networks.weights import read_weights
 from detection.detectors.mask_rcnn import COCO_VEHICLES, DetectorSettings, MaskRcnnDetector
 from detection.detectors.trained import ModelChoice, read_details
 from detection.detectors.zoo.download import fetch_zoo_weights

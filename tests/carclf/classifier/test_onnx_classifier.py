@@ -75,7 +75,9 @@ def test_it_answers_as_the_model_does(model, export):
 @pytest.mark.parametrize("tta", [True, "ten", TtaConfig(passes=12, reduce="geometric")])
 def test_averaged_views_are_those_of_the_model(model, export, tta):
     crops = _crops(3)
-    ours, theirs = (one.predict(crops, tta=tta) for one in (TorchClassifier.load(model, "cpu"), OnnxClassifier(export)))
+    ours, theirs = (
+        one.predict(crops, tta=tta) for one in (TorchClassifier.load(model, "cpu"), OnnxClassifier.load(export))
+    )
     np.testing.assert_allclose(theirs, ours, atol=5e-3)
     np.testing.assert_allclose(theirs.sum(axis=1), 1, atol=1e-5)
 
@@ -126,6 +128,19 @@ def test_what_it_can_not_do_is_one_sentence(export, tmp_path):
         (tmp_path / EXPORT_FILE).write_text(text)
         with pytest.raises(UsageError, match=message):
             load_classifier(str(tmp_path))
+
+
+@pytest.mark.parametrize("change", [{"image_size": [96, 96]}, {"classes": ["a", "b"]}])
+def test_a_network_and_the_description_of_another_are_one_sentence(export, tmp_path, change):
+    """As when files of two exports are mixed."""
+    about = json.loads((export / EXPORT_FILE).read_text())
+    about["classifier"]["info"] |= change
+    (tmp_path / EXPORT_FILE).write_text(json.dumps(about))
+    (tmp_path / CLASSIFIER).write_bytes((export / CLASSIFIER).read_bytes())
+    with pytest.raises(UsageError, match=r"is not the one of its description: .* export the model again\.$"):
+        load_classifier(str(tmp_path))
+    with pytest.raises(UsageError, match="run by ONNX Runtime alone: take the runtime auto, or the model itself"):
+        load_classifier(str(export), runtime="torch")
 
 
 def test_the_file_tells_nothing_of_the_machine(export):

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from carclf.classifier.checkpoint import read_info
 from carclf.classifier.classifier import TorchClassifier
 from carclf.classifier.contract import temper
+from carclf.classifier.info import read_info
 from carclf.cli import app
 from carclf.evaluation.calibrate import calibrate_file, halves, judge
 from carclf.evaluation.confidence import fit_confidence

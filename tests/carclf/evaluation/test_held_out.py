@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from carclf.classifier.checkpoint import read_info
+from carclf.classifier.info import read_info
 from carclf.cli import app
 from carclf.datasets import read_table
 from carclf.datasets.content import known_photos, with_digests

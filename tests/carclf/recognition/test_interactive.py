@@ -19,7 +19,7 @@ def talk(monkeypatch, tmp_path):
     model = save_tiny_model(tmp_path / "tiny.safetensors")
     loads = []
 
-    def load(name, device):
+    def load(name, *_):
         loads.append(name)
         return FakeDetector()
 

@@ -245,7 +245,7 @@ def test_none_takes_the_detector_of_the_classifiers_file(monkeypatch, classifier
     asked = []
     monkeypatch.setattr(
         "carclf.recognition.recognizer._load_detector",
-        lambda name, device: asked.append((name, device)) or FakeDetector(),
+        lambda name, device, *_: asked.append((name, device)) or FakeDetector(),
     )
     CarRecognizer(classifier, device="cpu")
     CarRecognizer(SimpleNamespace(classes=("a", "b"), style=CutoutStyle(), detector=""))

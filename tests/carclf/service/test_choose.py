@@ -7,6 +7,7 @@ from carclf.classifier.onnx.folder import kept_export
 from carclf.service import choose as backends
 from carclf.service.choose import with_export
 from carclf.service.settings import ServiceSettings
+from detection.common.errors import UsageError
 from detection.detectors.onnx.folder import EXPORT_FILE
 from tests.carclf.tiny import save_tiny_model
 
@@ -48,3 +49,23 @@ def test_networks_of_an_export_have_one_thread_each_and_photos_share_the_cores(k
     assert backends.make_backend(ServiceSettings.of(model=str(folder)))._side_by_side == 4
     assert backends.make_backend(ServiceSettings.of(model=str(folder), threads=2))._side_by_side == 2
     assert backends.make_backend(ServiceSettings.of(model=str(file)))._side_by_side == 1
+
+
+def test_bundled_models_need_no_export_and_share_the_cores(kept, monkeypatch):
+    monkeypatch.setattr(backends, "usable_cores", lambda: 4)
+    monkeypatch.setattr(backends, "may_have_gpu", lambda: False)
+    settings = ServiceSettings.of()
+    assert with_export(settings) is settings and not backends.wants_export(settings)
+    for more in ({}, {"detector": "compact"}, {"device": "cpu"}, {"runtime": "onnx"}):
+        assert backends.make_backend(ServiceSettings.of(**more))._side_by_side == 4, more
+    for more in ({"runtime": "torch"}, {"device": "cuda"}, {"detector": "other.yaml"}, {"model": str(kept[0])}):
+        assert backends.make_backend(ServiceSettings.of(**more))._side_by_side == 1, more
+    monkeypatch.setattr(backends, "may_have_gpu", lambda: True)
+    assert backends.make_backend(settings)._side_by_side == 1
+
+
+def test_the_export_is_not_taken_where_torch_is_wanted(kept):
+    file, _ = kept
+    assert with_export(ServiceSettings.of(model=str(file), runtime="torch")).model == str(file)
+    with pytest.raises(UsageError, match="runtime: .*'onnx' or 'torch'"):
+        ServiceSettings.of(runtime="tensorflow")

@@ -8,7 +8,8 @@ import torch
 from typer.testing import CliRunner
 
 from carclf.classifier.catalogue import load_classifier
-from carclf.classifier.checkpoint import load_model, read_info, save_model
+from carclf.classifier.checkpoint import load_model, save_model
+from carclf.classifier.info import read_info
 from carclf.classifier.network import Ensemble
 from carclf.cli import app
 from carclf.datasets.content import known_photos

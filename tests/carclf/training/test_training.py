@@ -21,7 +21,7 @@ from carclf.training.loop import train
 from carclf.training.module import StageModule
 from detection import UsageError, load_image
 from detection.common.config import write_config
-from detection.common.device import use_bfloat16
+from detection.common.networks.device import use_bfloat16
 from detection.training.progress import spared
 from tests.carclf.drawn import draw_folders
 from tests.carclf.short_runs import short_config, short_stage, weights
@@ -204,7 +204,7 @@ def test_killed_training_goes_on(tmp_path):
 
 def test_precision_follows_the_machine(monkeypatch):
     assert use_bfloat16("bf16", "cpu") and not use_bfloat16("float32", "cpu")
-    monkeypatch.setattr("detection.common.device.cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr("detection.common.networks.device.cpu_has_bfloat16", lambda: False)
     assert not use_bfloat16("auto", "cpu")
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from detection.common.device import keep_depthwise_float32
+from detection.common.networks.device import keep_depthwise_float32
 
 
 @pytest.mark.parametrize(("frozen", "before", "wanted"), [

@@ -5,7 +5,8 @@ import torch
 from safetensors.torch import save_file
 
 from detection import UsageError
-from detection.common.weights import is_matrix, read_metadata, read_safetensors, write_safetensors
+from detection.common.networks.arrays import read_arrays, read_metadata
+from detection.common.networks.weights import is_matrix, read_safetensors, write_safetensors
 
 
 def test_tensors_and_metadata_come_back(tmp_path):
@@ -20,7 +21,7 @@ def test_file_without_metadata_has_none(tmp_path):
     assert read_metadata(tmp_path / "a.safetensors") == {}
 
 
-@pytest.mark.parametrize("read", [read_safetensors, read_metadata])
+@pytest.mark.parametrize("read", [read_safetensors, read_arrays, read_metadata])
 def test_missing_and_damaged_files_are_one_sentence(tmp_path, read):
     with pytest.raises(UsageError, match="There is no weights file"):
         read(tmp_path / "none.safetensors")

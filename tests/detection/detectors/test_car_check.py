@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from detection.detectors.car_check import CAR_CLASSES, LEAST, CarCheck, car_view, class_names, is_car, looks, needs_look
+from detection.detectors.car_check import CAR_CLASSES, LEAST, CarCheck, car_view, is_car, looks, needs_look
+from detection.detectors.imagenet import CLASS_NAMES
+from detection.detectors.load import load_car_check
 from detection.images.read import load_image
 from detection.vehicle import Look
 
@@ -20,7 +22,7 @@ def test_what_is_no_car_is_named():
     probabilities = np.full((2, 1000), 1e-4, np.float32)
     probabilities[0, [817, 511]] = 0.5, 0.3
     probabilities[1, [547, 817]] = 0.8, LEAST[1][1] / 2  # an electric locomotive
-    car, locomotive = looks(probabilities, class_names())
+    car, locomotive = looks(probabilities, CLASS_NAMES)
     assert (
         is_car(car, 0.9)
         and is_car(car, 0.6, weak=True)
@@ -39,12 +41,14 @@ def test_the_classes_are_those_of_the_names():
     from timm.data import ImageNetInfo
 
     names = ImageNetInfo()
+    assert tuple(names.index_to_description(number).split(",")[0] for number in range(1000)) == CLASS_NAMES
     for number, name in CAR_CLASSES.items():
         assert name.lower() in names.index_to_description(number).lower()
 
 
-def test_real_photos_are_told_apart(shared_data):
-    check = CarCheck()
+@pytest.mark.parametrize("load", [CarCheck, load_car_check])
+def test_real_photos_are_told_apart(shared_data, load):
+    check = load()
     others = sorted((shared_data / "not_car" / "other_vehicles").glob("*.jpg"))[:4]
     cars = sorted((shared_data / "dealer20" / "images").glob("*/*"))[::250]
     views = [load_image(file) for file in (*others, *cars)]

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from detection import UsageError, choose_main, load_detector
-from detection.detectors.compact.weights import compact_weights, save_compact
+from detection.detectors.compact.files import compact_weights
+from detection.detectors.compact.weights import save_compact
 from detection.detectors.mask_rcnn import DetectorSettings, MaskRcnnDetector
 from detection.detectors.outputs import paste_vehicle
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from detection import UsageError, load_detector
-from detection.detectors.onnx.folder import EXPORT_FILE, EXPORT_FORMAT, ExportedDetector, is_export
+from detection.detectors.onnx.detector import check_fit
+from detection.detectors.onnx.folder import EXPORT_FILE, EXPORT_FORMAT, DetectorFacts, is_export
 from tests.conftest import ROOT
 
 ABOUT = {
@@ -30,7 +31,7 @@ def _write(folder, **values):
 def test_an_export_is_a_folder_with_its_file(tmp_path):
     assert not is_export(tmp_path) and not is_export(tmp_path / "none") and not is_export("compact")
     assert is_export(_write(tmp_path))
-    assert ExportedDetector.model_validate(ABOUT).kinds == ("car",)
+    assert DetectorFacts.model_validate(ABOUT).kinds == ("car",)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,21 @@ def test_an_export_is_a_folder_with_its_file(tmp_path):
 def test_what_an_export_can_not_do_is_one_sentence(tmp_path, values, settings, message):
     with pytest.raises(UsageError, match=message):
         load_detector(_write(tmp_path, **values), **settings)
+
+
+@pytest.mark.parametrize("change", [
+    {"kinds": ("car", "truck")},
+    {"box_levels": (3, 6)},
+    {"anchor_strides": (8, 16, 32, 64, 128)},
+    {"anchors": (((-4.0, -4.0, 4.0, 4.0),),) * 4},
+])  # fmt: skip
+def test_networks_of_another_detector_are_one_sentence(tmp_path, change):
+    """As when files of two exports are mixed."""
+    detector = load_detector("compact", "cpu")
+    networks = [detector._features, detector._boxes, detector._masks]
+    check_fit(tmp_path, networks, detector.settings)
+    with pytest.raises(UsageError, match=r"are not those of its export.json: export the model again\.$"):
+        check_fit(tmp_path, networks, detector.settings.model_copy(update=change))
 
 
 def test_damaged_files_are_one_sentence(tmp_path):
@@ -83,7 +99,8 @@ def test_the_exported_detector_finds_what_the_model_finds(exported):
     from carclf.datasets.drawn.car_shapes import CAR_SHAPES
     from carclf.datasets.drawn.scenes import draw_scene
 
-    ours, theirs = load_detector("compact", "cpu", precision="float32"), load_detector(exported)
+    ours = load_detector("compact", "cpu", precision="float32", runtime="torch")
+    theirs = load_detector(exported)
     assert (theirs.name, theirs.kinds, theirs.fingerprint) == (ours.name, ours.kinds, ours.fingerprint)
     shapes = list(CAR_SHAPES)
     sizes = [(360, 480), (480, 360), (200, 800), (352, 352), (900, 700)]
@@ -112,7 +129,7 @@ def test_a_low_threshold_shows_the_crowd_that_the_model_shows(exported):
     shapes = list(CAR_SHAPES)
     scenes = [draw_scene(shapes[n], np.random.default_rng(n), (300, 400)).image for n in range(4)]
     photo = np.concatenate([np.concatenate(scenes[:2], axis=1), np.concatenate(scenes[2:], axis=1)])
-    ours = load_detector("compact", "cpu", score_threshold=0.001, precision="float32")
+    ours = load_detector("compact", "cpu", score_threshold=0.001, precision="float32", runtime="torch")
     theirs = load_detector(exported, score_threshold=0.001)
     assert theirs.fingerprint == ours.fingerprint and theirs.fingerprint.endswith("-0.001")
     (one,), (other,) = ours.detect([photo]), theirs.detect([photo])

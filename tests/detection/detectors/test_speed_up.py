@@ -10,7 +10,7 @@ from torch import nn
 
 from detection import choose_main, load_detector
 from detection.common.machine import usable_cores
-from detection.detectors.compact.weights import compact_weights
+from detection.detectors.compact.files import compact_weights
 from detection.detectors.fast import tuning
 from detection.detectors.fast.fused import fold_norms, fuse_convolutions, use_bfloat16
 from detection.detectors.fast.pooling import roi_align
@@ -137,7 +137,10 @@ def test_results_are_those_of_the_plain_model(shared_data, monkeypatch, fused_wo
     from detection import load_image
 
     monkeypatch.setattr("detection.detectors.fast.speed_up.choose_for_cpu", lambda: BF16)
-    plain, fast = load_as_trained("compact", "cpu"), load_detector("compact", "cpu", precision=precision)
+    plain, fast = (
+        load_as_trained("compact", "cpu"),
+        load_detector("compact", "cpu", precision=precision, runtime="torch"),
+    )
     assert fast.precision == ("bf16" if precision == "auto" else "float32")
     files = sorted((shared_data / "car_masks/images").glob("*.jpg"))[::160]
     compared = 0
@@ -163,7 +166,7 @@ def test_results_are_those_of_the_plain_model(shared_data, monkeypatch, fused_wo
 
 @needs_weights
 def test_no_box_is_as_good_as_many(fused_works):
-    detector = load_detector("compact", "cpu", score_threshold=0.99999)
+    detector = load_detector("compact", "cpu", score_threshold=0.99999, runtime="torch")
     assert detector.detect([np.zeros((64, 96, 3), np.uint8)] * 2) == [[], []]
 
 
@@ -172,7 +175,7 @@ def test_a_processor_without_fused_calls_uses_the_plain_ones(monkeypatch):
     monkeypatch.setattr(
         "detection.detectors.fast.speed_up.choose_for_cpu", lambda: CpuChoice("float32", False, 1, {"eager": 1.0})
     )
-    detector = load_detector("compact", "cpu")
+    detector = load_detector("compact", "cpu", runtime="torch")
     assert detector.precision == "float32"
     assert not any(hasattr(module, "fused_activation") for module in detector.model.modules())
     assert len(detector.detect([np.zeros((64, 96, 3), np.uint8)])) == 1

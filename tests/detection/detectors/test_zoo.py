@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from detection import UsageError, load_detector
-from detection.common.weights import read_weights
+from detection.common.networks.weights import read_weights
 from detection.detectors.zoo import download as zoo_weights
 from tests.small_zoo import build_small_model, write_small_model
 

