@@ -38,7 +38,12 @@ def test_the_script_makes_the_graphs_that_are_committed(tmp_path):
         )
         assert _shapes(ours) == _shapes(theirs)
         if ours.producer_version == theirs.producer_version:  # another torch may write the same in other words
-            assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+            # Node for node: the exporter notes names of its own beside the inputs and outputs, which come as they like.
+            for one, other in (
+                (ours.graph.node, theirs.graph.node),
+                (ours.graph.initializer, theirs.graph.initializer),
+            ):
+                assert list(one) == list(other), path.name
     assert bundled_path(NETWORKS).read_text() == (tmp_path / NETWORKS).read_text()
 
 
