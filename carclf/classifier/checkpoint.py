@@ -9,13 +9,24 @@ import torch
 from carclf.classifier.info import KEY, ModelInfo, info_of
 from carclf.classifier.network import CarNet, Ensemble
 from detection.common.errors import UsageError
-from detection.common.networks.weights import is_matrix, read_safetensors, write_safetensors
+from detection.common.networks.weights import is_matrix, is_wide_matrix, read_safetensors, write_safetensors
 
 
-def save_model(net: CarNet | Ensemble, info: ModelInfo, path: Path, half: bool = True) -> None:
-    """Writes by temp file + replace. half: matrices and kernels as float16 (`is_matrix`); all else is float32."""
+def save_model(
+    net: CarNet | Ensemble, info: ModelInfo, path: Path, half: bool = True, eight_bits: bool = False
+) -> None:
+    """Writes by temp file + replace. half: matrices and kernels as float16 (`is_matrix`); all else is float32.
+
+    eight_bits: the large matrices (`is_wide_matrix`) in 8 bits, half of the bytes once more.
+    """
     state = {name: tensor.float() for name, tensor in net.state_dict().items()}
-    write_safetensors(path, state, {KEY: info.model_dump_json()}, half=lambda tensor: half and is_matrix(tensor))
+    write_safetensors(
+        path,
+        state,
+        {KEY: info.model_dump_json()},
+        half=lambda tensor: half and is_matrix(tensor),
+        eight_bits=lambda tensor: eight_bits and is_wide_matrix(tensor),
+    )
 
 
 def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[CarNet | Ensemble, ModelInfo]:

@@ -10,6 +10,8 @@ WEIGHTS = Path(__file__).parent
 BUNDLED = {
     "stanford196": "196 makes, models and years of the American market, 1991-2012 (Stanford Cars)",
     "dealer19": "19 models of the European market, as dealers and makers photograph them",
+    "stanford196@0.4": "the stanford196 of version 0.4.0",
+    "dealer19@0.4": "the dealer19 of version 0.4.0",
 }
 DEFAULT = "stanford196"
 BEST = "best.safetensors"  # the classifier in a run folder

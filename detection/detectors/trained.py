@@ -55,7 +55,7 @@ def save_detector(model: torch.nn.Module, cfg, config: ModelChoice, kinds: Seque
         "kinds": list(kinds),
     }
     if config.compact:
-        save_compact(model, output / COMPACT_FILE, details)
+        save_compact(model.state_dict(), output / COMPACT_FILE, details)
         return output / COMPACT_FILE
     cfg = cfg.clone()
     cfg.MODEL.WEIGHTS = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,19 @@ from safetensors import SafetensorError, safe_open
 
 from detection.common.errors import UsageError
 
+# A tensor in 8 bits has its scales beside it, under its own name with this ending: one for each of its rows.
+SCALES = ".scales"
+
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """All tensors of a file, floating-point ones as float32 and others in their own dtypes, and its metadata.
+    """All tensors of a file, floating-point ones and those in 8 bits as float32, others in their own dtypes; and its
+    metadata.
 
     Raises `UsageError` with one sentence for a file that is missing, damaged or of another kind.
     """
     with opened(path, "numpy") as file:
-        arrays = {name: _widened(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-        return arrays, file.metadata() or {}
+        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return {name: _widened(name, stored) for name in stored if not is_scales(name, stored)}, file.metadata() or {}
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -41,5 +45,13 @@ def opened(path: Path, framework: str) -> Iterator[Any]:
         raise UsageError(f"'{path}' is not a whole safetensors file: fetch or train it again.") from error
 
 
-def _widened(array: np.ndarray) -> np.ndarray:
+def is_scales(name: str, stored: Collection[str]) -> bool:
+    """Whether a tensor holds the scales of another one in the same file."""
+    return name.endswith(SCALES) and name.removesuffix(SCALES) in stored
+
+
+def _widened(name: str, stored: Mapping[str, np.ndarray]) -> np.ndarray:
+    array, scales = stored[name], stored.get(name + SCALES)
+    if scales is not None:
+        return array * scales.astype(np.float32).reshape(-1, *[1] * (array.ndim - 1))
     return array.astype(np.float32, copy=False) if np.issubdtype(array.dtype, np.floating) else array

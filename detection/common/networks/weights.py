@@ -13,17 +13,18 @@ from torch import Tensor
 
 from detection.common.errors import UsageError
 from detection.common.files import replace_file
-from detection.common.networks.arrays import opened
+from detection.common.networks.arrays import SCALES, is_scales, opened
 from detection.common.networks.imagenet import imagenet_arrays
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors (on the CPU, in their own dtypes) and metadata of a .safetensors file.
+    """Tensors (on the CPU, in their own dtypes, those in 8 bits as float32) and metadata of a .safetensors file.
 
     Raises `UsageError` with one sentence for a file that is missing, damaged or of another kind.
     """
     with opened(path, "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return {name: _read(name, stored) for name in stored if not is_scales(name, stored)}, file.metadata() or {}
 
 
 def write_safetensors(
@@ -31,10 +32,12 @@ def write_safetensors(
     state: Mapping[str, Tensor],
     metadata: Mapping[str, str] | None = None,
     half: Callable[[Tensor], bool] = lambda tensor: False,
+    eight_bits: Callable[[Tensor], bool] = lambda tensor: False,
 ) -> None:
     """Writes tensors in a file by way of a temp file and a rename.
 
-    half: which floating-point ones are stored as float16; the others keep their dtype. The counters of batch norms
+    half: which floating-point ones are stored as float16, and eight_bits, which of all as 8-bit integers with a scale
+    for each row (the first dimension); the others keep their dtype. The counters of batch norms
     (`num_batches_tracked`) are left out, as no answer depends on them.
     """
     tensors = {
@@ -42,6 +45,9 @@ def write_safetensors(
         for name, tensor in state.items()
         if not name.endswith("num_batches_tracked")
     }
+    for name, tensor in state.items():
+        if name in tensors and eight_bits(tensor):
+            tensors[name], tensors[name + SCALES] = _in_eight_bits(tensor.detach().cpu().float())
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, save(tensors, metadata=None if metadata is None else dict(metadata)))
 
@@ -49,6 +55,28 @@ def write_safetensors(
 def _stored(tensor: Tensor, half: bool) -> Tensor:
     tensor = tensor.detach().cpu()
     return (tensor.half() if half else tensor).contiguous()
+
+
+def _in_eight_bits(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 of the same shape, and a float32 scale for each row; a row of zeros has the scale 1."""
+    scales = tensor.flatten(1).abs().amax(dim=1) / 127
+    scales[scales == 0] = 1
+    return (tensor / _by_row(scales, tensor)).round().to(torch.int8), scales
+
+
+def _read(name: str, stored: Mapping[str, Tensor]) -> Tensor:
+    tensor, scales = stored[name], stored.get(name + SCALES)
+    return tensor if scales is None else tensor.float() * _by_row(scales.float(), tensor)
+
+
+def _by_row(scales: Tensor, tensor: Tensor) -> Tensor:
+    return scales.reshape(-1, *[1] * (tensor.ndim - 1))
+
+
+def is_wide_matrix(tensor: Tensor) -> bool:
+    """Matrices with so many values per row that a row's scale costs little: not the kernels of depthwise convolutions,
+    which are few and suffer most from 8 bits."""
+    return tensor.ndim > 1 and tensor[0].numel() >= 64
 
 
 def is_matrix(tensor: Tensor) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from detection.common.errors import UsageError
-from detection.common.networks.weights import read_safetensors, write_safetensors
+from detection.common.networks.weights import is_wide_matrix, read_safetensors, write_safetensors
 from detection.detectors.compact.files import WEIGHTS_FORMAT, check_bundled, compact_fingerprint, read_details
 from detection.detectors.mask_rcnn import DetectorSettings, MaskRcnnDetector
 
@@ -18,13 +18,25 @@ if TYPE_CHECKING:
     from detectron2.modeling import GeneralizedRCNN
 
 
-def save_compact(model: torch.nn.Module, path: Path, details: dict) -> None:
+# From so many values on a matrix may be stored in 8 bits: the backbone's last blocks, and the box head's first layer.
+_LARGE = 120_000
+
+
+def save_compact(
+    state: Mapping[str, torch.Tensor], path: Path, details: Mapping[str, Any], eight_bits: bool = False
+) -> None:
     """Writes the weights in half precision with `details` (JSON) as metadata; temp file, then rename.
 
-    details: at least short_side, long_side and score_threshold.
+    details: at least short_side, long_side and score_threshold. eight_bits: the largest matrices in 8 bits.
     """
     metadata = {"format": WEIGHTS_FORMAT, "details": json.dumps(details)}
-    write_safetensors(path, model.state_dict(), metadata, half=lambda tensor: True)
+    write_safetensors(
+        path,
+        state,
+        metadata,
+        half=lambda tensor: True,
+        eight_bits=lambda tensor: eight_bits and is_wide_matrix(tensor) and tensor.numel() >= _LARGE,
+    )
 
 
 def load_compact(device: torch.device, path: Path, score_threshold: float | None) -> MaskRcnnDetector:

@@ -32,7 +32,7 @@ def random_weights(tmp_path_factory):
     with torch.no_grad():
         model.roi_heads.box_predictor.cls_score.weight.normal_(std=0.3)
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    save_compact(model, path, DETAILS)
+    save_compact(model.state_dict(), path, DETAILS)
     return path
 
 
@@ -83,7 +83,7 @@ def test_of_several_kinds_each_vehicle_is_of_one(tmp_path, apart):
         # As sure of a car as of a truck: as sure as nothing of either, though almost sure of a vehicle.
         model.roi_heads.box_predictor.cls_score.weight.zero_()
         model.roi_heads.box_predictor.cls_score.bias.copy_(torch.tensor([2.1, 2.0, -9.0, -1.0]))
-    save_compact(model, tmp_path / "w.safetensors", DETAILS | {"kinds": ["car", "truck", "bus"]})
+    save_compact(model.state_dict(), tmp_path / "w.safetensors", DETAILS | {"kinds": ["car", "truck", "bus"]})
     detector = load_detector("compact", device="cpu", weights=tmp_path / "w.safetensors", precision="float32")
     assert detector.kinds == ("car", "truck", "bus")
     settings = replace(detector.settings, mask_scores=False)
