@@ -3,7 +3,7 @@
     python scripts/pack_weights.py MODEL OUT.safetensors
 
 MODEL is a run folder or a bundled name of a classifier, or a .safetensors file of either. What the file says of itself
-stays as it is; measure the new one before you rely on it. Of a detector only the largest matrices are packed.
+stays as it is; measure the new one before you rely on it. Of a detector only the largest matrix is packed.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def _in_eight_bits(tensor: Tensor) -> tuple[Tensor, Tensor]:
     """int8 of the same shape, and a float32 scale for each row; a row of zeros has the scale 1."""
     scales = tensor.flatten(1).abs().amax(dim=1) / 127
     scales[scales == 0] = 1
-    return (tensor / _by_row(scales, tensor)).round().to(torch.int8), scales
+    return (tensor / _by_row(scales, tensor)).round().to(torch.int8).contiguous(), scales
 
 
 def _read(name: str, stored: Mapping[str, Tensor]) -> Tensor:
@@ -74,9 +74,8 @@ def _by_row(scales: Tensor, tensor: Tensor) -> Tensor:
 
 
 def is_wide_matrix(tensor: Tensor) -> bool:
-    """Matrices with so many values per row that a row's scale costs little: not the kernels of depthwise convolutions,
-    which are few and suffer most from 8 bits."""
-    return tensor.ndim > 1 and tensor[0].numel() >= 64
+    """Matrices with so many values per row that a row's scale costs little: not depthwise kernels of 3x3."""
+    return tensor.ndim > 1 and tensor[0].numel() >= 25
 
 
 def is_matrix(tensor: Tensor) -> bool:
