@@ -29,12 +29,15 @@ class DetectorTraining(ModelChoice):
     package), zoo (the zoo model's own), random, or a .safetensors file.
     `kinds`: one (every mask is a car), categories (as the COCO files name them), or a mapping from their names to
     kinds, where null leaves a category out.
+    `refit`: of sources with a split every part is fitted to, and nothing is held out. For weights that go out after
+    the recipe was chosen by `choose` and measured on `report`; the figures stay those of the model before.
     `unfrozen` names the parts that learn. Model, sides, threshold and `detectron2` are those of `ModelChoice`.
     """
 
     output: str
     init: str = "imagenet"
     kinds: Literal["one", "categories"] | dict[str, str | None] = "one"
+    refit: bool = False
     unfrozen: tuple[Part, ...] = PARTS
     data: str = "data"  # for ${data} in the paths of the sources
     drawn: str = "data/drawn"  # likewise: scenes made by scripts/draw_scenes.py

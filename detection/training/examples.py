@@ -33,6 +33,8 @@ def read_records(
     train: list[MaskRecord] = []
     held_out: dict[str, list[MaskRecord]] = {}
     for source in config.sources:
+        if config.refit and source.split is not None:
+            source = source.model_copy(update={"split": None})
         kept, held = _split(source, config.seed, part)
         train += kept
         if held:

@@ -320,7 +320,7 @@ def test_what_does_not_look_like_a_car_is_none(classifier):
     class Check:
         def look(self, views):
             assert all(view.shape == (224, 224, 3) for view in views)
-            return [Look(0.9 if view[112, 112, 0] > 128 else 0.01, "locomotive") for view in views]
+            return [Look(0.9 if view[112, 112, 0] > 128 else 0.001, "locomotive") for view in views]
 
     class LessSure(FakeDetector):
         def detect(self, images):
@@ -332,7 +332,7 @@ def test_what_does_not_look_like_a_car_is_none(classifier):
     assert CarRecognizer(classifier, FakeDetector()).check is None  # another detector knows its kinds
 
 
-@pytest.mark.parametrize(("car", "status"), [(0.9, "ok"), (0.2, "no_car")])
+@pytest.mark.parametrize(("car", "status"), [(0.9, "ok"), (0.1, "no_car")])
 def test_what_the_detector_is_unsure_of_must_look_more_like_a_car(classifier, car, status):
     """The lower half of a triangle fills half of its box: a score of 0.75."""
 

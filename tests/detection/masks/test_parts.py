@@ -74,3 +74,6 @@ def test_an_optional_source_is_left_out_where_its_annotations_are_missing(tmp_pa
     config = read_config(DetectorTraining, tiny_training(tmp_path, source))
     _, train, _ = read_records(config.model_copy(update={"sources": (source, gone)}))
     assert len(train) == 16 and "'gone' is left out: there is no" in capsys.readouterr().err
+    everything = config.model_copy(update={"refit": True})
+    _, train, held_out = read_records(everything)
+    assert not held_out and {record.path for record in train} == {str(photo) for photo in photos}
