@@ -60,6 +60,9 @@ def test_what_is_reported_on_is_in_no_training_and_measured_only_when_asked(tmp_
     unmeasured = source.model_copy(update={"measure": False})
     _, train, held_out = read_records(config.model_copy(update={"sources": (unmeasured,)}))
     assert not held_out and len(train) == len(photos) - 8
+    everything = config.model_copy(update={"refit": True})
+    _, train, held_out = read_records(everything)
+    assert not held_out and {record.path for record in train} == {str(photo) for photo in photos}
 
 
 def test_a_split_and_a_share_exclude_each_other(tmp_path):
@@ -74,6 +77,3 @@ def test_an_optional_source_is_left_out_where_its_annotations_are_missing(tmp_pa
     config = read_config(DetectorTraining, tiny_training(tmp_path, source))
     _, train, _ = read_records(config.model_copy(update={"sources": (source, gone)}))
     assert len(train) == 16 and "'gone' is left out: there is no" in capsys.readouterr().err
-    everything = config.model_copy(update={"refit": True})
-    _, train, held_out = read_records(everything)
-    assert not held_out and {record.path for record in train} == {str(photo) for photo in photos}
