@@ -208,14 +208,17 @@ def test_saved_detections_are_taken(written, tmp_path):
     assert summary.processed == 1 and (before / "b" / "5.jpg").is_file()
 
 
-def test_the_bundled_detector_is_the_same(written):
-    """Its name and fingerprint in settings and detections: the command goes on, and has nothing to do."""
+def test_what_another_bundled_detector_cut_out_is_kept_and_its_detections_serve(written, tmp_path):
+    """Version 0.5.0 brings other weights: their cut-outs are not mixed, and what was found before needs no detector."""
     folder = written("compact") / "compact"
-    command = ("clean", folder / "photos", folder / "finished", "--save-detections", "--device", "cpu")
-    assert "nothing to do" in carclf(*command).stdout
-    (folder / "finished" / "street.jpg").unlink()
-    assert "1 ok (1 now" in carclf(*command).stdout
-    manifests = (root / "compact" / "finished" / "manifest.csv" for root in (folder.parent, WRITTEN))
+    finished = folder / "finished"
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    refused = carclf("clean", folder / "photos", finished, "--save-detections", "--device", "cpu", exit_code=2)
+    assert "was made with fingerprint 'compact-" in refused.stderr and "choose another OUT" in refused.stderr
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+    detections = finished / "detections.jsonl"
+    assert "1 ok" in carclf("clean", folder / "photos", tmp_path / "again", "--detections", detections).stdout
+    manifests = tmp_path / "again" / "manifest.csv", WRITTEN / "compact" / "finished" / "manifest.csv"
     found, expected = (rows(manifest, "source")["street.jpg"] for manifest in manifests)
     for name in ("x1", "y1", "x2", "y2"):
         assert float(found[name]) == pytest.approx(float(expected[name]), abs=3)
