@@ -10,17 +10,22 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from carclf.classifier.onnx.folder import CLASSIFIER
 from carclf.tools.export.calibration import record_feeds, share_photos
-from carclf.tools.export.parity import ONE_IN_INT8, check_parity
-from detection.detectors.onnx.folder import EXPORT_FILE, read_export
+from carclf.tools.export.parity import CHOOSING, check_parity
+from detection.detectors.onnx.folder import BOXES, CHECK, EXPORT_FILE, FEATURES, MASKS, read_export
 
 Feeds = dict[str, np.ndarray]
 
-# Of a network's layers with weights, which share stays in float in each try; the last one is the network as it was.
-SHARES = (0.0, 0.125, 0.25, 0.5)
+# Those first that gain most.
+ORDER = (FEATURES, CLASSIFIER, CHECK, BOXES, MASKS)
+# Of a network's layers with weights, which share stays in float in each try, beside those that give its outputs; None:
+# all are in int8. After the last one the network stays as it was.
+SHARES = (None, 0.0, 0.125, 0.25, 0.5)
 _LAYERS = ("Conv", "Gemm", "MatMul")
 _RANKED_ON = 3  # photos' feeds, by which the layers are ranked
 
@@ -44,13 +49,12 @@ def to_int8(export: Path, files: Sequence[Path], say: Callable[[str], None]) -> 
 
         def holds() -> bool:
             trial = CarRecognizer(str(tried), top=every, runtime="onnx")
-            return check_parity(model, trial, choosing).holds(ONE_IN_INT8)
+            return check_parity(model, trial, choosing).holds(CHOOSING)
 
-        for file in feeds:
-            # Each beside the others in float: else the first would use up what all together may change.
-            quantize_network(source / file, tried / file, feeds[file], holds, say)
-            shutil.copyfile(tried / file, export / file)
-            shutil.copyfile(source / file, tried / file)
+        for file in ORDER:  # each beside those that are in int8 already: together they have to bear it
+            if file in feeds:
+                quantize_network(source / file, tried / file, feeds.pop(file), holds, say)
+                shutil.copyfile(tried / file, export / file)
     return others
 
 
@@ -65,7 +69,7 @@ def quantize_network(
     with tempfile.TemporaryDirectory(prefix="carclf-int8-") as folder, _quiet():
         network = _Network(source, feeds, Path(folder))
         for share in SHARES:
-            kept = network.most_sensitive(share)
+            kept = network.sensitive(share)
             network.write(target, kept)
             if holds():
                 inside = len(network.layers) - len(kept)
@@ -87,8 +91,9 @@ class _Network:
         self._prepared = folder / "prepared.onnx"
         # Its symbolic shapes need SymPy, and only transformers need them.
         quant_pre_process(str(source), str(self._prepared), skip_symbolic_shape=True)
-        nodes = onnx.load(self._prepared).graph.node
-        self.layers = [node.name for node in nodes if node.op_type in _LAYERS]
+        graph = onnx.load(self._prepared).graph
+        self.layers = [node.name for node in graph.node if node.op_type in _LAYERS]
+        self._last = _last_layers(graph)
         self._errors: dict[str, float] = {}
 
     def write(self, target: Path, kept: Collection[str] = (), only: str | None = None) -> None:
@@ -114,18 +119,22 @@ class _Network:
             **cache,
         )
 
-    def most_sensitive(self, share: float) -> list[str]:
-        """That share of the layers, those first that change the outputs most when they alone are in int8."""
+    def sensitive(self, share: float | None) -> list[str]:
+        """The layers that give the outputs, and that share of all: those first that change the outputs most when they
+        alone are in int8. None: no layer."""
+        if share is None:
+            return []
         count = round(share * len(self.layers))
         if not count:
-            return []
+            return list(self._last)
         if not self._errors:
             wanted = self._answers(self._prepared)
             alone = self._folder / "alone.onnx"
             for layer in self.layers:
                 self.write(alone, only=layer)
                 self._errors[layer] = _distance(wanted, self._answers(alone))
-        return sorted(self.layers, key=lambda layer: -self._errors[layer])[:count]
+        ranked = sorted(self.layers, key=lambda layer: -self._errors[layer])
+        return list(dict.fromkeys([*self._last, *ranked[:count]]))
 
     def _answers(self, path: Path) -> list[list[np.ndarray]]:
         import onnxruntime
@@ -134,6 +143,22 @@ class _Network:
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         return [session.run(None, feeds) for feeds in self._feeds[:: max(1, len(self._feeds) // _RANKED_ON)]]
+
+
+def _last_layers(graph: Any) -> list[str]:
+    """The layers whose results become outputs of an ONNX graph with no other layer between."""
+    makers = {name: node for node in graph.node for name in node.output}
+    waiting, seen, found = [output.name for output in graph.output], set(), []
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is None or node.name in seen:
+            continue
+        seen.add(node.name)
+        if node.op_type in _LAYERS:
+            found.append(node.name)
+        else:
+            waiting += node.input
+    return found
 
 
 def _distance(wanted: list[list[np.ndarray]], found: list[list[np.ndarray]]) -> float:

@@ -82,7 +82,8 @@ class OnnxDetector(Detector):
         runtime: str = "auto",
         device: str = "auto",
     ) -> OnnxDetector:
-        """threads, runtime, device: see `open_session`. Raises `UsageError` for a folder that is damaged, or put together wrongly."""
+        """threads, runtime, device: see `open_session`. Raises `UsageError` for a folder that is damaged, or put
+        together wrongly."""
         folder = Path(folder)
         settings = read_detector(folder)
         networks = [open_part(folder, file, threads, runtime, device) for file in _FILES]

@@ -47,9 +47,9 @@ def open_part(
     about = read_export(folder)
     written = about.get("files")
     path = folder / name
-    if isinstance(written, dict) and written and path.is_file() and path.stat().st_size <= MOST_BYTES:
-        if file_sha256(path).hex() != written.get(name):
-            raise UsageError(f"'{path}' is not the one of its {EXPORT_FILE}: {_EXPORT_AGAIN}.")
+    known = written.get(name) if isinstance(written, dict) else None
+    if known and path.is_file() and path.stat().st_size <= MOST_BYTES and file_sha256(path).hex() != known:
+        raise UsageError(f"'{path}' is not the one of its {EXPORT_FILE}: {_EXPORT_AGAIN}.")
     if runtime == "auto" and about.get("precision") == "int8":
         runtime = "onnx"
     return open_session(path, threads, runtime, device)
