@@ -19,7 +19,7 @@ from carclf.classifier.tta.views import TtaConfig, View, make_views
 from carclf.weights import graph_of
 from detection.common.errors import UsageError
 from detection.common.networks.arrays import read_arrays
-from detection.detectors.onnx.session import open_graphs, open_part
+from detection.detectors.onnx.session import has_ends, open_graphs, open_part
 from detection.images.read import load_image
 
 if TYPE_CHECKING:
@@ -134,7 +134,11 @@ def look(image: np.ndarray, view: View) -> np.ndarray:
 
 def _check_fit(session: onnxruntime.InferenceSession, info: ModelInfo, what: str, again: str) -> None:
     """Raises `UsageError` where the network is not the one that is described. again: what to do then."""
-    (images, *_), (logits, *_) = session.get_inputs(), session.get_outputs()
+    if not has_ends(session, {"images": "tensor(uint8)"}, ["logits"]):
+        raise UsageError(
+            f"The network of {what} is not the one of its description, but no classifier's at all; {again}."
+        )
+    (images,), (logits, *_) = session.get_inputs(), session.get_outputs()
     if list(images.shape[1:]) != [*pair(info.image_size), 3] or logits.shape[-1] != len(info.classes):
         raise UsageError(
             f"The network of {what} is not the one of its description: it takes crops of {images.shape[1:3]} and gives "

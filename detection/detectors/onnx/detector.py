@@ -34,7 +34,7 @@ from detection.detectors.onnx.folder import (
     read_detector,
     read_networks,
 )
-from detection.detectors.onnx.session import open_graphs, open_part
+from detection.detectors.onnx.session import has_ends, open_graphs, open_part
 from detection.detectors.outputs import check_photo, make_vehicles, padded_shape, resize_photo, resized_shape
 from detection.vehicle import Vehicle
 
@@ -270,7 +270,7 @@ _FILES = (FEATURES, BOXES, MASKS)
 
 def check_fit(folder: Path, networks: Sequence[onnxruntime.InferenceSession], settings: DetectorFacts) -> None:
     """Raises `UsageError` where the networks in `folder` are not those that its settings are about."""
-    features, boxes, _ = networks
+    features, boxes, masks = networks
     first, last = settings.box_levels
     levels = range(len(settings.anchor_strides))
     wanted = {f"p{level}" for level in range(first, last + 1)}
@@ -278,8 +278,18 @@ def check_fit(folder: Path, networks: Sequence[onnxruntime.InferenceSession], se
     given = {output.name: output.shape for output in features.get_outputs()}
     scores = {output.name: output.shape for output in boxes.get_outputs()}.get("scores", [None])
     anchors = [given.get(f"objectness{level}", [None, None])[1] for level in levels]
+    pyramid = range(first, last + 1)
+    seen = {name for name in given if name not in wanted} | {f"p{level}" for level in pyramid} | {"boxes"}
+    drawn = {one.name for one in masks.get_inputs()}
+    floats = "tensor(float)"
     if (
         not wanted <= given.keys()
+        or not has_ends(features, {"image": floats}, wanted)
+        or not has_ends(
+            boxes, {f"{what}{level}": floats for what in ("p", "boxes") for level in pyramid}, ["scores", "deltas"]
+        )
+        or not {"boxes"} <= drawn <= seen
+        or not has_ends(masks, dict.fromkeys(drawn, floats), ["masks"])
         or scores[-1] != len(settings.kinds) + 1
         or anchors != [len(level) for level in settings.anchors]
     ):

@@ -1,4 +1,4 @@
-"""Whether OpenVINO is faster than ONNX Runtime on this machine: measured once, and kept."""
+"""Whether OpenVINO is faster than ONNX Runtime on this machine: measured by `carclf doctor`, and kept."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from statistics import median
 
 import numpy as np
 
-from detection.common.console import say
-from detection.common.errors import brief, has_module
+from detection.common.errors import has_module
 from detection.common.files import cache_folder, write_json
 from detection.common.machine import chosen_threads
 from detection.version import __version__
@@ -44,30 +43,28 @@ class Race:
         )
 
 
-def openvino_wins() -> bool:
-    """Whether `auto` takes OpenVINO. Nothing is measured or imported where it is not installed."""
-    return has_module("openvino") and (race := result()) is not None and race.openvino_wins
-
-
 @functools.cache
-def result() -> Race | None:
-    """The kept result, or a new one, which takes `SECONDS`; None where OpenVINO does not run here."""
+def openvino_wins() -> bool:
+    """Whether `auto` takes OpenVINO: where it is installed, and `self_test` has found it faster.
+
+    Nothing is measured here: a service that starts several processes would measure them against each other.
+    """
+    return has_module("openvino") and (race := _read(_here())) is not None and race.openvino_wins
+
+
+def self_test(seconds: float = SECONDS) -> Race:
+    """The kept result for this machine and these versions, else a new one, which takes `seconds` and is kept.
+
+    Raises whatever a broken installation of OpenVINO may raise, and OSError where the result can't be kept.
+    """
     where = _here()
     kept = _read(where)
-    if kept is not None:
-        return kept
-    say(f"OpenVINO is installed: finds out in {SECONDS:.0f} seconds whether it is faster here, once.")
-    try:
-        race = measure(where, SECONDS)
-    except Exception as error:  # a broken installation can raise anything, and ONNX Runtime is there
-        say(f"OpenVINO does not run here, so ONNX Runtime is used ({brief(error)}).")
-        return None
-    try:
+    if kept is None:
+        kept = measure(where, seconds)
         _place().parent.mkdir(parents=True, exist_ok=True)
-        write_json(_place(), asdict(race))
-    except OSError as error:
-        say(f"The result can't be kept in '{_place()}' ({error.strerror}): it is found out again the next time.")
-    return race
+        write_json(_place(), asdict(kept))
+        openvino_wins.cache_clear()
+    return kept
 
 
 def measure(where: dict, seconds: float) -> Race:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +142,12 @@ def _open(
     # The session reads them where they lie, and does not keep them itself.
     vars(session)["carclf_weights"] = (values, tuple(arrays.values()))
     return session
+
+
+def has_ends(session: onnxruntime.InferenceSession, inputs: Mapping[str, str], outputs: Collection[str]) -> bool:
+    """Whether a network takes exactly these inputs, of types such as tensor(float), and gives these outputs or more."""
+    found = {one.name: one.type for one in session.get_inputs()}
+    return found == dict(inputs) and {*outputs} <= {one.name for one in session.get_outputs()}
 
 
 def by_openvino(runtime: str, device: str) -> bool:
