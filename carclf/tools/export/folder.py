@@ -37,6 +37,7 @@ from detection.detectors.onnx.folder import (
     DetectorFacts,
     is_export,
 )
+from detection.detectors.onnx.session import open_session, probe
 from detection.images.find import find_images
 from detection.version import __version__
 
@@ -155,7 +156,9 @@ def _as_int8(about: dict, draft: Path) -> dict:
     threshold = f"-{detector['score_threshold']:g}"  # comes last: see `OnnxDetector.with_threshold`
     detector["fingerprint"] = f"{detector['fingerprint'].removesuffix(threshold)}-int8-{own[:12]}{threshold}"
     classifier["fingerprint"] = f"{classifier['fingerprint']}-int8-{digests[CLASSIFIER][:12]}"
-    changed = {"precision": "int8", "files": digests, "classifier": classifier, "detector": detector}
+    # By these a machine that computes int8 in another way is told from this one.
+    probes = {name: probe(open_session(draft / name)) for name in (FEATURES, CHECK, CLASSIFIER)}
+    changed = {"precision": "int8", "files": digests, "probes": probes, "classifier": classifier, "detector": detector}
     write_json(draft / EXPORT_FILE, about | changed)
     return about | changed
 

@@ -109,8 +109,6 @@ class _Network:
             _Reader(self._feeds),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            # Seven bits of weights: processors without VNNI add pairs of products in 16 bits, and eight would overflow.
-            reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=list(kept),

@@ -18,6 +18,7 @@ from detection.detectors.onnx.graph import MOST_BYTES, GraphFacts, filled, read_
 if TYPE_CHECKING:
     import onnxruntime
 
+_MOST_APART = 0.02  # of int8 on two processors; rounding alone gives less
 _EXPORT_AGAIN, _REINSTALL = "export the model again", "reinstall carclf"
 
 
@@ -52,7 +53,34 @@ def open_part(
         raise UsageError(f"'{path}' is not the one of its {EXPORT_FILE}: {_EXPORT_AGAIN}.")
     if runtime == "auto" and about.get("precision") == "int8":
         runtime = "onnx"
-    return open_session(path, threads, runtime, device)
+    session = open_session(path, threads, runtime, device)
+    wanted = about.get("probes", {}).get(name)
+    if wanted and not _alike(probe(session), wanted):
+        raise UsageError(
+            f"'{path}' computes something else here than where it was made, as int8 does on processors without VNNI: "
+            "export the model on this machine, or in float32."
+        )
+    return session
+
+
+def probe(session: onnxruntime.InferenceSession) -> list[float]:
+    """What a network makes of one pattern: some numbers of each output. Empty for one with several inputs.
+
+    Without VNNI, processors of Intel and AMD add pairs of 8-bit products in 16 bits, and the largest overflow.
+    """
+    image, *more = session.get_inputs()
+    if more:
+        return []
+    shape = [1 if not place else side if isinstance(side, int) else 64 for place, side in enumerate(image.shape)]
+    pattern = (np.arange(np.prod(shape)) * 37 % 251).reshape(shape)
+    feed = pattern.astype(np.uint8) if image.type == "tensor(uint8)" else (pattern / 64 - 2).astype(np.float32)
+    return [float(f"{value:.5g}") for one in session.run(None, {image.name: feed}) for value in one.reshape(-1)[:32]]
+
+
+def _alike(found: Sequence[float], wanted: Sequence[float]) -> bool:
+    return len(found) == len(wanted) and bool(
+        np.linalg.norm(np.subtract(found, wanted)) <= _MOST_APART * np.linalg.norm(wanted)
+    )
 
 
 def open_graphs(

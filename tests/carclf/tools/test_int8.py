@@ -12,9 +12,9 @@ from carclf.tools.export.folder import CLASSIFIER, FILES, _as_int8
 from carclf.tools.export.int8 import quantize_network
 from carclf.tools.export.parity import INT8, Parity
 from detection.common.errors import UsageError
-from detection.detectors.onnx.folder import EXPORT_FILE
+from detection.detectors.onnx.folder import EXPORT_FILE, EXPORT_FORMAT
 from detection.detectors.onnx.graph import read_facts
-from detection.detectors.onnx.session import open_session
+from detection.detectors.onnx.session import open_part, open_session, probe
 
 onnx = pytest.importorskip("onnx")
 
@@ -92,7 +92,9 @@ def test_a_network_that_bears_nothing_is_copied(network, tmp_path):
     assert (tmp_path / "int8.onnx").read_bytes() == source.read_bytes() and "stays in float32" in said[0]
 
 
-def test_its_fingerprints_are_its_own(tmp_path):
+def test_its_fingerprints_are_its_own(monkeypatch, tmp_path):
+    monkeypatch.setattr("carclf.tools.export.folder.open_session", lambda path: path)
+    monkeypatch.setattr("carclf.tools.export.folder.probe", lambda session: [1.0])
     about = {
         "classifier": {"fingerprint": "abc", "info": {}},
         "detector": {"fingerprint": "compact-012-0.5", "score_threshold": 0.5},
@@ -109,6 +111,21 @@ def test_its_fingerprints_are_its_own(tmp_path):
     assert name.startswith("compact-012-int8-") and name.endswith("-0.5")
     assert all(found[0][part]["fingerprint"] != found[1][part]["fingerprint"] for part in ("classifier", "detector"))
     assert about["classifier"]["fingerprint"] == "abc" and CLASSIFIER in found[0]["files"]
+
+
+def test_a_processor_that_computes_int8_otherwise_is_one_sentence(network, tmp_path):
+    source, _ = network
+    about = {"format": EXPORT_FORMAT, "precision": "int8"}
+    wanted = probe(open_session(source))
+    assert len(wanted) == 32 and np.ptp(wanted) > 0.1
+    for factor, fits in ((1.0, True), (1.01, True), (1.03, False)):
+        probes = {source.name: [factor * value for value in wanted]}
+        (tmp_path / EXPORT_FILE).write_text(json.dumps(about | {"probes": probes}))
+        if fits:
+            open_part(tmp_path, source.name)
+            continue
+        with pytest.raises(UsageError, match=r"computes something else here .* without VNNI: export the model on this"):
+            open_part(tmp_path, source.name)
 
 
 @pytest.mark.parametrize(
