@@ -11,7 +11,7 @@ import numpy as np
 from detection.common.errors import UsageError, has_module
 from detection.common.files import file_sha256
 from detection.common.machine import chosen_threads
-from detection.common.networks.runtime import check_provider, onnx_providers
+from detection.common.networks.providers import check_provider, onnx_providers
 from detection.detectors.onnx.folder import EXPORT_FILE, read_export
 from detection.detectors.onnx.graph import MOST_BYTES, GraphFacts, filled, read_network
 

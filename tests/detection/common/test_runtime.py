@@ -5,8 +5,9 @@ import sys
 import pytest
 
 from detection import UsageError, load_detector
-from detection.common.networks import runtime
-from detection.common.networks.runtime import choose_engine, may_have_gpu, onnx_providers
+from detection.common.networks import providers, runtime
+from detection.common.networks.providers import onnx_providers
+from detection.common.networks.runtime import choose_engine, may_have_gpu
 from detection.detectors.compact.files import compact_weights
 from detection.detectors.onnx.detector import OnnxDetector
 
@@ -94,7 +95,7 @@ def test_cuda_is_taken_where_this_onnx_runtime_has_it(monkeypatch):
 def test_a_provider_without_its_gpu_is_one_sentence(monkeypatch, capfd):
     """ONNX Runtime is asked for CUDA that it does not have, and goes on without."""
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
-    runtime._say_once.cache_clear()
+    providers._say_once.cache_clear()
     with pytest.warns(UserWarning, match=CUDA):
         for _ in range(2):
             detector = load_detector(runtime="onnx", device="auto")
