@@ -23,9 +23,10 @@ Feeds = dict[str, np.ndarray]
 
 # Those first that gain most.
 ORDER = (FEATURES, CLASSIFIER, CHECK, BOXES, MASKS)
-# Of a network's layers with weights, which share stays in float in each try, beside those that give its outputs; None:
-# all are in int8. After the last one the network stays as it was.
-SHARES = (None, 0.0, 0.125, 0.25, 0.5)
+# What is tried, one after the other: bits of the weights, and which share of a network's layers stays in float beside
+# those that give its outputs; None: all are in int8. After the last one the network stays as it was. Eight bits are
+# finer, but pairs of products can overflow where a kernel adds them in 16 bits; seven never do.
+TRIES: tuple[tuple[int, float | None], ...] = ((8, None), (7, None), (7, 0.0), (7, 0.125), (7, 0.25), (7, 0.5))
 _LAYERS = ("Conv", "Gemm", "MatMul")
 _RANKED_ON = 3  # photos' feeds, by which the layers are ranked
 
@@ -68,12 +69,12 @@ def quantize_network(
     """
     with tempfile.TemporaryDirectory(prefix="carclf-int8-") as folder, _quiet():
         network = _Network(source, feeds, Path(folder))
-        for share in SHARES:
+        for bits, share in TRIES:
             kept = network.sensitive(share)
-            network.write(target, kept)
+            network.write(target, bits, kept)
             if holds():
                 inside = len(network.layers) - len(kept)
-                say(f"{source.name}: {inside} of {len(network.layers)} layers in int8")
+                say(f"{source.name}: {inside} of {len(network.layers)} layers in int8, weights of {bits} bits")
                 return inside / max(1, len(network.layers))
     shutil.copyfile(source, target)
     say(f"{source.name}: stays in float32, as its answers change too much otherwise")
@@ -96,8 +97,8 @@ class _Network:
         self._last = _last_layers(graph)
         self._errors: dict[str, float] = {}
 
-    def write(self, target: Path, kept: Collection[str] = (), only: str | None = None) -> None:
-        """In int8, but for the layers `kept`; or with the one layer `only` in int8."""
+    def write(self, target: Path, bits: int, kept: Collection[str] = (), only: str | None = None) -> None:
+        """In int8, its weights in as many bits, but for the layers `kept`; or with the one layer `only` in int8."""
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
         # The ranges are measured once, where this version can keep them.
@@ -109,6 +110,7 @@ class _Network:
             _Reader(self._feeds),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
+            reduce_range=bits == 7,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=list(kept),
@@ -129,7 +131,7 @@ class _Network:
             wanted = self._answers(self._prepared)
             alone = self._folder / "alone.onnx"
             for layer in self.layers:
-                self.write(alone, only=layer)
+                self.write(alone, 7, only=layer)
                 self._errors[layer] = _distance(wanted, self._answers(alone))
         ranked = sorted(self.layers, key=lambda layer: -self._errors[layer])
         return list(dict.fromkeys([*self._last, *ranked[:count]]))

@@ -41,7 +41,7 @@ FLOAT = Limits(0.995, 0.01)
 INT8 = Limits(0.99, 1, 0.99)
 # While layers are chosen, on few photos, of which one may be answered differently. Outlines have to be better than in
 # the end: on photos that had no part in the choice they are a little worse.
-CHOOSING = Limits(0.96, 1, 0.9925)
+CHOOSING = Limits(0.96, 1, 0.992)
 _CROP_SIDE = 1600  # of the photos that stand in for cut-outs where there is no vehicle
 
 
