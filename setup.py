@@ -65,6 +65,7 @@ TRAIN = [
 ]
 
 EXPORT = [*TRAIN, "onnx", "onnxscript"]
+OPENVINO = ["openvino>=2025.0"]
 PARQUET = ["pyarrow"]
 RAW = ["rawpy"]
 JXL = ["pillow-jxl-plugin"]
@@ -91,7 +92,7 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         "dev": [
-            *(*EXPORT, *PARQUET, *RAW, *JXL),
+            *(*EXPORT, *PARQUET, *RAW, *JXL, *OPENVINO),
             *("pytest>=8", "hypothesis", "httpx", "schemathesis", "playwright", "scipy", "scikit-learn"),
             *("ruff", "mypy", "pandas-stubs", "types-PyYAML", "import-linter", "pre-commit"),
         ],
@@ -103,6 +104,7 @@ setup(
         "mlflow": ["mlflow"],  # `mlflow=` of a training
         "raw": RAW,  # raw photos of cameras (LibRaw, LGPL or CDDL)
         "jxl": JXL,  # JPEG XL photos; the plugin is under the GPL, so never required and in no image
+        "openvino": OPENVINO,  # `--runtime openvino`, 180 MB
         "parquet": PARQUET,  # tables ending in .parquet
         "export": EXPORT,  # `carclf export`; what it writes runs without
     },

@@ -52,13 +52,13 @@ class FoundModel:
         if self.is_export:
             from carclf.classifier.onnx.classifier import OnnxClassifier
 
-            check_export_runtime(str(self.path), runtime)
-            return OnnxClassifier.load(self.path, device, threads)
+            check_export_runtime(str(self.path), runtime, device)
+            return OnnxClassifier.load(self.path, device, threads, runtime)
         hindrance = "" if self.runs_by_onnx else "which is neither bundled nor an export (`carclf export` makes one)"
         if choose_engine(f"'{self.path}'", runtime, device, hindrance) == "onnx":
             from carclf.classifier.onnx.classifier import OnnxClassifier
 
-            return OnnxClassifier.bundled(self.path, threads)
+            return OnnxClassifier.bundled(self.path, threads, runtime, device)
         need("timm", f"Running '{self.path}' by torch")
         from carclf.classifier.classifier import TorchClassifier
 
@@ -96,7 +96,8 @@ def load_classifier(name: str, device: str = "auto", runtime: str = "auto", thre
     """A classifier by whatever `find_model` takes.
 
     runtime: "auto" takes ONNX Runtime for bundled classifiers and for exports on a CPU, and torch for everything else;
-    "onnx" and "torch" insist. threads: that ONNX Runtime computes in; None: one per core. Raises `UsageError`.
+    "onnx", "openvino" and "torch" insist. Where OpenVINO is installed, "auto" takes it in place of ONNX Runtime if a
+    self-test has found it faster. threads: that ONNX Runtime computes in; None: one per core. Raises `UsageError`.
     """
     return find_model(name).load(device, runtime, threads)
 

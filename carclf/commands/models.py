@@ -82,6 +82,13 @@ def export(
         Path | None, typer.Option(help="Folder of photos on which the answers are compared. Default: drawn scenes.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Compare on N of the photos instead of all.")] = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="Precision of the networks: float32, or int8, which is smaller and faster and answers a little "
+            "differently. int8 needs --output, and real photos in --photos."
+        ),
+    ] = "float32",
 ) -> None:
     """Write a model and its detector as ONNX files, and compare their answers with the model's.
 
@@ -96,8 +103,10 @@ def export(
         from carclf.classifier.onnx.folder import kept_export
         from carclf.tools.export.folder import export_model
 
+        if output is None and precision != "float32":
+            raise UsageError("An int8 export is used only where it is named: give its folder with --output.")
         output = output or kept_export(find_model(model).weights)
-        done = export_model(model, output, photos, limit, say)
+        done = export_model(model, output, photos, limit, say, precision)
     for line in done.parity.lines():
         typer.echo(line)
     timing = done.timing

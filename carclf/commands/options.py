@@ -20,8 +20,8 @@ Device = Annotated[str, typer.Option(help="Device that runs the models: auto, cp
 Runtime = Annotated[
     str,
     typer.Option(
-        help="What runs the models: onnx (ONNX Runtime), torch, or auto (onnx for bundled models and exports on a CPU, "
-        "otherwise torch)."
+        help="What runs the models: onnx (ONNX Runtime), openvino, torch, or auto (for bundled models and exports on a "
+        "CPU the faster of onnx and openvino, otherwise torch)."
     ),
 ]
 Threads = Annotated[int | None, typer.Option(help="Threads that the models use. Default: one per core.")]

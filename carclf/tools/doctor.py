@@ -92,6 +92,7 @@ def collect() -> list[Check]:
         check_weights("detector weights", ROOT / "detection" / "weights" / "compact.safetensors"),
         *(check_weights(f"classifier {name}", bundled_file(name)) for name in BUNDLED),
         check_imagenet(),
+        *check_openvino(),
         *(check_reader(photos, distribution) for photos, distribution in READERS),
     ]
     return checks
@@ -117,6 +118,18 @@ def check_onnxruntime() -> Check:
 
     devices = ", ".join(name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers())
     return Check("ONNX Runtime", True, f"{onnxruntime.__version__}, for {devices}")
+
+
+def check_openvino() -> list[Check]:
+    """The engine that `auto` takes on this CPU, by a self-test of ten seconds, once; nothing without OpenVINO."""
+    if not has_module("openvino"):
+        return []
+    from detection.detectors.onnx.race import self_test
+
+    try:
+        return [Check("engine on the CPU", True, str(self_test()))]
+    except Exception as error:  # a broken native library can raise anything, and ONNX Runtime is there
+        return [Check("engine on the CPU", True, f"ONNX Runtime, as OpenVINO could not be measured: {_line(error)}")]
 
 
 def check_python() -> Check:

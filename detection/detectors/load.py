@@ -41,17 +41,18 @@ def load_detector(
     device: "auto" takes a GPU when there is one. score_threshold: None takes the model's own.
     precision: "auto" takes half precision where it is faster and the results stay the same to 0.5 px; "float32" never.
     runtime: "auto" takes ONNX Runtime for the bundled weights and for exports on a CPU, and torch for everything else;
-    "onnx" and "torch" insist. ONNX Runtime computes in float32. threads: that each of its networks computes in; None:
-    one per core.
-    Of an export only the score threshold may be chosen: it runs on the CPU, in float32, with its own weights.
+    "onnx", "openvino" and "torch" insist. Where OpenVINO is installed, "auto" takes it in place of ONNX Runtime if a
+    self-test has found it faster. Both compute in float32. threads: that each of their networks computes in; None: one
+    per core.
+    Of an export only the score threshold, the device and the runtime may be chosen: it has its own weights.
     Raises `UsageError` with one sentence when the model or its weights can't be had.
     """
     name_or_config = expand_home(name_or_config)
     if is_export(name_or_config):
         from detection.detectors.onnx.detector import load_onnx_detector
 
-        check_export_runtime(name_or_config, runtime)
-        return load_onnx_detector(name_or_config, device, weights, score_threshold, threads)
+        check_export_runtime(name_or_config, runtime, device)
+        return load_onnx_detector(name_or_config, device, weights, score_threshold, threads, runtime)
     if precision not in PRECISIONS:
         raise UsageError(f"'{precision}' is not a precision: choose {' or '.join(PRECISIONS)}.")
     hindrance = ""
@@ -62,7 +63,7 @@ def load_detector(
     if choose_engine(f"the detector '{name_or_config}'", runtime, device, hindrance) == "onnx":
         from detection.detectors.onnx.detector import OnnxDetector
 
-        return OnnxDetector.bundled(score_threshold, threads)
+        return OnnxDetector.bundled(score_threshold, threads, runtime, device)
     detector = load_as_trained(name_or_config, device, weights, score_threshold)
     detector.speed_up(cast("Precision", precision))
     return detector
@@ -76,7 +77,7 @@ def load_car_check(device: str = "cpu", runtime: str = "auto", threads: int | No
     if choose_engine("the car check", runtime, device) == "onnx":
         from detection.detectors.onnx.car_check import OnnxCarCheck
 
-        return OnnxCarCheck.bundled(threads)
+        return OnnxCarCheck.bundled(threads, runtime, device)
     from detection.common.networks.device import choose_device
     from detection.detectors.car_check import CarCheck
 

@@ -19,7 +19,7 @@ from carclf.classifier.tta.views import TtaConfig, View, make_views
 from carclf.weights import graph_of
 from detection.common.errors import UsageError
 from detection.common.networks.arrays import read_arrays
-from detection.detectors.onnx.session import open_graphs, open_session
+from detection.detectors.onnx.session import has_ends, open_graphs, open_part
 from detection.images.read import load_image
 
 if TYPE_CHECKING:
@@ -40,29 +40,32 @@ class OnnxClassifier(Classifier):
         """session: of the network. detector: the one to go with; None takes that of `info`."""
         self.info, self.fingerprint = info, fingerprint
         self._session, self._detector = session, detector
+        if session.get_providers()[0].startswith("CUDA"):
+            self.device = "cuda"
 
     @classmethod
-    def bundled(cls, file: Path, threads: int | None = None) -> OnnxClassifier:
-        """A bundled classifier: its .safetensors file, and the graph beside it. threads: see `open_session`.
+    def bundled(
+        cls, file: Path, threads: int | None = None, runtime: str = "auto", device: str = "auto"
+    ) -> OnnxClassifier:
+        """A bundled classifier: its .safetensors file, and the graph beside it. threads, runtime, device: see
+        `open_session`.
 
         Raises `UsageError` where they don't belong together.
         """
         arrays, metadata = read_arrays(file)
         info = info_of(file, metadata)
-        (session,) = open_graphs([graph_of(file)], file, arrays, threads)
+        (session,) = open_graphs([graph_of(file)], file, arrays, threads, runtime, device)
         _check_fit(session, info, f"'{graph_of(file)}'", "run scripts/write_graphs.py")
         return cls(session, info, fingerprint(file))
 
     @classmethod
-    def load(cls, folder: str | os.PathLike, device: str = "auto", threads: int | None = None) -> OnnxClassifier:
-        """That of an export. Raises `UsageError` for one that is damaged or put together wrongly, and for another
-        device than the CPU."""
-        if device not in ("auto", "cpu"):
-            raise UsageError(
-                f"The export '{folder}' runs on the CPU only: leave '{device}' out, or take the model itself."
-            )
+    def load(
+        cls, folder: str | os.PathLike, device: str = "auto", threads: int | None = None, runtime: str = "auto"
+    ) -> OnnxClassifier:
+        """That of an export. Raises `UsageError` for one that is damaged or put together wrongly, and for a device that
+        is not there."""
         info, known = read_classifier(folder)
-        session = open_session(Path(folder) / CLASSIFIER, threads)
+        session = open_part(Path(folder), CLASSIFIER, threads, runtime, device)
         _check_fit(session, info, f"the export '{folder}'", "export the model again")
         # The export itself holds the detector that the classifier was trained with.
         return cls(session, info, known, str(folder))
@@ -131,7 +134,11 @@ def look(image: np.ndarray, view: View) -> np.ndarray:
 
 def _check_fit(session: onnxruntime.InferenceSession, info: ModelInfo, what: str, again: str) -> None:
     """Raises `UsageError` where the network is not the one that is described. again: what to do then."""
-    (images, *_), (logits, *_) = session.get_inputs(), session.get_outputs()
+    if not has_ends(session, {"images": "tensor(uint8)"}, ["logits"]):
+        raise UsageError(
+            f"The network of {what} is not the one of its description, but no classifier's at all; {again}."
+        )
+    (images,), (logits, *_) = session.get_inputs(), session.get_outputs()
     if list(images.shape[1:]) != [*pair(info.image_size), 3] or logits.shape[-1] != len(info.classes):
         raise UsageError(
             f"The network of {what} is not the one of its description: it takes crops of {images.shape[1:3]} and gives "

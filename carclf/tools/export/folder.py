@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import shutil
@@ -19,11 +20,12 @@ from carclf.classifier.checkpoint import load_model
 from carclf.classifier.info import ModelInfo, fingerprint
 from carclf.classifier.onnx.folder import CLASSIFIER
 from carclf.runs.folder import git_state
+from carclf.tools.export.int8 import to_int8
 from carclf.tools.export.network import export_classifier
-from carclf.tools.export.parity import LEAST_SAME, MOST_DIFFERENCE, Parity, check_parity
+from carclf.tools.export.parity import FLOAT, INT8, Limits, Parity, check_parity
 from carclf.tools.export.timing import compare_times
 from detection.common.errors import UsageError
-from detection.common.files import TEMP_PREFIX, move_over, write_json
+from detection.common.files import TEMP_PREFIX, file_sha256, move_over, write_json
 from detection.common.output_folder import OutputFolder
 from detection.detectors.onnx.folder import (
     BOXES,
@@ -35,13 +37,15 @@ from detection.detectors.onnx.folder import (
     DetectorFacts,
     is_export,
 )
+from detection.detectors.onnx.session import open_session, probe
 from detection.images.find import find_images
 from detection.version import __version__
 
 # What an export consists of: a folder that holds anything else is not replaced.
 FILES = frozenset([EXPORT_FILE, CLASSIFIER, FEATURES, BOXES, MASKS, CHECK])
 DETECTOR = "compact"
-DRAWN = 24
+PRECISIONS = ("float32", "int8")
+DRAWN, DRAWN_FOR_INT8 = 24, 64
 _TIMED = 12
 _PACKAGES = ("torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "numpy")
 _numbers = itertools.count()
@@ -56,13 +60,13 @@ class Export:
     timing: dict[str, float]
     megabytes: float
     written: bool
+    limits: Limits = FLOAT
 
     @property
     def reason(self) -> str:
         """Why nothing was written, in a sentence."""
         return (
-            f"The export does not answer as the model does (wanted: the same first answer on {LEAST_SAME:.1%} of the "
-            f"photos, probabilities within {MOST_DIFFERENCE}), so '{self.folder}' was not written."
+            f"The export does not answer as the model does (wanted: {self.limits}), so '{self.folder}' was not written."
         )
 
 
@@ -72,13 +76,17 @@ def export_model(
     photos: Path | None = None,
     limit: int | None = None,
     say: Callable[[str], None] = lambda text: None,
+    precision: str = "float32",
 ) -> Export:
     """Writes the folder `output` when the export answers as the model does.
 
     name: as `find_model` takes it. photos: a folder of photos to compare on, the first `limit` of them evenly spread;
-        None draws some scenes. say: is told each step.
+        None draws some scenes. say: is told each step. precision: one of `PRECISIONS`; for int8 a part of the photos
+        calibrates, and only the others compare.
     Raises `UsageError` for a model or detector that can't be exported, and an output that is something else.
     """
+    if precision not in PRECISIONS:
+        raise UsageError(f"'{precision}' is not a precision: choose {' or '.join(PRECISIONS)}.")
     file = find_model(name).weights
     output = Path(output)
     check_output(output)
@@ -88,16 +96,21 @@ def export_model(
             f"'{name}' uses the detector '{info.detector}', and only '{DETECTOR}' can be exported: export a classifier "
             "that was trained with it."
         )
-    with _photos(photos, limit, say) as files, _beside(output) as draft:
+    limits = INT8 if precision == "int8" else FLOAT
+    drawn = DRAWN_FOR_INT8 if precision == "int8" else DRAWN
+    with _photos(photos, limit, say, drawn) as files, _beside(output) as draft:
         say(f"writes {info.shown_architecture} and the detector {DETECTOR} as ONNX")
         about = _write(net, info, file, name, draft)
+        if precision == "int8":
+            files = to_int8(draft, files, say)
+            about = _as_int8(about, draft)
         say(f"compares them with the model on {len(files)} photos")
         parity, timing = _compare(file, draft, files)
         write_json(draft / EXPORT_FILE, about | {"parity": parity.row(), "seconds_a_photo": timing})
         megabytes = sum(path.stat().st_size for path in draft.iterdir()) / 1e6
-        if parity.holds:
+        if parity.holds(limits):
             _replace(draft, output)
-    return Export(output, parity, timing, megabytes, parity.holds)
+    return Export(output, parity, timing, megabytes, parity.holds(limits), limits)
 
 
 def check_output(output: Path) -> None:
@@ -128,9 +141,30 @@ def _write(net, info: ModelInfo, file: Path, name: str, folder: Path) -> dict:
         "versions": {package: _version(package) for package in _PACKAGES},
         "classifier": {"fingerprint": fingerprint(file), "info": info.model_dump(mode="json")},
         "detector": detector.model_dump(mode="json"),
+        "precision": "float32",
+        "files": _digests(folder),
     }
     write_json(folder / EXPORT_FILE, about)
     return about
+
+
+def _as_int8(about: dict, draft: Path) -> dict:
+    """What a float export says of itself, as its networks in int8 have to: their results must not be mixed."""
+    detector, classifier = dict(about["detector"]), dict(about["classifier"])
+    digests = _digests(draft)
+    own = hashlib.sha256("".join(digests[name] for name in (FEATURES, BOXES, MASKS, CHECK)).encode()).hexdigest()
+    threshold = f"-{detector['score_threshold']:g}"  # comes last: see `OnnxDetector.with_threshold`
+    detector["fingerprint"] = f"{detector['fingerprint'].removesuffix(threshold)}-int8-{own[:12]}{threshold}"
+    classifier["fingerprint"] = f"{classifier['fingerprint']}-int8-{digests[CLASSIFIER][:12]}"
+    # By these a machine that computes int8 in another way is told from this one.
+    probes = {name: probe(open_session(draft / name)) for name in (FEATURES, CHECK, CLASSIFIER)}
+    changed = {"precision": "int8", "files": digests, "probes": probes, "classifier": classifier, "detector": detector}
+    write_json(draft / EXPORT_FILE, about | changed)
+    return about | changed
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {name: file_sha256(folder / name).hex() for name in sorted(FILES - {EXPORT_FILE})}
 
 
 def _compare(file: Path, draft: Path, files: list[Path]) -> tuple[Parity, dict[str, float]]:
@@ -154,7 +188,9 @@ def _compare(file: Path, draft: Path, files: list[Path]) -> tuple[Parity, dict[s
 
 
 @contextmanager
-def _photos(folder: Path | None, limit: int | None, say: Callable[[str], None]) -> Iterator[list[Path]]:
+def _photos(
+    folder: Path | None, limit: int | None, say: Callable[[str], None], drawn: int = DRAWN
+) -> Iterator[list[Path]]:
     if folder is not None:
         files = find_images(folder)
         if not files:
@@ -167,7 +203,7 @@ def _photos(folder: Path | None, limit: int | None, say: Callable[[str], None]) 
     from carclf.datasets.drawn.scenes import draw_scene
     from detection.images.write import save_image
 
-    count = DRAWN if limit is None else limit
+    count = drawn if limit is None else limit
     say(f"no photos are given: drawing {count} scenes")
     with tempfile.TemporaryDirectory(prefix="carclf-export-") as name:
         shapes, files = list(CAR_SHAPES), []

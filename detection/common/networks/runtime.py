@@ -1,4 +1,4 @@
-"""Which engine runs a network: ONNX Runtime or torch. Imports neither."""
+"""Which engine runs a network, and on what: ONNX Runtime, OpenVINO or torch. Imports none of them at once."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from detection.common.errors import UsageError, has_module, need
+from detection.common.networks.providers import check_onnx_device
 
 Engine = Literal["onnx", "torch"]
-Runtime = Literal["auto", "onnx", "torch"]
+Runtime = Literal["auto", "onnx", "openvino", "torch"]
 RUNTIMES: tuple[str, ...] = get_args(Runtime)
 # Where a GPU that torch can use shows itself: NVIDIA's, that of a Windows host, AMD's.
 _GPU_FILES = ("nvidia[0-9]*", "dxg", "kfd")
 
 
 def choose_engine(what: str, runtime: str, device: str, hindrance: str = "") -> Engine:
-    """The engine for a network. ONNX Runtime wherever it can run it and no GPU is to be used.
+    """The engine for a network. ONNX Runtime wherever it can run it and no GPU is to be used; `onnx` stands for
+    whatever runs ONNX graphs, OpenVINO, too.
 
     what: is to be run, as messages name it. runtime: one of `RUNTIMES`. device: auto, cpu, cuda or cuda:N.
     hindrance: why only torch can run it, as the rest of a sentence; "" where ONNX Runtime can. Raises `UsageError`
     for a choice that can't be had, and where torch is needed and not installed.
     """
     check_runtime(runtime)
-    if runtime == "onnx":
+    if runtime in ("onnx", "openvino"):
         if hindrance:
-            raise UsageError(f"The runtime onnx can't run {what}, {hindrance}: take the runtime auto or torch.")
-        if device not in ("auto", "cpu"):
-            raise UsageError(f"The runtime onnx runs on the CPU only: leave '{device}' out, or take the runtime torch.")
+            raise UsageError(f"The runtime {runtime} can't run {what}, {hindrance}: take the runtime auto or torch.")
+        check_onnx_device(runtime, device)
         return "onnx"
     if runtime == "auto" and not hindrance and (device == "cpu" or (device == "auto" and not finds_gpu())):
         return "onnx"
@@ -42,13 +43,14 @@ def check_runtime(runtime: str) -> None:
         raise UsageError(f"'{runtime}' is not a runtime: choose {', '.join(RUNTIMES[:-1])} or {RUNTIMES[-1]}.")
 
 
-def check_export_runtime(folder: str, runtime: str) -> None:
-    """Raises `UsageError` where an export is to be run by anything but ONNX Runtime."""
+def check_export_runtime(folder: str, runtime: str, device: str = "auto") -> None:
+    """Raises `UsageError` where an export is to be run by torch, or on what there is not."""
     check_runtime(runtime)
-    if runtime not in ("auto", "onnx"):
+    if runtime == "torch":
         raise UsageError(
-            f"The export '{folder}' is run by ONNX Runtime alone: take the runtime auto, or the model itself."
+            f"The export '{folder}' is not run by torch: take the runtime auto, onnx or openvino, or the model itself."
         )
+    check_onnx_device(runtime, device)
 
 
 def finds_gpu() -> bool:

@@ -34,7 +34,7 @@ from detection.detectors.onnx.folder import (
     read_detector,
     read_networks,
 )
-from detection.detectors.onnx.session import open_graphs, open_session
+from detection.detectors.onnx.session import has_ends, open_graphs, open_part
 from detection.detectors.outputs import check_photo, make_vehicles, padded_shape, resize_photo, resized_shape
 from detection.vehicle import Vehicle
 
@@ -65,6 +65,8 @@ class OnnxDetector(Detector):
         """networks: of features, boxes and masks. check: loads the second opinion. score_threshold: None takes the
         detector's own."""
         self._features, self._boxes, self._masks = networks
+        if self._features.get_providers()[0].startswith("CUDA"):
+            self.device = "cuda"
         self._check = check
         self._own_threshold = settings.score_threshold
         self._take(settings if score_threshold is None else _at(settings, score_threshold))
@@ -73,19 +75,30 @@ class OnnxDetector(Detector):
 
     @classmethod
     def of_export(
-        cls, folder: str | os.PathLike, score_threshold: float | None = None, threads: int | None = None
+        cls,
+        folder: str | os.PathLike,
+        score_threshold: float | None = None,
+        threads: int | None = None,
+        runtime: str = "auto",
+        device: str = "auto",
     ) -> OnnxDetector:
-        """threads: see `open_session`. Raises `UsageError` for a folder that is damaged, or put together wrongly."""
+        """threads, runtime, device: see `open_session`. Raises `UsageError` for a folder that is damaged, or put
+        together wrongly."""
         folder = Path(folder)
         settings = read_detector(folder)
-        networks = [open_session(folder / file, threads) for file in _FILES]
+        networks = [open_part(folder, file, threads, runtime, device) for file in _FILES]
         check_fit(folder, networks, settings)
-        return cls(
-            networks, settings, partial(OnnxCarCheck.of_export, folder, settings.check_names, threads), score_threshold
-        )
+        check = partial(OnnxCarCheck.of_export, folder, settings.check_names, threads, runtime, device)
+        return cls(networks, settings, check, score_threshold)
 
     @classmethod
-    def bundled(cls, score_threshold: float | None = None, threads: int | None = None) -> OnnxDetector:
+    def bundled(
+        cls,
+        score_threshold: float | None = None,
+        threads: int | None = None,
+        runtime: str = "auto",
+        device: str = "auto",
+    ) -> OnnxDetector:
         """The compact detector that comes with the package: its weights, and the graphs beside them."""
         weights = compact_weights()
         check_bundled(weights)
@@ -101,8 +114,8 @@ class OnnxDetector(Detector):
             score_threshold=details["score_threshold"],
             check_names=CLASS_NAMES,
         )
-        networks = open_graphs([bundled_path(file) for file in _FILES], weights, arrays, threads)
-        return cls(networks, settings, partial(OnnxCarCheck.bundled, threads), score_threshold)
+        networks = open_graphs([bundled_path(file) for file in _FILES], weights, arrays, threads, runtime, device)
+        return cls(networks, settings, partial(OnnxCarCheck.bundled, threads, runtime, device), score_threshold)
 
     def _take(self, settings: DetectorFacts) -> None:
         self.settings = settings
@@ -257,7 +270,7 @@ _FILES = (FEATURES, BOXES, MASKS)
 
 def check_fit(folder: Path, networks: Sequence[onnxruntime.InferenceSession], settings: DetectorFacts) -> None:
     """Raises `UsageError` where the networks in `folder` are not those that its settings are about."""
-    features, boxes, _ = networks
+    features, boxes, masks = networks
     first, last = settings.box_levels
     levels = range(len(settings.anchor_strides))
     wanted = {f"p{level}" for level in range(first, last + 1)}
@@ -265,8 +278,18 @@ def check_fit(folder: Path, networks: Sequence[onnxruntime.InferenceSession], se
     given = {output.name: output.shape for output in features.get_outputs()}
     scores = {output.name: output.shape for output in boxes.get_outputs()}.get("scores", [None])
     anchors = [given.get(f"objectness{level}", [None, None])[1] for level in levels]
+    pyramid = range(first, last + 1)
+    seen = {name for name in given if name not in wanted} | {f"p{level}" for level in pyramid} | {"boxes"}
+    drawn = {one.name for one in masks.get_inputs()}
+    floats = "tensor(float)"
     if (
         not wanted <= given.keys()
+        or not has_ends(features, {"image": floats}, wanted)
+        or not has_ends(
+            boxes, {f"{what}{level}": floats for what in ("p", "boxes") for level in pyramid}, ["scores", "deltas"]
+        )
+        or not {"boxes"} <= drawn <= seen
+        or not has_ends(masks, dict.fromkeys(drawn, floats), ["masks"])
         or scores[-1] != len(settings.kinds) + 1
         or anchors != [len(level) for level in settings.anchors]
     ):
@@ -286,10 +309,9 @@ def load_onnx_detector(
     weights=None,
     score_threshold: float | None = None,
     threads: int | None = None,
+    runtime: str = "auto",
 ) -> OnnxDetector:
-    """The detector of an export. Raises `UsageError` for what an export can't do: another device, other weights."""
-    if device not in ("auto", "cpu"):
-        raise UsageError(f"The export '{folder}' runs on the CPU only: leave '{device}' out, or take the model itself.")
+    """The detector of an export. Raises `UsageError` for what an export can't do, as to take other weights."""
     if weights is not None:
         raise UsageError(f"The export '{folder}' holds its weights already: leave '{weights}' out.")
-    return OnnxDetector.of_export(folder, score_threshold, threads)
+    return OnnxDetector.of_export(folder, score_threshold, threads, runtime, device)

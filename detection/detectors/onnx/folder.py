@@ -18,6 +18,8 @@ FEATURES, BOXES, MASKS = "detector_features.onnx", "detector_boxes.onnx", "detec
 CHECK = "car_check.onnx"
 NETWORKS = "detector.json"  # beside the bundled graphs; an export has the same in its `EXPORT_FILE`
 
+_MOST_BYTES = 2**24  # of what stands beside the networks; ten thousand classes take a megabyte
+
 Box = tuple[float, float, float, float]
 
 
@@ -79,8 +81,10 @@ def read_export(folder: str | os.PathLike) -> dict:
     """All that the export says of itself. Raises `UsageError` with what to do when it is damaged, or another format."""
     path = Path(folder) / EXPORT_FILE
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError("too large")
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"'{path}' can't be read: export the model again.") from error
     found = values.get("format") if isinstance(values, dict) else None
     if isinstance(values, dict):

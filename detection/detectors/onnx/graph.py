@@ -1,10 +1,12 @@
-"""What an ONNX file asks for, read from its bytes before ONNX Runtime opens it. Needs no package of its own."""
+"""What an ONNX file asks for, read from its bytes before ONNX Runtime opens it. Needs no package for ONNX."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from detection.common.errors import UsageError
 
@@ -24,7 +26,8 @@ _MESSAGES = {
     "tensor": {},
 }
 _DOMAINS = {"node": 7, "function": 10}
-_DIMS, _TYPE, _NAME, _EXTERNAL, _LOCATION = 1, 2, 8, 13, 14
+_DIMS, _TYPE, _NAME, _RAW, _EXTERNAL, _LOCATION = 1, 2, 8, 9, 13, 14
+_GRAPH, _TENSOR = 7, 5  # of a model, of a graph
 _FLOAT = 1
 
 
@@ -61,6 +64,47 @@ def read_network(path: Path, again: str) -> tuple[bytes, GraphFacts]:
             f"'{path}' is not opened, as it has operators of '{others[0][:60]}' beside ONNX's own: {again}."
         )
     return data, facts
+
+
+def filled(data: bytes, arrays: Mapping[str, np.ndarray]) -> bytes:
+    """An ONNX file with the tensors put in that its graph does not hold; what else it holds stays as it is.
+
+    arrays: float32, of the shapes that `GraphFacts.given` says, by name. For engines that take a whole file only.
+    """
+
+    def fill_tensor(tensor: memoryview) -> bytes:
+        name = next((_text(value) for number, value in _fields(tensor) if number == _NAME), "")
+        facts = GraphFacts()
+        _read_tensor(tensor, facts)
+        if name not in facts.given:
+            return bytes(tensor)
+        array = np.ascontiguousarray(arrays[name], "<f4")
+        dims = b"".join(_field(_DIMS, side) for side in array.shape)
+        return dims + _field(_TYPE, _FLOAT) + _field(_NAME, name.encode()) + _field(_RAW, array.tobytes())
+
+    def fill_graph(graph: memoryview) -> bytes:
+        return b"".join(
+            _field(number, fill_tensor(_bytes(value)) if number == _TENSOR else value)
+            for number, value in _fields(graph)
+        )
+
+    model = _fields(memoryview(data))
+    return b"".join(_field(number, fill_graph(_bytes(value)) if number == _GRAPH else value) for number, value in model)
+
+
+def _field(number: int, value: int | bytes | memoryview) -> bytes:
+    """A field of a protobuf message; numbers with a fixed size, which models and graphs don't have, would not do."""
+    if isinstance(value, int):
+        return _number(number << 3) + _number(value)
+    return _number(number << 3 | 2) + _number(len(value)) + bytes(value)
+
+
+def _number(value: int) -> bytes:
+    found = bytearray()
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes(found) + bytes([value])
 
 
 def read_facts(data: bytes) -> GraphFacts:

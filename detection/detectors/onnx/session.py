@@ -2,36 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detection.common.errors import UsageError
+from detection.common.errors import UsageError, has_module
+from detection.common.files import file_sha256
 from detection.common.machine import chosen_threads
-from detection.detectors.onnx.graph import GraphFacts, read_network
+from detection.common.networks.providers import check_provider, onnx_providers
+from detection.detectors.onnx.folder import EXPORT_FILE, read_export
+from detection.detectors.onnx.graph import MOST_BYTES, GraphFacts, filled, read_network
 
 if TYPE_CHECKING:
     import onnxruntime
 
+_MOST_APART = 0.02  # of int8 on two processors; rounding alone gives less
 _EXPORT_AGAIN, _REINSTALL = "export the model again", "reinstall carclf"
 
 
-def open_session(path: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
+def open_session(
+    path: Path, threads: int | None = None, runtime: str = "onnx", device: str = "cpu"
+) -> onnxruntime.InferenceSession:
     """A session of a file that holds its weights, as those of an export; it may be used from several threads at once.
 
-    threads: it computes in; None: `chosen_threads`. Raises `UsageError` when the file or ONNX Runtime is missing or
-    does not fit, and for a file that asks for more than ONNX's own operators and its own bytes.
+    threads: it computes in; None: `chosen_threads`. runtime: onnx, openvino, or auto, which takes the faster one.
+    device: auto, cpu, cuda or cuda:N; see `onnx_providers`. Raises `UsageError` when the file or the engine is missing
+    or does not fit, and for a file that asks for more than ONNX's own operators and its own bytes.
     """
     data, facts = read_network(path, _EXPORT_AGAIN)
     if facts.given:
         raise UsageError(f"'{path}' is not opened, as it takes its weights from other files: {_EXPORT_AGAIN}.")
-    return _open(path, data, {}, threads, _EXPORT_AGAIN)
+    return _open(path, data, {}, threads, runtime, device, _EXPORT_AGAIN)
+
+
+def open_part(
+    folder: Path, name: str, threads: int | None = None, runtime: str = "auto", device: str = "auto"
+) -> onnxruntime.InferenceSession:
+    """A session of one network of an export. runtime: auto takes ONNX Runtime for int8, which it was compared by.
+
+    Raises `UsageError` as `open_session` does, and for a network that was not written together with the folder's
+    `EXPORT_FILE`; exports of earlier versions don't say which were.
+    """
+    about = read_export(folder)
+    written = about.get("files")
+    path = folder / name
+    known = written.get(name) if isinstance(written, dict) else None
+    if known and path.is_file() and path.stat().st_size <= MOST_BYTES and file_sha256(path).hex() != known:
+        raise UsageError(f"'{path}' is not the one of its {EXPORT_FILE}: {_EXPORT_AGAIN}.")
+    if runtime == "auto" and about.get("precision") == "int8":
+        runtime = "onnx"
+    session = open_session(path, threads, runtime, device)
+    wanted = about.get("probes", {}).get(name)
+    if wanted and not _alike(probe(session), wanted):
+        raise UsageError(
+            f"'{path}' computes something else here than where it was made, as int8 does on processors without VNNI: "
+            "export the model on this machine, or in float32."
+        )
+    return session
+
+
+def probe(session: onnxruntime.InferenceSession) -> list[float]:
+    """What a network makes of one pattern: some numbers of each output. Empty for one with several inputs.
+
+    Without VNNI, processors of Intel and AMD add pairs of 8-bit products in 16 bits, and the largest overflow.
+    """
+    image, *more = session.get_inputs()
+    if more:
+        return []
+    shape = [1 if not place else side if isinstance(side, int) else 64 for place, side in enumerate(image.shape)]
+    pattern = (np.arange(np.prod(shape)) * 37 % 251).reshape(shape)
+    feed = pattern.astype(np.uint8) if image.type == "tensor(uint8)" else (pattern / 64 - 2).astype(np.float32)
+    return [float(f"{value:.5g}") for one in session.run(None, {image.name: feed}) for value in one.reshape(-1)[:32]]
+
+
+def _alike(found: Sequence[float], wanted: Sequence[float]) -> bool:
+    return len(found) == len(wanted) and bool(
+        np.linalg.norm(np.subtract(found, wanted)) <= _MOST_APART * np.linalg.norm(wanted)
+    )
 
 
 def open_graphs(
-    graphs: Sequence[Path], weights: Path, arrays: Mapping[str, np.ndarray], threads: int | None = None
+    graphs: Sequence[Path],
+    weights: Path,
+    arrays: Mapping[str, np.ndarray],
+    threads: int | None = None,
+    runtime: str = "onnx",
+    device: str = "cpu",
 ) -> list[onnxruntime.InferenceSession]:
     """Sessions of graphs that take their weights from one file, as the bundled ones do; otherwise as `open_session`.
 
@@ -41,7 +99,7 @@ def open_graphs(
     read = [read_network(path, _REINSTALL) for path in graphs]
     _check_together(graphs, [facts for _, facts in read], weights, arrays)
     return [
-        _open(path, data, {name: arrays[name] for name in facts.given}, threads, _REINSTALL)
+        _open(path, data, {name: arrays[name] for name in facts.given}, threads, runtime, device, _REINSTALL)
         for path, (data, facts) in zip(graphs, read, strict=True)
     ]
 
@@ -68,8 +126,22 @@ def _check_together(
 
 
 def _open(
-    path: Path, data: bytes, arrays: Mapping[str, np.ndarray], threads: int | None, again: str
+    path: Path,
+    data: bytes,
+    arrays: Mapping[str, np.ndarray],
+    threads: int | None,
+    runtime: str,
+    device: str,
+    again: str,
 ) -> onnxruntime.InferenceSession:
+    if by_openvino(runtime, device):
+        from detection.detectors.onnx.openvino import OpenVinoSession
+
+        try:
+            found: Any = OpenVinoSession(filled(data, arrays) if arrays else data, threads or chosen_threads())
+        except Exception as error:  # its exceptions have no common base of their own, either
+            raise UsageError(f"'{path}' can't be loaded by OpenVINO ({_first_line(error)}): {again}.") from error
+        return found
     try:
         import onnxruntime
     except ImportError as error:
@@ -89,12 +161,32 @@ def _open(
         options.add_external_initializers(list(arrays), values)
     try:
         # From bytes: whatever the file says, there is no folder in which other files could be looked for.
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(data, options, providers=onnx_providers(device))
+    except UsageError:
+        raise
     except Exception as error:  # its exceptions have no common base of their own
         raise UsageError(f"'{path}' can't be loaded ({_first_line(error)}): {again}.") from error
+    check_provider(session.get_providers(), device)
     # The session reads them where they lie, and does not keep them itself.
     vars(session)["carclf_weights"] = (values, tuple(arrays.values()))
     return session
+
+
+def has_ends(session: onnxruntime.InferenceSession, inputs: Mapping[str, str], outputs: Collection[str]) -> bool:
+    """Whether a network takes exactly these inputs, of types such as tensor(float), and gives these outputs or more."""
+    found = {one.name: one.type for one in session.get_inputs()}
+    return found == dict(inputs) and {*outputs} <= {one.name for one in session.get_outputs()}
+
+
+def by_openvino(runtime: str, device: str) -> bool:
+    """Whether OpenVINO runs a network. It is imported by nobody who neither asks for it nor has it."""
+    if runtime == "openvino":
+        return True
+    if runtime != "auto" or device not in ("auto", "cpu") or not has_module("openvino"):
+        return False
+    from detection.detectors.onnx.race import openvino_wins
+
+    return openvino_wins()
 
 
 def _first_line(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """An exported classifier against the model that it was made from: two networks, crops that are wider than high."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -116,7 +117,7 @@ def test_a_prediction_imports_no_torch(export, photos):
 
 
 def test_what_it_can_not_do_is_one_sentence(export, tmp_path):
-    with pytest.raises(UsageError, match="runs on the CPU only"):
+    with pytest.raises(UsageError, match="The device 'cuda' is not there for ONNX Runtime"):
         load_classifier(str(export), "cuda")
     with pytest.raises(UsageError, match="only predicts: name the model it was made from"):
         load_model(find_model(str(export)).weights)
@@ -139,10 +140,41 @@ def test_a_network_and_the_description_of_another_are_one_sentence(export, tmp_p
     (tmp_path / CLASSIFIER).write_bytes((export / CLASSIFIER).read_bytes())
     with pytest.raises(UsageError, match=r"is not the one of its description: .* export the model again\.$"):
         load_classifier(str(tmp_path))
-    with pytest.raises(UsageError, match="run by ONNX Runtime alone: take the runtime auto, or the model itself"):
+    with pytest.raises(UsageError, match="is not run by torch: take the runtime auto, onnx or openvino"):
         load_classifier(str(export), runtime="torch")
 
 
 def test_the_file_tells_nothing_of_the_machine(export):
     assert str(ROOT).encode() not in (export / CLASSIFIER).read_bytes()
     assert b"site-packages" not in (export / CLASSIFIER).read_bytes()
+
+
+def test_another_network_under_the_classifiers_name_is_one_sentence(export, tmp_path):
+    """Of a stranger, or the detector's: neither its inputs nor its outputs are a classifier's."""
+    (tmp_path / EXPORT_FILE).write_bytes((export / EXPORT_FILE).read_bytes())
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(export / CLASSIFIER)
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    value = [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])]
+    empty = onnx.helper.make_graph([onnx.helper.make_node("Constant", [], ["y"], value_floats=[1.0])], "g", [], value)
+    for strange in (
+        onnx.helper.make_model(empty, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9),
+        model,
+    ):
+        (tmp_path / CLASSIFIER).write_bytes(strange.SerializeToString())
+        with pytest.raises(UsageError, match=r"is not the one of its description|can't be loaded"):
+            load_classifier(str(tmp_path))
+
+
+def test_a_file_of_another_export_is_one_sentence(export, tmp_path):
+    """Of the same shapes: only the digest tells them apart."""
+    about = json.loads((export / EXPORT_FILE).read_text())
+    data = (export / CLASSIFIER).read_bytes()
+    (tmp_path / CLASSIFIER).write_bytes(data)
+    (tmp_path / EXPORT_FILE).write_text(json.dumps(about | {"files": {CLASSIFIER: hashlib.sha256(data).hexdigest()}}))
+    load_classifier(str(tmp_path))
+    (tmp_path / EXPORT_FILE).write_text(json.dumps(about | {"files": {CLASSIFIER: hashlib.sha256(b"").hexdigest()}}))
+    with pytest.raises(
+        UsageError, match=r"classifier.onnx' is not the one of its export.json: export the model again\.$"
+    ):
+        load_classifier(str(tmp_path))

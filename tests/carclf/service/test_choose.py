@@ -67,5 +67,5 @@ def test_bundled_models_need_no_export_and_share_the_cores(kept, monkeypatch):
 def test_the_export_is_not_taken_where_torch_is_wanted(kept):
     file, _ = kept
     assert with_export(ServiceSettings.of(model=str(file), runtime="torch")).model == str(file)
-    with pytest.raises(UsageError, match="runtime: .*'onnx' or 'torch'"):
+    with pytest.raises(UsageError, match="runtime: .*'onnx', 'openvino' or 'torch'"):
         ServiceSettings.of(runtime="tensorflow")

@@ -13,6 +13,12 @@ from carclf.tools import doctor
 ALL_WELL = [doctor.Check("Python", True, "3.11.7"), doctor.Check("torch", True, "2.15.0")]
 
 
+@pytest.fixture(autouse=True)
+def no_self_test(monkeypatch):
+    """It takes ten seconds where OpenVINO is installed, and has tests of its own."""
+    monkeypatch.setattr("detection.detectors.onnx.race.measure", lambda *_: 1 / 0)
+
+
 @pytest.fixture
 def versions(monkeypatch):
     """Replaces the installed versions; whatever is not in the returned dict is not installed."""

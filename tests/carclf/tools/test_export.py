@@ -96,7 +96,7 @@ def test_equal_models_have_parity_and_times(model, photos):
     one, other = (CarRecognizer(str(model), FakeDetector(), "cpu", top=3) for _ in range(2))
     (photos / "broken.jpg").write_bytes(b"no photo")
     parity = check_parity(one, other, find_images(photos))
-    assert parity.holds and (parity.photos, parity.vehicles) == (3, 2)
+    assert parity.holds() and (parity.photos, parity.vehicles) == (3, 2)
     assert parity.mask_iou == 1 and not parity.others
     times = compare_times(one, other, find_images(photos)[1:])
     assert times["photos"] == 3 and 0.2 < times["ratio"] < 5
@@ -112,7 +112,7 @@ def test_a_model_that_answers_differently_has_none(model, photos, tmp_path):
     first = {one(str(file)).label for file in (photos / "red.jpg", photos / "sub/blue.png")}
     assert first != {CLASSES[0]}, "else the change would not show"
     parity = check_parity(one, other, find_images(photos))
-    assert not parity.holds and parity.same_cutouts < 1 and parity.cutout_difference > 0.01
+    assert not parity.holds() and parity.same_cutouts < 1 and parity.cutout_difference > 0.01
     assert parity.others and set(parity.others) <= {"red.jpg", "blue.png"}
 
 
@@ -128,7 +128,7 @@ def test_a_model_that_answers_differently_has_none(model, photos, tmp_path):
     ],
 )
 def test_the_limits(figures, holds):
-    assert Parity(**({"photos": 200} | figures)).holds is holds
+    assert Parity(**({"photos": 200} | figures)).holds() is holds
 
 
 def test_a_missed_parity_leaves_the_old_export(model, photos, tmp_path, monkeypatch):

@@ -41,7 +41,7 @@ def test_an_export_is_a_folder_with_its_file(tmp_path):
         ({"format": "carclf-export-0"}, {}, "has the format 'carclf-export-0'.*export it again"),
         ({"detector": {"name": "compact"}}, {}, "nothing usable about its detector"),
         ({}, {}, "detector_features.onnx' is missing: export the model again"),
-        ({}, {"device": "cuda"}, "runs on the CPU only"),
+        ({}, {"device": "cuda"}, "The device 'cuda' is not there for ONNX Runtime"),
         ({}, {"weights": "other.safetensors"}, "holds its weights already"),
     ],
 )
