@@ -20,9 +20,6 @@ from detection.vehicle import Look
 if TYPE_CHECKING:
     import onnxruntime
 
-# On a CPU larger batches take memory and gain no time.
-_AT_ONCE = 4
-
 
 class OnnxCarCheck(CarChecker):
     """Looks at boxes that were found, as `detection.detectors.car_check.CarCheck` does."""
@@ -48,8 +45,7 @@ class OnnxCarCheck(CarChecker):
     def look(self, views: Sequence[np.ndarray]) -> list[Look]:
         """views: as `car_view` gives them."""
         found: list[Look] = []
-        for start in range(0, len(views), _AT_ONCE):
-            batch = np.stack(views[start : start + _AT_ONCE])
-            (probabilities,) = self._session.run(["probabilities"], {"views": batch})
+        for view in views:  # one by one: what a batch keeps does not fit the processor's caches
+            (probabilities,) = self._session.run(["probabilities"], {"views": view[None]})
             found += looks(probabilities, self._names)
         return found

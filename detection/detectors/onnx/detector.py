@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from detection.common.errors import UsageError
@@ -171,9 +172,9 @@ class OnnxDetector(Detector):
         settings = self.settings
         height, width = resized.shape[:2]
         padded = np.zeros((1, 3, *padded_shape((height, width), settings.divisor)), np.float32)
-        for channel in range(3):
+        for channel, values in enumerate(cv2.split(resized)):
             plane = padded[0, channel, :height, :width]
-            np.subtract(resized[..., channel], np.float32(settings.mean[channel]), out=plane)
+            np.subtract(values, np.float32(settings.mean[channel]), out=plane)
             plane /= np.float32(settings.std[channel])
         image = onnxruntime.OrtValue.ortvalue_from_numpy(padded)
         outputs = self._features.run_with_ort_values(self._names, {"image": image})
