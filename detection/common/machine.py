@@ -7,6 +7,7 @@ import ctypes
 import gc
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -14,6 +15,21 @@ def chosen_threads() -> int:
     """Threads that a network may compute in: `OMP_NUM_THREADS` where it is set, else the usable cores."""
     named = os.environ.get("OMP_NUM_THREADS", "")
     return int(named) if named.isdecimal() and int(named) > 0 else usable_cores()
+
+
+# Between its networks a photo needs Python's lock for some milliseconds: more photos than this would only wait for it.
+MOST_SIDE_BY_SIDE = 16
+
+
+def threads_for_many() -> int:
+    """Threads of each network for a job of many photos: one, up to `MOST_SIDE_BY_SIDE` cores. Networks of this size
+    gain little by a second thread, and photos that are looked at side by side gain all of it."""
+    return -(-chosen_threads() // MOST_SIDE_BY_SIDE)
+
+
+def photos_side_by_side(threads: int | None) -> int:
+    """How many photos networks of so many threads (None: `chosen_threads`) look at at a time, so that no core idles."""
+    return max(1, min(MOST_SIDE_BY_SIDE, chosen_threads() // (threads or chosen_threads())))
 
 
 def usable_cores(cgroup: Path = Path("/sys/fs/cgroup"), process: Path = Path("/proc/self")) -> int:
@@ -55,6 +71,34 @@ def _quota(folder: Path) -> float | None:
         return float(most) / float(period) if most.strip() not in {"max", "-1"} else None
     except (OSError, ValueError, ZeroDivisionError):
         return None
+
+
+@contextlib.contextmanager
+def opencv_in_one_thread() -> Iterator[None]:
+    """For work on photos side by side: OpenCV's own threads would only be in their way."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def collect_late(objects: int = 200_000) -> None:
+    """For a program's start: the search for cyclic garbage begins once so many objects are there, and is then as usual.
+
+    Imports build that many and leave no garbage; to go through them again and again takes a tenth of a short command.
+    """
+    usual = gc.get_threshold()
+
+    def begin(phase: str, facts: dict) -> None:
+        gc.set_threshold(*usual)
+        gc.callbacks.remove(begin)
+
+    gc.callbacks.append(begin)
+    gc.set_threshold(objects, *usual[1:])
 
 
 # From glibc's malloc.h.

@@ -18,6 +18,7 @@ from carclf.classifier.preprocessing import squash
 from carclf.classifier.tta.views import TtaConfig, View, make_views
 from carclf.weights import graph_of
 from detection.common.errors import UsageError
+from detection.common.machine import photos_side_by_side
 from detection.common.networks.arrays import read_arrays
 from detection.detectors.onnx.session import open_graphs, open_session
 from detection.images.read import load_image
@@ -32,10 +33,17 @@ class OnnxClassifier(Classifier):
     device = "cpu"
 
     def __init__(
-        self, session: onnxruntime.InferenceSession, info: ModelInfo, fingerprint: str = "", detector: str | None = None
+        self,
+        session: onnxruntime.InferenceSession,
+        info: ModelInfo,
+        fingerprint: str = "",
+        detector: str | None = None,
+        threads: int | None = None,
     ):
-        """session: of the network. detector: the one to go with; None takes that of `info`."""
+        """session: of the network. detector: the one to go with; None takes that of `info`. threads: that the network
+        computes in, see `open_session`."""
         self.info, self.fingerprint = info, fingerprint
+        self.side_by_side = photos_side_by_side(threads)
         self._session, self._detector = session, detector
 
     @classmethod
@@ -48,7 +56,7 @@ class OnnxClassifier(Classifier):
         info = info_of(file, metadata)
         (session,) = open_graphs([graph_of(file)], file, arrays, threads)
         _check_fit(session, info, f"'{graph_of(file)}'", "run scripts/write_graphs.py")
-        return cls(session, info, fingerprint(file))
+        return cls(session, info, fingerprint(file), threads=threads)
 
     @classmethod
     def load(cls, folder: str | os.PathLike, device: str = "auto", threads: int | None = None) -> OnnxClassifier:
@@ -62,7 +70,7 @@ class OnnxClassifier(Classifier):
         session = open_session(Path(folder) / CLASSIFIER, threads)
         _check_fit(session, info, f"the export '{folder}'", "export the model again")
         # The export itself holds the detector that the classifier was trained with.
-        return cls(session, info, known, str(folder))
+        return cls(session, info, known, str(folder), threads)
 
     @property
     def detector(self) -> str:

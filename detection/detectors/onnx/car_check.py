@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detection.common.networks.imagenet import imagenet_arrays, imagenet_file
+from detection.common.networks.imagenet import imagenet_arrays, whole_imagenet_file
 from detection.detectors.car_check import ARCHITECTURE, looks
 from detection.detectors.compact.files import bundled_path
 from detection.detectors.contract import CarChecker
@@ -24,28 +26,41 @@ if TYPE_CHECKING:
 class OnnxCarCheck(CarChecker):
     """Looks at boxes that were found, as `detection.detectors.car_check.CarCheck` does."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, names: Sequence[str]):
-        """names: of the classes."""
-        self._session = session
+    def __init__(self, open: Callable[[], onnxruntime.InferenceSession], names: Sequence[str]):
+        """open: gives the session, when the check is first asked: most photos do without. names: of the classes."""
+        self._open = open
         self._names = tuple(names)
+        self._opening = Lock()
 
     @classmethod
     def of_export(cls, folder: Path, names: Sequence[str], threads: int | None = None) -> OnnxCarCheck:
         """threads: see `open_session`. Raises `UsageError`."""
-        return cls(open_session(folder / CHECK, threads), names)
+        session = open_session(folder / CHECK, threads)
+        return cls(lambda: session, names)
 
     @classmethod
     def bundled(cls, threads: int | None = None) -> OnnxCarCheck:
         """With the ImageNet weights that are installed. Raises `UsageError` where there are none."""
-        arrays = {name: array for name, array in imagenet_arrays(ARCHITECTURE).items() if array.dtype == np.float32}
-        weights, _ = imagenet_file(ARCHITECTURE)
-        (session,) = open_graphs([bundled_path(CHECK)], weights, arrays, threads)
-        return cls(session, CLASS_NAMES)
+        weights = whole_imagenet_file(ARCHITECTURE)
+
+        def open() -> onnxruntime.InferenceSession:
+            found = imagenet_arrays(ARCHITECTURE).items()
+            arrays = {name: array for name, array in found if array.dtype == np.float32}
+            (session,) = open_graphs([bundled_path(CHECK)], weights, arrays, threads)
+            return session
+
+        return cls(open, CLASS_NAMES)
+
+    @cached_property
+    def _session(self) -> onnxruntime.InferenceSession:
+        return self._open()
 
     def look(self, views: Sequence[np.ndarray]) -> list[Look]:
         """views: as `car_view` gives them."""
+        with self._opening:  # several threads may ask for the first time
+            session = self._session
         found: list[Look] = []
         for view in views:  # one by one: what a batch keeps does not fit the processor's caches
-            (probabilities,) = self._session.run(["probabilities"], {"views": view[None]})
+            (probabilities,) = session.run(["probabilities"], {"views": view[None]})
             found += looks(probabilities, self._names)
         return found

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from detection.common.errors import UsageError
+from detection.common.machine import photos_side_by_side
 from detection.common.networks.arrays import read_arrays
 from detection.detectors.compact.files import (
     bundled_path,
@@ -62,9 +63,11 @@ class OnnxDetector(Detector):
         settings: DetectorFacts,
         check: Callable[[], OnnxCarCheck],
         score_threshold: float | None = None,
+        threads: int | None = None,
     ):
         """networks: of features, boxes and masks. check: loads the second opinion. score_threshold: None takes the
-        detector's own."""
+        detector's own. threads: that each network computes in, see `open_session`."""
+        self.side_by_side = photos_side_by_side(threads)
         self._features, self._boxes, self._masks = networks
         self._check = check
         self._own_threshold = settings.score_threshold
@@ -81,9 +84,8 @@ class OnnxDetector(Detector):
         settings = read_detector(folder)
         networks = [open_session(folder / file, threads) for file in _FILES]
         check_fit(folder, networks, settings)
-        return cls(
-            networks, settings, partial(OnnxCarCheck.of_export, folder, settings.check_names, threads), score_threshold
-        )
+        check = partial(OnnxCarCheck.of_export, folder, settings.check_names, threads)
+        return cls(networks, settings, check, score_threshold, threads)
 
     @classmethod
     def bundled(cls, score_threshold: float | None = None, threads: int | None = None) -> OnnxDetector:
@@ -103,7 +105,7 @@ class OnnxDetector(Detector):
             check_names=CLASS_NAMES,
         )
         networks = open_graphs([bundled_path(file) for file in _FILES], weights, arrays, threads)
-        return cls(networks, settings, partial(OnnxCarCheck.bundled, threads), score_threshold)
+        return cls(networks, settings, partial(OnnxCarCheck.bundled, threads), score_threshold, threads)
 
     def _take(self, settings: DetectorFacts) -> None:
         self.settings = settings
