@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -19,7 +18,7 @@ from carclf.recognition.photo import is_photo
 from carclf.recognition.prediction import ERROR, NO_CAR, OK, UNKNOWN, Prediction, Predictions, Recognition, decide
 from detection.common.errors import UsageError, brief
 from detection.common.machine import MOST_SIDE_BY_SIDE, opencv_in_one_thread, usable_cores
-from detection.common.stream import PIXELS_AHEAD, read_ahead, try_batch
+from detection.common.stream import read_ahead, side_by_side, try_batch
 from detection.cutout.extract import detector_view, extract
 from detection.detectors.contract import COMPACT, CarChecker, Detector, as_detector
 from detection.detectors.finder import (
@@ -205,31 +204,9 @@ class CarRecognizer:
         if len(first) < 2:  # as the service asks
             yield from self._name(first)
             return
-        waiting: deque[tuple[int, Future[list[Item]]]] = deque()
-        pixels = 0
-
-        def oldest() -> list[Item]:
-            nonlocal pixels
-            cost, named = waiting.popleft()
-            pixels -= cost
-            return named.result()
-
-        pool = ThreadPoolExecutor(self.side_by_side, thread_name_prefix="carclf-name")
-        try:
-            with opencv_in_one_thread():
-                for item in chain(first, items):
-                    while waiting and (
-                        waiting[0][1].done()
-                        or len(waiting) >= 2 * self.side_by_side
-                        or pixels + item.cost > PIXELS_AHEAD
-                    ):
-                        yield from oldest()
-                    waiting.append((item.cost, pool.submit(lambda item: list(self._name([item])), item)))
-                    pixels += item.cost
-                while waiting:
-                    yield from oldest()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        with opencv_in_one_thread():
+            for named in side_by_side(lambda item: list(self._name([item])), chain(first, items), self.side_by_side):
+                yield from named
 
     def _read(self, photos: Iterable[Photo | Item], pictures: bool) -> Iterator[Item]:
         """Loads ahead in threads: decoding releases the interpreter's lock, and the models need not wait for it."""
