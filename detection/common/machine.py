@@ -122,7 +122,7 @@ def return_freed_memory() -> bool:
     glibc gives each thread a heap of its own, up to eight per core, and raises the size from which blocks are mapped by
     themselves to that of the largest block that was freed: what a large photo took stays in the heaps for good.
     """
-    return _set((_M_ARENA_MAX, 2), (_M_MMAP_THRESHOLD, 4 * 2**20), (_M_TRIM_THRESHOLD, 16 * 2**20))
+    return _set((_M_ARENA_MAX, 1), (_M_MMAP_THRESHOLD, 4 * 2**20), (_M_TRIM_THRESHOLD, 16 * 2**20))
 
 
 def _set(*options: tuple[int, int]) -> bool:
