@@ -8,13 +8,10 @@ The server is a process of its own; the clients are threads of this one, and tak
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
 import os
 import re
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,6 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from benchmarks.measured import Checkout, start_service  # noqa: E402
 
 
 def main() -> None:
@@ -36,17 +35,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="of one client, then several, in turns")
     parser.add_argument("--pictures", action="store_true", help="with outlines and cut-outs, as the page asks")
     arguments = parser.parse_args()
-    photos = _photos(arguments.photos)
+    photos = megapixel_photos(arguments.photos)
     with tempfile.NamedTemporaryFile(prefix="carclf-serve-", suffix=".log") as log:
-        server, address, cold = _start(arguments, log)
+        options = ["--model", arguments.model]
+        for name in ("detector", "threads"):
+            value = getattr(arguments, name)
+            options += [] if value is None else [f"--{name}", str(value)]
+        server, address, cold = start_service(Checkout("today", ROOT, sys.executable), options, log)
         try:
-            address += "?pictures=true" if arguments.pictures else ""
+            address += "/predict" + ("?pictures=true" if arguments.pictures else "")
             loaded = _rss(server.pid)
-            _ask(address, photos, 1, 10)  # warms up
+            ask(address, photos, 1, 10)  # warms up
             rounds = [
                 (
-                    _ask(address, photos, 1, arguments.requests),
-                    _ask(address, photos, arguments.clients, arguments.requests),
+                    ask(address, photos, 1, arguments.requests),
+                    ask(address, photos, arguments.clients, arguments.requests),
                 )
                 for _ in range(arguments.rounds)
             ]
@@ -72,7 +75,7 @@ def main() -> None:
     )
 
 
-def _photos(folder: Path | None, count: int = 16) -> list[bytes]:
+def megapixel_photos(folder: Path | None, count: int = 16) -> list[bytes]:
     """Files of about 1 megapixel (1152x864)."""
     import numpy as np
     from PIL import Image
@@ -100,29 +103,7 @@ def _photos(folder: Path | None, count: int = 16) -> list[bytes]:
     return files
 
 
-def _start(arguments: argparse.Namespace, log) -> tuple[subprocess.Popen, str, float]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    more = [item for name in ("detector", "threads") if (value := getattr(arguments, name)) is not None
-            for item in (f"--{name}", str(value))]  # fmt: skip
-    command = [sys.executable, "-m", "carclf.cli", "serve", "--port", str(port), "--model", arguments.model, *more]
-    began = time.perf_counter()
-    server = subprocess.Popen(
-        command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )  # fmt: skip
-    import httpx
-
-    while True:
-        if server.poll() is not None:
-            raise SystemExit(f"The server ended: {Path(log.name).read_text()}")
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5).status_code == 200:
-                break
-        time.sleep(0.02)
-    return server, f"http://127.0.0.1:{port}/predict", time.perf_counter() - began
-
-
-def _ask(address: str, photos: list[bytes], clients: int, requests: int) -> tuple[list[float], float, int]:
+def ask(address: str, photos: list[bytes], clients: int, requests: int) -> tuple[list[float], float, int]:
     """Seconds of each request, photos per second, errors."""
     import httpx
 

@@ -13,6 +13,7 @@ from carclf.commands import clean, data, evaluate, models, predict, runs, serve,
 from detection.common.console import StdoutError, prepare_streams, say
 from detection.common.errors import UsageError
 from detection.common.files import expand_home
+from detection.common.machine import collect_late
 from detection.version import __version__
 
 
@@ -94,6 +95,7 @@ app.add_typer(runs.app, name="runs")
 
 def main() -> None:
     """Console script `carclf`."""
+    collect_late()
     prepare_streams()
     if not sys.warnoptions:  # libraries' advice to their own developers would bury the lines that matter
         warnings.simplefilter("ignore", FutureWarning)

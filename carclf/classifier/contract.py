@@ -18,12 +18,14 @@ class Classifier(Protocol):
     """Names crops of cars. Classifiers derive from it, set the attributes and implement the methods.
 
     info: what the model's file says. device: cpu, cuda or cuda:N. fingerprint: changes with the weights: answers of
-    equal fingerprints may be mixed.
+    equal fingerprints may be mixed. side_by_side: how many crops it is best shown at a time, each alone in a thread; of
+    1, batches are.
     """
 
     info: ModelInfo
     device: str
     fingerprint: str
+    side_by_side: int = 1
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -151,7 +151,10 @@ def clean(
         raise typer.Exit()
     from functools import partial
 
+    from detection.common.machine import threads_for_many
     from detection.folder.run import clean_folder
+
+    threads = None if source.is_file() else threads_for_many()
 
     def load(place: str):
         from detection.detectors.load import load_detector
@@ -163,6 +166,7 @@ def clean(
             score_threshold=score_threshold,
             precision=precision,
             runtime=runtime,
+            threads=threads,
         )
 
     places = [place.strip() for place in devices.split(",")] if devices else [device]

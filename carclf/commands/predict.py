@@ -121,12 +121,14 @@ def predict(
         sources = sources.keep()
         pictures = Pictures(sources, save_cutouts, overlay, every_vehicle)
     from carclf.recognition.naming import Naming
+    from detection.common.machine import threads_for_many
     from detection.folder.out.detections import read_detections
 
     with read_detections(detections) if detections else nullcontext() as known:
         stdout = sys.stdout
         with quiet_stdout():
-            recognizer = _load(model, tta, settings | {"detections": known})
+            threads = None if sources.total == 1 else threads_for_many()
+            recognizer = _load(model, tta, settings | {"detections": known, "threads": threads})
             _note_detector(known, recognizer)
             start = time.perf_counter()
             # Rows on a terminal are progress enough, and a bar between them would tear them.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -16,8 +17,8 @@ from carclf.recognition.item import Item, batches, limited, opaque
 from carclf.recognition.photo import is_photo
 from carclf.recognition.prediction import ERROR, NO_CAR, OK, UNKNOWN, Prediction, Predictions, Recognition, decide
 from detection.common.errors import UsageError, brief
-from detection.common.machine import usable_cores
-from detection.common.stream import read_ahead, try_batch
+from detection.common.machine import MOST_SIDE_BY_SIDE, opencv_in_one_thread, usable_cores
+from detection.common.stream import read_ahead, side_by_side, try_batch
 from detection.cutout.extract import detector_view, extract
 from detection.detectors.contract import COMPACT, CarChecker, Detector, as_detector
 from detection.detectors.finder import (
@@ -63,7 +64,8 @@ class CarRecognizer:
         with `every_vehicle`.
     kinds: of vehicle, such as `car,truck`; others are passed over. None takes cars, `all` every kind that is known.
     runtime: the engine, `auto`, `onnx` or `torch`, of what is loaded here: see `detection.detectors.load`.
-    threads: that each network computes in where ONNX Runtime runs it; None: one per core.
+    threads: that each network computes in where ONNX Runtime runs it; None: one per core, which is best for one photo
+        at a time. With fewer, as many photos as keep all cores busy are looked at side by side: 1 is best for many.
     Raises `UsageError` when a model can't be found or loaded.
     """
 
@@ -119,6 +121,12 @@ class CarRecognizer:
         self.threshold = float(model.threshold if threshold is None else threshold)
         self.every_vehicle = every_vehicle
         self.workers = workers or min(4, usable_cores())
+        # How many photos are looked at at a time, each in a thread; of 1, they go in batches. A check of one's own is
+        # asked by one thread.
+        own = self.finder is None and check is not None and not isinstance(check, bool)
+        self.side_by_side = min(
+            model.side_by_side, 1 if own else MOST_SIDE_BY_SIDE if self.finder is None else self.finder.side_by_side
+        )
 
     @property
     def detector(self) -> Detector | None:
@@ -184,9 +192,21 @@ class CarRecognizer:
         pictures: with the photo, the cut-out and the vehicle's mask, too.
         """
         items = self._read(photos, pictures)
-        items = _as_crops(items) if self.crops else self._cut(items)
-        for item in self._classify(items):
+        for item in self._name(items) if self.side_by_side == 1 else self._name_side_by_side(items):
             yield self._recognition(item)
+
+    def _name(self, items: Iterable[Item]) -> Iterator[Item]:
+        return self._classify(_as_crops(items) if self.crops else self._cut(items))
+
+    def _name_side_by_side(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Several photos at a time, each by itself through the whole chain; in their order, and in bounded memory."""
+        first = list(islice(items, 2))
+        if len(first) < 2:  # as the service asks
+            yield from self._name(first)
+            return
+        with opencv_in_one_thread():
+            for named in side_by_side(lambda item: list(self._name([item])), chain(first, items), self.side_by_side):
+                yield from named
 
     def _read(self, photos: Iterable[Photo | Item], pictures: bool) -> Iterator[Item]:
         """Loads ahead in threads: decoding releases the interpreter's lock, and the models need not wait for it."""

@@ -101,6 +101,8 @@ def load_recognizer(settings: ServiceSettings) -> CarRecognizer:
         grey = np.full((480, 640, 3), 128, np.uint8)
         recognizer([grey])
         recognizer.classifier.predict([grey])
+        if recognizer.check is not None:
+            recognizer.check.look([grey[:224, :224]])
     hand_back()
     return recognizer
 

@@ -78,6 +78,12 @@ def photo_bar(
 
     total: None where it is not known beforehand.
     """
+    if not shown:
+        yield lambda: None
+        return
+    if not sys.stderr.isatty():  # said without Rich, whose import takes longer than a photo
+        yield _Lines(total, done, LINE_SECONDS if interval is None else interval).advance
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.text import Text
@@ -87,12 +93,9 @@ def photo_bar(
             speed = task.finished_speed or task.speed
             return Text("" if speed is None else f"{speed:.1f} photos/s")
 
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
-    if shown and not console.is_terminal:
-        yield _Lines(total, done, LINE_SECONDS if interval is None else interval).advance
-        return
-    with Progress(*columns, console=console, disable=not (shown and console.is_terminal), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task(what, total=total, completed=done)
         yield lambda: progress.advance(task)
 

@@ -7,6 +7,7 @@ import ctypes
 import gc
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -14,6 +15,21 @@ def chosen_threads() -> int:
     """Threads that a network may compute in: `OMP_NUM_THREADS` where it is set, else the usable cores."""
     named = os.environ.get("OMP_NUM_THREADS", "")
     return int(named) if named.isdecimal() and int(named) > 0 else usable_cores()
+
+
+# Between its networks a photo needs Python's lock for some milliseconds: more photos than this would only wait for it.
+MOST_SIDE_BY_SIDE = 16
+
+
+def threads_for_many() -> int:
+    """Threads of each network for a job of many photos: one, up to `MOST_SIDE_BY_SIDE` cores. Networks of this size
+    gain little by a second thread, and photos that are looked at side by side gain all of it."""
+    return -(-chosen_threads() // MOST_SIDE_BY_SIDE)
+
+
+def photos_side_by_side(threads: int | None) -> int:
+    """How many photos networks of so many threads (None: `chosen_threads`) look at at a time, so that no core idles."""
+    return max(1, min(MOST_SIDE_BY_SIDE, chosen_threads() // (threads or chosen_threads())))
 
 
 def usable_cores(cgroup: Path = Path("/sys/fs/cgroup"), process: Path = Path("/proc/self")) -> int:
@@ -57,6 +73,34 @@ def _quota(folder: Path) -> float | None:
         return None
 
 
+@contextlib.contextmanager
+def opencv_in_one_thread() -> Iterator[None]:
+    """For work on photos side by side: OpenCV's own threads would only be in their way."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def collect_late(objects: int = 200_000) -> None:
+    """For a program's start: the search for cyclic garbage begins once so many objects are there, and is then as usual.
+
+    Imports build that many and leave no garbage; to go through them again and again takes a tenth of a short command.
+    """
+    usual = gc.get_threshold()
+
+    def begin(phase: str, facts: dict) -> None:
+        gc.set_threshold(*usual)
+        gc.callbacks.remove(begin)
+
+    gc.callbacks.append(begin)
+    gc.set_threshold(objects, *usual[1:])
+
+
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -3, -4, -8
 
@@ -78,7 +122,7 @@ def return_freed_memory() -> bool:
     glibc gives each thread a heap of its own, up to eight per core, and raises the size from which blocks are mapped by
     themselves to that of the largest block that was freed: what a large photo took stays in the heaps for good.
     """
-    return _set((_M_ARENA_MAX, 2), (_M_MMAP_THRESHOLD, 4 * 2**20), (_M_TRIM_THRESHOLD, 16 * 2**20))
+    return _set((_M_ARENA_MAX, 1), (_M_MMAP_THRESHOLD, 4 * 2**20), (_M_TRIM_THRESHOLD, 16 * 2**20))
 
 
 def _set(*options: tuple[int, int]) -> bool:

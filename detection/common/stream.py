@@ -62,3 +62,28 @@ def read_ahead(
         largest = max(largest, photo.cost)
         limit = max(workers, min(ahead + workers, PIXELS_AHEAD // largest))
         yield photo
+
+
+def side_by_side(work: Callable[[Read], Result], things: Iterable[Read], threads: int) -> Iterator[Result]:
+    """What `work` makes of each of `things`, in their order, in so many threads.
+
+    Of what is worked on or waits there are at most twice as many as threads, and no more than `PIXELS_AHEAD`, but one.
+    """
+    waiting: deque[tuple[int, Future[Result]]] = deque()
+    pixels = 0
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="carclf-work")
+    try:
+        for thing in things:
+            # What is done goes on at once: who reads the results may wait for each.
+            while waiting and (
+                waiting[0][1].done() or len(waiting) >= 2 * threads or pixels + thing.cost > PIXELS_AHEAD
+            ):
+                cost, result = waiting.popleft()
+                pixels -= cost
+                yield result.result()
+            waiting.append((thing.cost, pool.submit(work, thing)))
+            pixels += waiting[-1][0]
+        for _, result in waiting:
+            yield result.result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -25,13 +25,14 @@ class Detector(Protocol):
 
     name: what it was loaded by: compact, a model-zoo name, a path. fingerprint: changes with architecture, weights and
     threshold: results of equal fingerprints may be mixed. device: cpu, cuda or cuda:N. precision: float32, bf16 or
-    float16.
+    float16. side_by_side: how many photos it is best shown at a time, each alone in a thread; of 1, batches are.
     """
 
     name: str
     fingerprint: str
     device: str = "cpu"
     precision: str = "float32"
+    side_by_side: int = 1
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Vehicle]]:
         """The vehicles of each photo (RGB uint8 HxWx3, any sizes), best score first.

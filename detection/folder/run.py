@@ -195,7 +195,8 @@ class _Run:
         manifest = plan.output / shard.file("manifest.csv")
         if plan.options.contact_sheet:
             notes.append(self._contact_sheet(manifest))
-        threads = {"read": self._workers, "detect": len(self._finders), "cut": self._workers, "write": self._workers}
+        threads = dict.fromkeys(("read", "cut", "write"), self._workers)
+        threads["detect"] = sum(finder.side_by_side for finder in self._finders)
         busy = self._meter.busy(self._working, threads) if self._processed else {}
         missed = len(plan.found.unreadable)
         summary = CleanSummary(counts, self._processed, seconds, manifest, tuple(notes), busy, missed=missed)

@@ -17,7 +17,8 @@ def exposure_gain(image: np.ndarray) -> float:
     """By how much the values of an RGB uint8 HxWx3 photo are to be multiplied: 1.0 unless it is dark."""
     height, width = image.shape[:2]
     step = max(1, max(height, width) // _LOOKED_AT)
-    bright = float(np.percentile(image[::step, ::step].max(axis=2), _PERCENTILE))
+    red, green, blue = cv2.split(image[::step, ::step])
+    bright = float(np.percentile(cv2.max(cv2.max(red, green), blue), _PERCENTILE))
     return 1.0 if bright >= DARK else min(_MOST, _AIM / max(bright, 1.0))
 
 

@@ -46,7 +46,7 @@ def record_feeds(export: Path, files: Iterable[Path]) -> dict[str, list[dict[str
 
     taps = {name: _Tap(open_session(export / name)) for name in (FEATURES, BOXES, MASKS, CHECK, CLASSIFIER)}
     settings, (info, fingerprint) = read_detector(export), read_classifier(export)
-    check = OnnxCarCheck(taps[CHECK], settings.check_names)
+    check = OnnxCarCheck(lambda: taps[CHECK], settings.check_names)
     detector = OnnxDetector([taps[name] for name in (FEATURES, BOXES, MASKS)], settings, lambda: check)
     classifier = OnnxClassifier(taps[CLASSIFIER], info, fingerprint, str(export))
     recognizer = CarRecognizer(classifier, detector)

@@ -40,13 +40,19 @@ def imagenet_arrays(architecture: str) -> dict[str, np.ndarray]:
     float32; the counters of batch norms are int64. Raises `UsageError` when there is no such package for the
     architecture, or it is not installed, or its file is not the one that is known.
     """
-    path, digest = imagenet_file(architecture)
-    if file_sha256(path).hex() != digest:
-        raise UsageError(f"The ImageNet weights '{path}' are damaged: {_install(architecture)}.")
+    path = whole_imagenet_file(architecture)
     try:
         return read_torch_arrays(path)
     except (pickle.UnpicklingError, ValueError, EOFError) as error:
         raise UsageError(f"The ImageNet weights '{path}' can't be read: {_install(architecture)}.") from error
+
+
+def whole_imagenet_file(architecture: str) -> Path:
+    """The installed file. Raises `UsageError` when it is not installed, or is not the one that is known."""
+    path, digest = imagenet_file(architecture)
+    if file_sha256(path).hex() != digest:
+        raise UsageError(f"The ImageNet weights '{path}' are damaged: {_install(architecture)}.")
+    return path
 
 
 def imagenet_file(architecture: str) -> tuple[Path, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from functools import cached_property
+from threading import Lock
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class VehicleFinder:
     classes. score_threshold: the least score of a vehicle in place of the detector's own; nothing below it is looked at
     then. A detector that was loaded with a threshold other than its own keeps to that. turned: false leaves out the
     look at turned photos. closer: parts of the photo are looked at, too, for small vehicles, which takes five times as
-    long.
+    long. side_by_side: see `Detector`.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class VehicleFinder:
         closer: bool = False,
     ):
         self.closer = closer
+        # A check of one's own is asked by one thread.
+        self.side_by_side = detector.side_by_side if check is None or isinstance(check, bool) else 1
         self.check = _chosen_check(detector, check)
         self.turned = turned and self.check is not None
         if score_threshold is None and detector.score_threshold != detector.own_threshold:
@@ -157,6 +160,9 @@ def _chosen_check(detector: Detector, check: CarChecker | bool | None) -> CarChe
 class LateCheck(CarChecker):
     """ImageNet's check, loaded when it is first asked: of vehicles that were found before, most were looked at, too."""
 
+    def __init__(self):
+        self._loading = Lock()
+
     @cached_property
     def _check(self) -> CarChecker:
         from detection.detectors.load import load_car_check
@@ -164,7 +170,9 @@ class LateCheck(CarChecker):
         return load_car_check()
 
     def look(self, views: Sequence[np.ndarray]) -> list[Look]:
-        return self._check.look(views)
+        with self._loading:  # several threads may ask for the first time
+            check = self._check
+        return check.look(views)
 
 
 def check_of(detector: str, check: CarChecker | bool | None = None) -> CarChecker | None:

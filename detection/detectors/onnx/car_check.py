@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from detection.common.errors import UsageError
-from detection.common.networks.imagenet import imagenet_arrays, imagenet_file
+from detection.common.networks.imagenet import imagenet_arrays, whole_imagenet_file
 from detection.detectors.car_check import ARCHITECTURE, looks
 from detection.detectors.compact.files import bundled_path
 from detection.detectors.contract import CarChecker
@@ -21,17 +23,15 @@ from detection.vehicle import Look
 if TYPE_CHECKING:
     import onnxruntime
 
-# On a CPU larger batches take memory and gain no time.
-_AT_ONCE = 4
-
 
 class OnnxCarCheck(CarChecker):
     """Looks at boxes that were found, as `detection.detectors.car_check.CarCheck` does."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, names: Sequence[str]):
-        """names: of the classes."""
-        self._session = session
+    def __init__(self, open: Callable[[], onnxruntime.InferenceSession], names: Sequence[str]):
+        """open: gives the session, when the check is first asked: most photos do without. names: of the classes."""
+        self._open = open
         self._names = tuple(names)
+        self._opening = Lock()
 
     @classmethod
     def of_export(
@@ -48,21 +48,31 @@ class OnnxCarCheck(CarChecker):
             session.get_outputs()[0].shape[-1:] != [len(names)]
         ):
             raise UsageError(f"'{folder / CHECK}' is not the one of its {EXPORT_FILE}: export the model again.")
-        return cls(session, names)
+        return cls(lambda: session, names)
 
     @classmethod
     def bundled(cls, threads: int | None = None, runtime: str = "auto", device: str = "auto") -> OnnxCarCheck:
         """With the ImageNet weights that are installed. Raises `UsageError` where there are none."""
-        arrays = {name: array for name, array in imagenet_arrays(ARCHITECTURE).items() if array.dtype == np.float32}
-        weights, _ = imagenet_file(ARCHITECTURE)
-        (session,) = open_graphs([bundled_path(CHECK)], weights, arrays, threads, runtime, device)
-        return cls(session, CLASS_NAMES)
+        weights = whole_imagenet_file(ARCHITECTURE)
+
+        def open() -> onnxruntime.InferenceSession:
+            found = imagenet_arrays(ARCHITECTURE).items()
+            arrays = {name: array for name, array in found if array.dtype == np.float32}
+            (session,) = open_graphs([bundled_path(CHECK)], weights, arrays, threads, runtime, device)
+            return session
+
+        return cls(open, CLASS_NAMES)
+
+    @cached_property
+    def _session(self) -> onnxruntime.InferenceSession:
+        return self._open()
 
     def look(self, views: Sequence[np.ndarray]) -> list[Look]:
         """views: as `car_view` gives them."""
+        with self._opening:  # several threads may ask for the first time
+            session = self._session
         found: list[Look] = []
-        for start in range(0, len(views), _AT_ONCE):
-            batch = np.stack(views[start : start + _AT_ONCE])
-            (probabilities,) = self._session.run(["probabilities"], {"views": batch})
+        for view in views:  # one by one: what a batch keeps does not fit the processor's caches
+            (probabilities,) = session.run(["probabilities"], {"views": view[None]})
             found += looks(probabilities, self._names)
         return found

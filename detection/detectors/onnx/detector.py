@@ -9,9 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from detection.common.errors import UsageError
+from detection.common.machine import photos_side_by_side
 from detection.common.networks.arrays import read_arrays
 from detection.detectors.compact.files import (
     bundled_path,
@@ -41,9 +43,6 @@ from detection.vehicle import Vehicle
 if TYPE_CHECKING:
     import onnxruntime
 
-# Masks are made from features of 112x112 cells: of all the boxes of a crowded photo at once they would take 100 MB.
-_MASKS_AT_ONCE = 4
-
 
 class OnnxDetector(Detector):
     """Finds vehicles in photos without torch; may be used from several threads at once.
@@ -61,9 +60,11 @@ class OnnxDetector(Detector):
         settings: DetectorFacts,
         check: Callable[[], OnnxCarCheck],
         score_threshold: float | None = None,
+        threads: int | None = None,
     ):
         """networks: of features, boxes and masks. check: loads the second opinion. score_threshold: None takes the
-        detector's own."""
+        detector's own. threads: that each network computes in, see `open_session`."""
+        self.side_by_side = photos_side_by_side(threads)
         self._features, self._boxes, self._masks = networks
         if self._features.get_providers()[0].startswith("CUDA"):
             self.device = "cuda"
@@ -89,7 +90,7 @@ class OnnxDetector(Detector):
         networks = [open_part(folder, file, threads, runtime, device) for file in _FILES]
         check_fit(folder, networks, settings)
         check = partial(OnnxCarCheck.of_export, folder, settings.check_names, threads, runtime, device)
-        return cls(networks, settings, check, score_threshold)
+        return cls(networks, settings, check, score_threshold, threads)
 
     @classmethod
     def bundled(
@@ -115,7 +116,9 @@ class OnnxDetector(Detector):
             check_names=CLASS_NAMES,
         )
         networks = open_graphs([bundled_path(file) for file in _FILES], weights, arrays, threads, runtime, device)
-        return cls(networks, settings, partial(OnnxCarCheck.bundled, threads, runtime, device), score_threshold)
+        return cls(
+            networks, settings, partial(OnnxCarCheck.bundled, threads, runtime, device), score_threshold, threads
+        )
 
     def _take(self, settings: DetectorFacts) -> None:
         self.settings = settings
@@ -184,9 +187,9 @@ class OnnxDetector(Detector):
         settings = self.settings
         height, width = resized.shape[:2]
         padded = np.zeros((1, 3, *padded_shape((height, width), settings.divisor)), np.float32)
-        for channel in range(3):
+        for channel, values in enumerate(cv2.split(resized)):
             plane = padded[0, channel, :height, :width]
-            np.subtract(resized[..., channel], np.float32(settings.mean[channel]), out=plane)
+            np.subtract(values, np.float32(settings.mean[channel]), out=plane)
             plane /= np.float32(settings.std[channel])
         image = onnxruntime.OrtValue.ortvalue_from_numpy(padded)
         outputs = self._features.run_with_ort_values(self._names, {"image": image})
@@ -251,14 +254,14 @@ class OnnxDetector(Detector):
         import onnxruntime
 
         soft = []
-        for start in range(0, len(boxes), _MASKS_AT_ONCE):
-            part = slice(start, start + _MASKS_AT_ONCE)
-            feeds = {name: features[name] for name in self._mask_features}
-            feeds["boxes"] = onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(boxes[part]))
+        feeds = {name: features[name] for name in self._mask_features}
+        # One by one: masks are made from features of 112x112 cells, and several at once gain no time.
+        for box, kind in zip(boxes, classes, strict=True):
+            feeds["boxes"] = onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(box[None]))
             (masks,) = self._masks.run_with_ort_values(["masks"], feeds)
-            masks = masks.numpy()
-            soft.append(masks[np.arange(len(masks)), classes[part] if masks.shape[1] > 1 else 0])
-        return np.concatenate(soft) if soft else np.zeros((0, 1, 1), np.float32)
+            (mask,) = masks.numpy()
+            soft.append(mask[kind if len(mask) > 1 else 0])
+        return np.stack(soft) if soft else np.zeros((0, 1, 1), np.float32)
 
     @property
     def _mask_features(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The threads of a folder run: readers, one for each detector, and cutters that also write.
+"""The threads of a folder run: readers, some for each detector, and cutters that also write.
 
     feeder (with a pool of readers) --batches of like shape--> detector threads --> pool of cutters --> rows
 
@@ -15,8 +15,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
 from queue import SimpleQueue
 
-import cv2
-
+from detection.common.machine import opencv_in_one_thread
 from detection.common.stream import PIXELS_AHEAD, read_ahead
 from detection.detectors.finder import Finding
 from detection.folder.flow.finder import PhotoFinder
@@ -30,7 +29,10 @@ from detection.vehicle import Vehicle
 
 
 class Engine:
-    """Does photos of a plan. `workers` is the number of reader and of cutter threads, each."""
+    """Does photos of a plan. `workers` is the number of reader and of cutter threads, each.
+
+    A detector that is shown photos side by side has as many threads, and each of them takes a photo at a time.
+    """
 
     def __init__(
         self,
@@ -42,9 +44,10 @@ class Engine:
     ):
         self._plan, self._finders, self._workers = plan, finders, workers
         self._meter, self._saved = meter, saved
-        batch = plan.options.batch_size
-        # A batch for each detector, one waiting behind it, and as many photos as keep the cutters busy.
-        self._room = _Room(photos=(2 * len(finders) + 1) * batch + 2 * workers, pixels=2 * PIXELS_AHEAD)
+        self._askers = [finder for finder in finders for _ in range(finder.side_by_side)]
+        self._batch = plan.options.batch_size if len(self._askers) == len(finders) else 1
+        # A batch for each detector thread, one waiting behind it, and as many photos as keep the cutters busy.
+        self._room = _Room(photos=(2 * len(self._askers) + 1) * self._batch + 2 * workers, pixels=2 * PIXELS_AHEAD)
         self._batches: SimpleQueue[list[Photo] | None] = SimpleQueue()
         self._done: SimpleQueue[Record | BaseException] = SimpleQueue()
         self._readers = ThreadPoolExecutor(workers, thread_name_prefix="carclf-read")
@@ -59,27 +62,25 @@ class Engine:
         threads = [threading.Thread(target=self._guarded, args=(self._feed, sources), name="carclf-feed")]
         threads += [
             threading.Thread(target=self._guarded, args=(self._detect, finder), name="carclf-detect")
-            for finder in self._finders
+            for finder in self._askers
         ]
-        opencv_threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)  # the photos are what is done side by side
-        for thread in threads:
-            thread.start()
-        try:
-            for _ in sources:
-                result = self._done.get()
-                if isinstance(result, BaseException):
-                    raise result
-                yield result
-        finally:
-            self._room.close()
-            for _ in self._finders:
-                self._batches.put(None)
+        with opencv_in_one_thread():
             for thread in threads:
-                thread.join()
-            self._readers.shutdown(cancel_futures=True)
-            self._cutters.shutdown(cancel_futures=True)
-            cv2.setNumThreads(opencv_threads)
+                thread.start()
+            try:
+                for _ in sources:
+                    result = self._done.get()
+                    if isinstance(result, BaseException):
+                        raise result
+                    yield result
+            finally:
+                self._room.close()
+                for _ in self._askers:
+                    self._batches.put(None)
+                for thread in threads:
+                    thread.join()
+                self._readers.shutdown(cancel_futures=True)
+                self._cutters.shutdown(cancel_futures=True)
 
     def _guarded(self, work: Callable, argument: object) -> None:
         """The body of a thread: what goes wrong there is raised in `run`."""
@@ -89,9 +90,9 @@ class Engine:
             self._done.put(error)
 
     def _feed(self, sources: Sequence[str]) -> None:
-        batch_size = self._plan.options.batch_size
-        photos = read_ahead(self._read, sources, self._readers, self._workers, batch_size)
-        for batch in like_batches(photos, batch_size, self._finders[0].shape):
+        ahead = max(self._batch, len(self._askers))
+        photos = read_ahead(self._read, sources, self._readers, self._workers, ahead)
+        for batch in like_batches(photos, self._batch, self._finders[0].shape):
             if not self._room.take(len(batch), sum(photo.cost for photo in batch)):
                 return
             if batch[0].image is None:

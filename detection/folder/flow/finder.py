@@ -24,7 +24,7 @@ class PhotoFinder(Protocol):
 
     shrunk: whether photos are to come with what a detector sees of them. kinds: the names of the vehicles that it
     knows, () where it can't say. threshold: the score from which on a vehicle is one. checked: what was found has to
-    look like a car, too.
+    look like a car, too. side_by_side: see `Detector`.
     """
 
     name: str
@@ -33,6 +33,7 @@ class PhotoFinder(Protocol):
     threshold: float
     shrunk: bool
     checked: bool
+    side_by_side: int = 1
 
     def earlier(self) -> Sequence[PhotoFinder]:
         """The same by the rules that an earlier run may have begun with: see `VehicleFinder.earlier`."""
@@ -56,6 +57,7 @@ class DetectorFinder(PhotoFinder):
         self._finder = finder
         self.name, self.fingerprint, self.kinds = finder.name, finder.fingerprint, finder.kinds
         self.threshold, self.checked = finder.sure, finder.check is not None
+        self.side_by_side = finder.side_by_side
 
     def earlier(self) -> Sequence[PhotoFinder]:
         return [DetectorFinder(finder) for finder in self._finder.earlier()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -103,6 +104,43 @@ def test_crops_of_several_photos_fill_the_batches(classifier):
     assert [answer.status == "ok" for answer in answers] == [bool(number % 3) for number in range(30)]
     assert classifier.sizes == [5, 5, 5, 5]
     assert max(detector.calls) == 8 and sum(detector.calls) == 30
+
+
+def test_photos_side_by_side_are_answered_as_one_after_the_other(classifier, photos):
+    class Meeting(FakeDetector):
+        """Each photo but the last waits until another one is looked at in another thread."""
+
+        side_by_side = 2
+
+        def __init__(self):
+            super().__init__()
+            self.meeting = threading.Barrier(2, timeout=30)
+
+        def detect(self, images):
+            self.meeting.wait()
+            return super().detect(images)
+
+    detector, alone = Meeting(), CarRecognizer(classifier, FakeDetector())
+    given = [draw_car() if number % 3 else GREY for number in range(10)]
+    classifier.side_by_side = 2  # an object of one's own is not believed it, as it says nothing of threads
+    assert CarRecognizer(classifier, detector).side_by_side == 1
+    both = CarRecognizer(classifier, detector)
+    both.side_by_side = 2
+    given[4] = photos / "no-such-file.jpg"
+    given.append(GREY)  # the one that can't be read meets nobody
+    answers = both(given)
+    assert detector.calls == [1] * 10
+    assert [(one.status, one.label, one.box) for one in answers] == [
+        (one.status, one.label, one.box) for one in alone(given)
+    ]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("carclf-work")]
+
+
+def test_threads_decide_how_many_photos_are_looked_at_side_by_side(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    shown = {threads: CarRecognizer("dealer19", device="cpu", runtime="onnx", threads=threads) for threads in (None, 1)}
+    assert {threads: one.side_by_side for threads, one in shown.items()} == {None: 1, 1: 4}
+    assert CarRecognizer(shown[1].classifier, shown[1].detector, check=RoofCheck()).side_by_side == 1
 
 
 def test_bad_files_are_rows(recognizer, photos):

@@ -1,4 +1,8 @@
+import subprocess
+import sys
+
 from detection.common.console import photo_bar, progress_line, tracked, untracked
+from tests.conftest import ROOT
 
 
 def test_a_stream_comes_through_a_track_unchanged(capsys):
@@ -31,6 +35,16 @@ def test_without_a_terminal_there_is_a_plain_line_now_and_then(capsys):
         with photo_bar("looking", 3, **options) as advance:
             advance()
         assert capsys.readouterr() == ("", "")
+
+
+def test_without_a_terminal_nothing_is_imported_to_draw():
+    code = (
+        "import sys; from detection.common.console import photo_bar\n"
+        "with photo_bar('looking', 3): pass\n"
+        "with photo_bar('looking', 3, shown=False): pass\n"
+        "assert not any(name.startswith('rich') for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stderr=subprocess.PIPE)
 
 
 def test_the_line_says_speed_and_time_left():

@@ -1,9 +1,17 @@
+import gc
 import subprocess
 import sys
 
+import cv2
 import pytest
 
-from detection.common.machine import usable_cores
+from detection.common.machine import (
+    collect_late,
+    opencv_in_one_thread,
+    photos_side_by_side,
+    threads_for_many,
+    usable_cores,
+)
 
 CODE = """
 import resource, sys
@@ -117,3 +125,31 @@ def test_every_quota_from_the_own_group_up_counts(tmp_path, monkeypatch, groups,
     (tmp_path / "self" / "cgroup").write_text(process + "\n")
     assert usable_cores(tmp_path / "cgroup", tmp_path / "self") == cores
     assert usable_cores(tmp_path / "nowhere", tmp_path / "nothing") == 8
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (16, 1), (17, 2), (64, 4)])
+def test_many_photos_fill_all_cores(monkeypatch, cores, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", str(cores))
+    assert threads_for_many() == threads
+    assert photos_side_by_side(None) == 1
+    assert cores - threads < photos_side_by_side(threads) * threads <= cores
+    assert photos_side_by_side(1) == min(cores, 16)
+
+
+def test_the_collector_begins_late_and_is_as_usual_then():
+    before, others = gc.get_threshold(), list(gc.callbacks)
+    try:
+        collect_late(1000)
+        assert gc.get_threshold()[0] == 1000 and len(gc.callbacks) == len(others) + 1
+        kept = [[] for _ in range(3000)]
+        assert len(kept) == 3000 and gc.get_threshold() == before and gc.callbacks == others
+    finally:
+        gc.set_threshold(*before)
+
+
+def test_opencv_gets_its_threads_back():
+    before = cv2.getNumThreads()
+    with pytest.raises(ZeroDivisionError), opencv_in_one_thread():
+        assert cv2.getNumThreads() == 1
+        raise ZeroDivisionError
+    assert cv2.getNumThreads() == before

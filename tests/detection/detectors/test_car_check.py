@@ -1,9 +1,13 @@
 import numpy as np
 import pytest
 
+from detection.common.errors import UsageError
+from detection.common.networks import imagenet
 from detection.detectors.car_check import CAR_CLASSES, LEAST, CarCheck, car_view, is_car, looks, needs_look
 from detection.detectors.imagenet import CLASS_NAMES
 from detection.detectors.load import load_car_check
+from detection.detectors.onnx import car_check
+from detection.detectors.onnx.session import open_graphs
 from detection.images.read import load_image
 from detection.vehicle import Look
 
@@ -35,6 +39,21 @@ def test_the_surer_the_detector_the_less_the_look_has_to_be_a_cars():
     assert [is_car(Look(0.007, "tent"), score) for score in (0.95, 0.89)] == [True, False]
     assert is_car(None, 0.98) and not needs_look(0.98) and needs_look(0.97) and not is_car(None, 0.97)
     assert [is_car(Look(0.1, "tent"), 0.6, weak) for weak in (False, True)] == [True, False]
+
+
+def test_the_check_opens_when_it_is_asked_and_damage_is_told_at_once(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(car_check, "open_graphs", lambda *given: opened.append(given) or open_graphs(*given))
+    check = car_check.OnnxCarCheck.bundled(threads=1)
+    assert opened == []
+    views = [np.full((224, 224, 3), value, np.uint8) for value in (0, 128)]
+    both = check.look(views)
+    assert len(opened) == 1 and [check.look([view]) for view in views] == [[one] for one in both] and len(opened) == 1
+    damaged = tmp_path / "damaged.pth"
+    damaged.write_bytes(b"no weights")
+    monkeypatch.setattr(imagenet, "imagenet_file", lambda _: (damaged, "0" * 64))
+    with pytest.raises(UsageError, match="are damaged: pip install"):
+        car_check.OnnxCarCheck.bundled()
 
 
 def test_the_classes_are_those_of_the_names():

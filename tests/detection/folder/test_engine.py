@@ -51,6 +51,25 @@ def test_photos_of_like_shape_share_batches(two_shapes, tmp_path):
     assert tree(tmp_path / "out") == tree(tmp_path / "reference")
 
 
+def test_a_detector_may_be_shown_photos_side_by_side(two_shapes, tmp_path):
+    class Meeting(Shaped):
+        side_by_side = 2
+
+        def __init__(self):
+            super().__init__()
+            self.meeting = threading.Barrier(2, timeout=30)
+
+        def detect(self, images):
+            self.meeting.wait()
+            return super().detect(images)
+
+    run(two_shapes, tmp_path / "reference", batch_size=1)
+    detector = Meeting()
+    run(two_shapes, tmp_path / "out", detector=detector, batch_size=4)
+    assert list(map(len, detector.batches)) == [1] * 40
+    assert tree(tmp_path / "out") == tree(tmp_path / "reference")
+
+
 def photo(number: int, size: tuple[int, int], cost: int = 100) -> Photo:
     array = np.zeros((*size, 3), np.uint8)
     return Photo(str(number), None, array, array, size, cost=cost)
