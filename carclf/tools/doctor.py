@@ -124,10 +124,12 @@ def check_openvino() -> list[Check]:
     """The engine that `auto` takes on this CPU, by a self-test of ten seconds, once; nothing without OpenVINO."""
     if not has_module("openvino"):
         return []
+    from detection.detectors.load import load_detector
     from detection.detectors.onnx.race import self_test
 
     try:
-        return [Check("engine on the CPU", True, str(self_test()))]
+        race = self_test(lambda runtime: load_detector(device="cpu", runtime=runtime))
+        return [Check("engine on the CPU", True, str(race))]
     except Exception as error:  # a broken native library can raise anything, and ONNX Runtime is there
         return [Check("engine on the CPU", True, f"ONNX Runtime, as OpenVINO could not be measured: {_line(error)}")]
 

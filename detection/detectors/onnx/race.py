@@ -6,6 +6,7 @@ import functools
 import json
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from detection.common.errors import has_module
 from detection.common.files import cache_folder, write_json
 from detection.common.machine import chosen_threads
+from detection.detectors.contract import Detector
 from detection.version import __version__
 
 SECONDS = 10.0
@@ -52,28 +54,28 @@ def openvino_wins() -> bool:
     return has_module("openvino") and (race := _read(_here())) is not None and race.openvino_wins
 
 
-def self_test(seconds: float = SECONDS) -> Race:
+def self_test(load: Callable[[str], Detector], seconds: float = SECONDS) -> Race:
     """The kept result for this machine and these versions, else a new one, which takes `seconds` and is kept.
+
+    load: the bundled detector by a runtime, openvino or onnx.
 
     Raises whatever a broken installation of OpenVINO may raise, and OSError where the result can't be kept.
     """
     where = _here()
     kept = _read(where)
     if kept is None:
-        kept = measure(where, seconds)
+        kept = measure(load, where, seconds)
         _place().parent.mkdir(parents=True, exist_ok=True)
         write_json(_place(), asdict(kept))
         openvino_wins.cache_clear()
     return kept
 
 
-def measure(where: dict, seconds: float) -> Race:
-    """Runs the bundled detector by both engines in turns, each at least three times."""
-    from detection.detectors.onnx.detector import OnnxDetector
-
+def measure(load: Callable[[str], Detector], where: dict, seconds: float) -> Race:
+    """Runs what `load` gives by both engines in turns, each at least three times."""
     photo = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
     end = time.perf_counter() + seconds
-    detectors = {runtime: OnnxDetector.bundled(runtime=runtime) for runtime in ("openvino", "onnx")}
+    detectors = {runtime: load(runtime) for runtime in ("openvino", "onnx")}
     times: dict[str, list[float]] = {runtime: [] for runtime in detectors}
     for detector in detectors.values():
         detector.detect([photo])

@@ -35,6 +35,10 @@ def kept(monkeypatch, tmp_path):
     race.openvino_wins.cache_clear()
 
 
+def _load(runtime):
+    return load_detector(device="cpu", runtime=runtime)
+
+
 def _keep(path, **changes):
     path.write_text(json.dumps({"where": {"processor": "this", "threads": 2}, "openvino": 10, "onnx": 30} | changes))
 
@@ -124,17 +128,17 @@ def test_nothing_is_measured_where_it_is_not_installed(monkeypatch, kept):
 def test_the_result_is_kept_per_machine(monkeypatch, kept):
     measured = []
 
-    def measure(where, seconds):
+    def measure(load, where, seconds):
         measured.append(where)
         return race.Race(where, 10.0, 30.0)
 
     monkeypatch.setattr(race, "measure", measure)
     for text in ("{", json.dumps({"openvino": 1}), None):
         kept.write_text(text) if text else _keep(kept, where={"processor": "another"})
-        assert race.self_test().openvino_wins and json.loads(kept.read_text())["where"]["processor"] == "this"
-        assert race.self_test() == race.Race({"processor": "this", "threads": 2}, 10.0, 30.0)
+        assert race.self_test(_load).openvino_wins and json.loads(kept.read_text())["where"]["processor"] == "this"
+        assert race.self_test(_load) == race.Race({"processor": "this", "threads": 2}, 10.0, 30.0)
     assert len(measured) == 3
-    assert "OpenVINO 10 ms, ONNX Runtime 30 ms per photo, 2 threads" in str(race.self_test())
+    assert "OpenVINO 10 ms, ONNX Runtime 30 ms per photo, 2 threads" in str(race.self_test(_load))
 
 
 def test_auto_itself_measures_nothing(monkeypatch, kept):
@@ -145,7 +149,7 @@ def test_auto_itself_measures_nothing(monkeypatch, kept):
 
 def test_the_doctor_shows_it(monkeypatch, kept):
     monkeypatch.setattr(doctor, "has_module", lambda name: name == "openvino")
-    monkeypatch.setattr(race, "measure", lambda where, seconds: race.Race(where, 10.0, 30.0))
+    monkeypatch.setattr(race, "measure", lambda load, where, seconds: race.Race(where, 10.0, 30.0))
     (check,) = doctor.check_openvino()
     assert check.ok and check.detail.startswith("OpenVINO (self-test: OpenVINO 10 ms") and kept.is_file()
 
@@ -163,5 +167,5 @@ def test_the_doctor_shows_it(monkeypatch, kept):
 @needs_openvino
 @pytest.mark.slow
 def test_the_self_test_runs_both():
-    found = race.measure({"threads": 2}, 0.0)
+    found = race.measure(_load, {"threads": 2}, 0.0)
     assert found.openvino > 0 and found.onnx > 0
