@@ -40,7 +40,7 @@ def open_session(
 def open_part(
     folder: Path, name: str, threads: int | None = None, runtime: str = "auto", device: str = "auto"
 ) -> onnxruntime.InferenceSession:
-    """A session of one network of an export. runtime: auto takes ONNX Runtime for int8, which it was compared by.
+    """A session of one network of an export. runtime: int8 is run by ONNX Runtime alone, which it was compared by.
 
     Raises `UsageError` as `open_session` does, and for a network that was not written together with the folder's
     `EXPORT_FILE`; exports of earlier versions don't say which were.
@@ -51,7 +51,9 @@ def open_part(
     known = written.get(name) if isinstance(written, dict) else None
     if known and path.is_file() and path.stat().st_size <= MOST_BYTES and file_sha256(path).hex() != known:
         raise UsageError(f"'{path}' is not the one of its {EXPORT_FILE}: {_EXPORT_AGAIN}.")
-    if runtime == "auto" and about.get("precision") == "int8":
+    if about.get("precision") == "int8":
+        if runtime == "openvino":
+            raise UsageError(f"'{folder}' is in int8, which OpenVINO rounds in another way: take the runtime onnx.")
         runtime = "onnx"
     session = open_session(path, threads, runtime, device)
     wanted = about.get("probes", {}).get(name)

@@ -116,6 +116,9 @@ def test_its_fingerprints_are_its_own(monkeypatch, tmp_path):
 def test_a_processor_that_computes_int8_otherwise_is_one_sentence(network, tmp_path):
     source, _ = network
     about = {"format": EXPORT_FORMAT, "precision": "int8"}
+    (tmp_path / EXPORT_FILE).write_text(json.dumps(about))
+    with pytest.raises(UsageError, match=r"is in int8, which OpenVINO rounds in another way: take the runtime onnx\.$"):
+        open_part(tmp_path, source.name, runtime="openvino")
     wanted = probe(open_session(source))
     assert len(wanted) == 32 and np.ptp(wanted) > 0.1
     for factor, fits in ((1.0, True), (1.01, True), (1.03, False)):
