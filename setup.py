@@ -92,7 +92,12 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         "dev": [
-            *(*EXPORT, *PARQUET, *RAW, *JXL, *OPENVINO),
+            *(
+                *EXPORT,
+                *PARQUET,
+                *RAW,
+                *JXL,
+            ),  # not OpenVINO: in one process with all tests it once ended that process without a word
             *("pytest>=8", "hypothesis", "httpx", "schemathesis", "playwright", "scipy", "scikit-learn"),
             *("ruff", "mypy", "pandas-stubs", "types-PyYAML", "import-linter", "pre-commit"),
         ],
