@@ -105,14 +105,14 @@ import carclf, detection
 from pathlib import Path
 from carclf.runs.report.pages import render_page
 from carclf.service.web.page import STATIC
-from carclf.weights import BUNDLED, WEIGHTS
+from carclf.weights import BUNDLED, bundled_file
 from detection.common.config import shipped_path
 from detection.detectors.compact.files import compact_weights
 from jinja2 import UndefinedError
 
 here = Path.cwd() / "installed"
 configs = [shipped_path(Path("configs") / name) for name in ("train/quick.yaml", "detector/compact.yaml")]
-weights = [compact_weights(), *(WEIGHTS / f"{name}.safetensors" for name in BUNDLED)]
+weights = [compact_weights(), *(bundled_file(name) for name in BUNDLED)]
 for file in [*configs, *weights, STATIC / "index.html"]:
     assert file.is_file() and here in file.parents, file
 try:
