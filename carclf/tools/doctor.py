@@ -310,6 +310,7 @@ def requirements() -> dict[str, Requirement]:
         except InvalidRequirement:
             continue
         if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
+            requirement.marker = None  # it is met here, and no part of what pip is told
             wanted[re.sub(r"[-_.]+", "-", requirement.name).lower()] = requirement
     return wanted
 
