@@ -284,7 +284,7 @@ def test_dead_letters_are_listed_in_flat_memory(rabbit, tmp_path):
                 await connection.publish(body + bytes([number]), queues.DEAD, PATIENCE, headers=headers)
 
     def listed(count: int, *options: str) -> int:
-        """The names of all, in order; gives the peak of the resident memory, in bytes."""
+        """The names of all, each once; gives the peak of the resident memory, in bytes."""
         code = (
             "import resource, carclf.cli; carclf.cli.app(standalone_mode=False);"
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
@@ -292,7 +292,9 @@ def test_dead_letters_are_listed_in_flat_memory(rabbit, tmp_path):
         arguments = [sys.executable, "-c", code, "dead-letters", "--broker", rabbit.url, *options]
         process = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
         *lines, peak = process.stdout.splitlines()
-        assert [line.split("\t")[1:3] for line in lines] == [["5000001", f"{number}.png"] for number in range(count)]
+        found = [line.split("\t")[1:3] for line in lines]
+        # A list gives the letters back, and RabbitMQ may still be putting them in order when the next one begins.
+        assert sorted(found) == sorted(["5000001", f"{number}.png"] for number in range(count))
         return int(peak) * 1024
 
     asyncio.run(fill(0, 5))
