@@ -54,8 +54,8 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, threshol
     for start in range(0, len(order), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
         some, of = boxes[part], groups[part]
-        alive = ~_overlaps(boxes[kept], groups[kept], some, of, threshold).any(axis=0)
-        spared = ~_overlaps(some, of, some, of, threshold)
+        alive = np.logical_not(_overlaps(boxes[kept], groups[kept], some, of, threshold).any(axis=0))
+        spared = np.logical_not(_overlaps(some, of, some, of, threshold))
         for index in range(len(some)):
             if len(kept) == most:
                 return order[kept]
