@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photo", type=Path, nargs="?", help="without it, a drawn scene")
     add_checkouts(parser)
-    parser.add_argument("--no-service", action="store_true", help="leave the service out")
+    parser.add_argument("--only-service", action="store_true", help="leave the two commands out")
     arguments = parser.parse_args()
     print(f"{machine()}; medians of {arguments.rounds} runs each, in turns\n")
     print("| | 0.4.0 | today | times |")
@@ -53,11 +53,10 @@ def main() -> None:
         alone = folder / "alone"  # 0.4.0 takes folders only
         alone.mkdir()
         photo = Path(shutil.copy(photo, alone))
-        for what, run in (("`predict PHOTO`", _predict), ("`clean`, a folder of one", _clean)):
+        commands = (("`predict PHOTO`", _predict), ("`clean`, a folder of one", _clean))
+        for what, run in () if arguments.only_service else commands:
             seen = in_turns({one.name: partial(run, one, photo) for one in both}, arguments.rounds)
             _row(what, *(seen[one.name] for one in both))
-        if arguments.no_service:
-            return
         photos = megapixel_photos(None)
         services: dict[str, list[tuple[float, float, Cost]]] = {one.name: [] for one in both}
         for _ in range(arguments.rounds):

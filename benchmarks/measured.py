@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import http.client
 import os
 import socket
 import statistics
@@ -95,8 +96,6 @@ def environment(folder: Path) -> Mapping[str, str]:
 
 def start_service(checkout: Checkout, options: Sequence[str], log) -> tuple[subprocess.Popen, str, float]:
     """The process, its address, and the seconds from the command until it is ready. log: an open file, by name."""
-    import httpx
-
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = checkout.command("serve", "--port", port, *options)
@@ -106,8 +105,10 @@ def start_service(checkout: Checkout, options: Sequence[str], log) -> tuple[subp
     )  # fmt: skip
     address = f"http://127.0.0.1:{port}"
     while server.poll() is None:
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{address}/readyz", timeout=5).status_code == 200:
+        asked = http.client.HTTPConnection("127.0.0.1", port, timeout=5)  # next to no work beside the server's
+        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(asked):
+            asked.request("GET", "/readyz")
+            if asked.getresponse().status == 200:
                 return server, address, time.perf_counter() - began
         time.sleep(0.02)
     raise SystemExit(f"The server ended: {Path(log.name).read_text()}")

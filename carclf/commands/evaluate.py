@@ -75,6 +75,7 @@ def evaluate(
     from carclf.evaluation.chain import evaluate_chain
     from carclf.recognition.recognizer import CarRecognizer
     from carclf.runs.report.page import write_run_report
+    from detection.common.machine import threads_for_many
 
     with quiet_stdout():
         recognizer = CarRecognizer(
@@ -85,6 +86,7 @@ def evaluate(
             crops=crops,
             tta=tta,
             runtime=runtime,
+            threads=threads_for_many(),
             kinds=kinds,
         )
         metrics = evaluate_chain(

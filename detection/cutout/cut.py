@@ -138,8 +138,8 @@ def _spread(image: np.ndarray, source: np.ndarray, band: np.ndarray, sigma: floa
     """
     colours = np.zeros((np.count_nonzero(band), 3), np.float32)
     known = np.zeros(len(colours), bool)
+    lit = cv2.bitwise_and(image, image, mask=source).astype(np.float32)
     source = source.astype(np.float32)
-    lit = image * source[..., None]
     for reach in (math.ceil(2 * sigma), math.ceil(6 * sigma)):
         window = (2 * reach + 1, 2 * reach + 1)
         weight = cv2.blur(source, window, borderType=cv2.BORDER_REPLICATE)[band]
@@ -175,7 +175,9 @@ def _background(crop: np.ndarray, mask: np.ndarray, name: str) -> np.ndarray:
 
 def _composite(colours: np.ndarray, alpha: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Colours over a background by alpha, all uint8. Only the soft edge is computed: it is a few percent of a crop."""
-    result = np.where(alpha[..., None] == 255, colours, background)
+    result = np.empty_like(colours)
+    result[:] = background
+    cv2.copyTo(np.ascontiguousarray(colours), (alpha == 255).astype(np.uint8), result)
     edge = (alpha > 0) & (alpha < 255)
     part = alpha[edge].astype(np.float32)[:, None] / 255
     behind = np.broadcast_to(background, colours.shape)[edge]

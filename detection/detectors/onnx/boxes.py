@@ -8,6 +8,7 @@ import numpy as np
 
 # Larger factors than this are noise, and exp() of them would overflow; Detectron2's own limit.
 _MOST_GROWTH = math.log(1000 / 16)
+_AT_ONCE = 128  # boxes that are compared with each other at a time
 
 
 def apply_deltas(deltas: np.ndarray, boxes: np.ndarray, weights: tuple[float, float, float, float]) -> np.ndarray:
@@ -48,21 +49,32 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, groups: np.ndarray, threshol
     """
     order = np.argsort(-scores, kind="stable")
     boxes, groups = boxes[order], groups[order]
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    alive = np.ones(len(order), bool)
     kept: list[int] = []
-    for index in range(len(order)):
-        if len(kept) == most:
-            break
-        if not alive[index]:
-            continue
-        kept.append(index)
-        rest = slice(index + 1, None)
-        sides = np.minimum(boxes[rest, 2:], boxes[index, 2:]) - np.maximum(boxes[rest, :2], boxes[index, :2])
-        shared = np.maximum(sides[:, 0], 0) * np.maximum(sides[:, 1], 0)
-        overlaps = shared > threshold * (areas[rest] + areas[index] - shared)
-        alive[rest] &= ~(overlaps & (groups[rest] == groups[index]))
+    # Some at a time: most often enough stay of the first ones.
+    for start in range(0, len(order), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        some, of = boxes[part], groups[part]
+        alive = np.logical_not(_overlaps(boxes[kept], groups[kept], some, of, threshold).any(axis=0))
+        spared = np.logical_not(_overlaps(some, of, some, of, threshold))
+        for index in range(len(some)):
+            if len(kept) == most:
+                return order[kept]
+            if alive[index]:
+                kept.append(start + index)
+                alive &= spared[index]
     return order[kept]
+
+
+def _overlaps(
+    boxes: np.ndarray, groups: np.ndarray, others: np.ndarray, of: np.ndarray, threshold: float
+) -> np.ndarray:
+    """Whether each box (Nx4) and each of the others (Mx4) are of one group and overlap by more: bool NxM."""
+    left, top, right, bottom = boxes.T[:, :, None]
+    x1, y1, x2, y2 = others.T
+    shared = np.maximum(np.minimum(right, x2) - np.maximum(left, x1), 0)
+    shared *= np.maximum(np.minimum(bottom, y2) - np.maximum(top, y1), 0)
+    areas = (x2 - x1) * (y2 - y1) + (right - left) * (bottom - top)
+    return (shared > threshold * (areas - shared)) & (groups[:, None] == of)
 
 
 def box_levels(boxes: np.ndarray, canonical_size: float, canonical_level: int, levels: tuple[int, int]) -> np.ndarray:
