@@ -58,14 +58,16 @@ class ModelInfo(StrictConfig):
     git: str | None = None
     members: int = Field(1, ge=1, le=16)  # networks in the file, whose probabilities are averaged
     architectures: tuple[str, ...] = ()  # of each member, where they are not all `architecture`
+    image_sizes: tuple[ImageSize, ...] = ()  # of each member, where they are not all `image_size`, the crops' own
     temperature: float = Field(1.0, gt=0, allow_inf_nan=False)  # probabilities are tempered by it: they are calibrated
     threshold: float = Field(0.0, ge=0, le=1)  # less confidence than this is `unknown`
     metrics: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _one_architecture_a_member(self):
-        if self.architectures and len(self.architectures) != self.members:
-            raise ValueError(f"{len(self.architectures)} architectures for {self.members} members")
+    def _one_of_each_per_member(self):
+        for what, given in (("architectures", self.architectures), ("image_sizes", self.image_sizes)):
+            if given and len(given) != self.members:
+                raise ValueError(f"{len(given)} {what} for {self.members} members")
         return self
 
     @property
@@ -73,8 +75,18 @@ class ModelInfo(StrictConfig):
         return self.architectures or (self.architecture,) * self.members
 
     @property
+    def member_sizes(self) -> tuple[Size, ...]:
+        """(height, width) in pixels that each member computes at."""
+        return tuple(pair(size) for size in self.image_sizes or (self.image_size,) * self.members)
+
+    @property
     def shown_architecture(self) -> str:
         return " + ".join(self.member_architectures)
+
+    @property
+    def shown_size(self) -> str:
+        """As `written`, of each member where they differ."""
+        return " + ".join(written(size) for size in self.image_sizes) or written(self.image_size)
 
 
 LEAST = 32  # pixels per side: networks shrink by 32

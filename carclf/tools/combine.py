@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pandas as pd
 from carclf.classifier.catalogue import find_model
 from carclf.classifier.checkpoint import load_model, save_model
 from carclf.classifier.classifier import TorchClassifier
-from carclf.classifier.info import ModelInfo
+from carclf.classifier.info import ModelInfo, pair
 from carclf.classifier.network import Ensemble
 from carclf.datasets import read_split
 from carclf.datasets.content import OWN, SOURCE, run_split
@@ -26,7 +27,6 @@ from detection.common.files import write_json, write_table
 _SHARED = {
     "classes": "classes",
     "head": "head",
-    "image_size": "image size",
     "mean": "normalisation",
     "std": "normalisation",
     "style": "cut-out style",
@@ -53,7 +53,7 @@ def combine(names: Sequence[str], output: Path) -> dict:
     info = _common(names, infos)
     photos = _held_out(names)
     members = [TorchClassifier(net, own) for net, own in zip(nets, infos, strict=True)]
-    whole = TorchClassifier(Ensemble(nets).eval(), info)
+    whole = TorchClassifier(Ensemble(nets, info.member_sizes).eval(), info)
     metrics: dict = {}
     if len(photos):
         rows, cars = photos.assign(status="ok"), car_numbers(photos)
@@ -91,11 +91,14 @@ def _common(names: Sequence[str], infos: Sequence[ModelInfo]) -> ModelInfo:
             if getattr(info, field) != getattr(infos[0], field):
                 raise UsageError(f"'{name}' has another {said} than '{names[0]}': all members must have the same.")
     architectures = tuple(info.architecture for info in infos)
-    mixed = architectures if len(set(architectures)) > 1 else ()
+    sizes = tuple(info.image_size for info in infos)
     return infos[0].model_copy(
         update={
             "members": len(infos),
-            "architectures": mixed,
+            "architectures": architectures if len(set(architectures)) > 1 else (),
+            # Crops come at the largest size, and members of a smaller one shrink them: nothing is enlarged.
+            "image_size": max(sizes, key=lambda size: math.prod(pair(size))),
+            "image_sizes": sizes if len(set(map(pair, sizes))) > 1 else (),
             "stage": "",
             "metrics": {},
             "temperature": 1.0,
