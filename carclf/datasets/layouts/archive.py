@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-from carclf.datasets.layouts.members import DAMAGED, Archive, Member, opened
+from carclf.datasets.layouts.members import DAMAGED, Archive, Member, Unpackable, opened
 from carclf.datasets.names import split_named
 from detection.common.console import photo_bar, say
 from detection.common.errors import UsageError
@@ -23,10 +23,6 @@ MOST_GROWTH, FREE_GROWTH = 100, 1 << 30
 MOST_FILES = 5_000_000
 _NESTED = 2  # a competition's zip holds zips of its folders
 _CHUNK = 1 << 20
-
-
-class NoRoom(UsageError):
-    """The archive is good, but there is no place for its content."""
 
 
 def unpack(archive: Path) -> Path:
@@ -51,7 +47,7 @@ def unpack_to(archive: Path, folder: Path, ready: Callable[[Path], object]) -> N
     """Makes `folder`, which must not be there, of the zip's or tar's content; a single folder that holds all else is
     left out. ready: called with the content before it becomes `folder`, to add to it.
 
-    Raises `UsageError` as `unpack` does; `NoRoom` where another try with the same file may go well.
+    Raises `UsageError` as `unpack` does; `Unpackable` where the file is worth keeping.
     """
 
     def finished(temp: Path) -> Path:
@@ -72,7 +68,7 @@ def _unpack(archive: Path, folder: Path, finished: Callable[[Path], Path]) -> No
                 _unpack_into(archive, temp, _Allowance(archive), _NESTED)
                 move_over(finished(temp), folder)
     except OSError as error:
-        raise NoRoom(f"'{archive}' can't be unpacked into '{folder}': {error.strerror or error}.") from error
+        raise Unpackable(f"'{archive}' can't be unpacked into '{folder}': {error.strerror or error}.") from error
 
 
 class _Allowance:
@@ -96,7 +92,7 @@ class _Allowance:
     def check_room(self, size: int, folder: Path) -> None:
         free = shutil.disk_usage(folder).free
         if size > free:
-            raise NoRoom(f"'{self.archive}' needs {_gigabytes(size)} in '{folder.parent}', "
+            raise Unpackable(f"'{self.archive}' needs {_gigabytes(size)} in '{folder.parent}', "
                          f"where only {_gigabytes(free)} are free: make room.")  # fmt: skip
 
 
@@ -126,9 +122,9 @@ def _places(content: Iterable[Member], archive: Path) -> dict[PurePosixPath, Mem
         if member.kind == "folder" or _is_clutter(place):
             continue
         if member.encrypted:
-            raise UsageError(f"'{archive}' is encrypted: unpack it with its password, and pass the folder.")
+            raise Unpackable(f"'{archive}' is encrypted: unpack it with its password, and pass the folder.")
         if member.kind != "file":
-            raise UsageError(
+            raise Unpackable(
                 f"'{archive}' holds the {member.kind} '{member.name}': unpack it yourself, and pass the folder."
             )
         if ON_WINDOWS:
@@ -162,7 +158,7 @@ def _write(content: Archive, member: Member, path: Path, archive: Path) -> None:
         with content.open(member) as source, open(path, "xb") as target:
             shutil.copyfileobj(source, target, _CHUNK)
     except NotImplementedError as error:
-        raise UsageError(f"'{archive}' is packed in a way that can't be read here ({error}): unpack it yourself, and "
+        raise Unpackable(f"'{archive}' is packed in a way that can't be read here ({error}): unpack it yourself, and "
                          "pass the folder.") from error  # fmt: skip
     except DAMAGED as error:
         raise UsageError(f"'{archive}' is damaged at '{member.name}': download it again.") from error

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import stat
 import tarfile
 import zipfile
@@ -12,15 +9,29 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
 from detection.common.errors import UsageError
 
+try:
+    from lzma import LZMAError
+except ImportError:  # a Python that was built without: then nothing raises it
+
+    class LZMAError(Exception):  # type: ignore[no-redef]
+        pass
+
+
 # Raised while a member of a damaged file is read.
-DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
-_PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, RuntimeError, ValueError)
+# The modules that unpack a tar, by how it begins.
+_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\0": "lzma"}
 _MOST_AT_ONCE = 16 << 20  # bytes
+
+
+class Unpackable(UsageError):
+    """The archive may be good, but its content can't be had here: no room, a password, a link, an unknown packing."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,8 @@ def opened(path: Path) -> Iterator[Archive]:
     with ExitStack() as stack:
         try:
             archive = _open(path, stack)
+        except UsageError:
+            raise
         except (*DAMAGED, NotImplementedError) as error:
             what = "not a zip" if path.suffix.lower() == ".zip" else "neither a zip nor a tar"
             raise UsageError(f"'{path}' is {what} file, or its end is missing: download it again.") from error
@@ -64,8 +77,13 @@ def _open(path: Path, stack: ExitStack) -> Archive:
     file.seek(0)
     start = file.read(6)
     file.seek(0)
-    unpack = next((unpack for mark, unpack in _PACKED.items() if start.startswith(mark)), None)
-    stream = _Bounded(file if unpack is None else stack.enter_context(unpack(file)))
+    module = next((module for mark, module in _PACKED.items() if start.startswith(mark)), None)
+    try:
+        stream = _Bounded(file if module is None else stack.enter_context(import_module(module).open(file)))
+    except ImportError as error:
+        raise Unpackable(
+            f"'{path}' is packed by {module}, which this Python lacks: unpack it yourself, and pass the folder."
+        ) from error
     # "r:" takes no other packing by itself: its own reader would be bound by nothing.
     tar = tarfile.open(fileobj=stream, mode="r:")  # type: ignore[call-overload]  # noqa: SIM115
     return _Tar(stack.enter_context(tar), path)
@@ -96,7 +114,7 @@ class _Bounded:
 def _as_damage() -> Iterator[None]:
     try:
         yield
-    except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+    except (EOFError, zlib.error, LZMAError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk, and not of what is packed
             raise
         raise tarfile.ReadError(str(error)) from error

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from carclf.datasets.layouts.archive import NoRoom, unpack_to
+from carclf.datasets.layouts.archive import Unpackable, unpack_to
 from carclf.datasets.table import read_table
 from carclf.tools.fetch.kaggle import SCHEME, KaggleFiles
 from carclf.tools.fetch.part import Part
@@ -85,7 +85,7 @@ def _make(source: Source, folder: Path, work: Path, most: int) -> None:
         folder.rmdir()  # it is empty
     try:
         unpack_to(archive, folder, lambda content: write_json(content / RECORD, record))
-    except NoRoom:
+    except Unpackable:
         raise
     except UsageError:  # not to be trusted, or damaged: another try needs another file
         shutil.rmtree(work, ignore_errors=True)
