@@ -69,6 +69,7 @@ OPENVINO = ["openvino>=2025.0"]
 PARQUET = ["pyarrow"]
 RAW = ["rawpy"]
 JXL = ["pillow-jxl-plugin"]
+KAGGLE = ["kagglehub>=1.0; python_version >= '3.11'"]  # earlier ones have another inside
 
 setup(
     name="carclf",
@@ -97,6 +98,7 @@ setup(
                 *PARQUET,
                 *RAW,
                 *JXL,
+                *KAGGLE,
             ),  # not OpenVINO: in one process with all tests it once ended that process without a word
             *("pytest>=8", "hypothesis", "httpx", "schemathesis", "playwright", "scipy", "scikit-learn"),
             *("ruff", "mypy", "pandas-stubs", "types-PyYAML", "import-linter", "pre-commit"),
@@ -110,6 +112,7 @@ setup(
         "raw": RAW,  # raw photos of cameras (LibRaw, LGPL or CDDL)
         "jxl": JXL,  # JPEG XL photos; the plugin is under the GPL, so never required and in no image
         "openvino": OPENVINO,  # `--runtime openvino`, 180 MB
+        "kaggle": KAGGLE,  # `carclf data fetch kaggle:...`
         "parquet": PARQUET,  # tables ending in .parquet
         "export": EXPORT,  # `carclf export`; what it writes runs without
     },

@@ -77,6 +77,12 @@ def serve(
     save_uploads: Annotated[
         Path | None, typer.Option(help="Folder to keep uploaded photos in. Without it no photo touches the disk.")
     ] = None,
+    allow_urls: Annotated[
+        bool,
+        typer.Option(
+            "--allow-urls", help='Also take {"url": "https://..."} in place of a photo, of public addresses only.'
+        ),
+    ] = False,
 ) -> None:
     """Serve a web page and an API that name the cars in photos. See docs/service.md."""
     from carclf.service.choose import wants_export, with_export
@@ -99,6 +105,7 @@ def serve(
         broker=broker or None,
         api_key=find_api_key(api_key_file),
         save_uploads=save_uploads,
+        allow_urls=allow_urls,
         keep_alive=keep_alive,
         max_connections=max_connections,
         max_per_address=max_per_address,

@@ -43,6 +43,8 @@ class ServiceSettings(BaseModel):
 
     api_key: SecretStr | None = None
     save_uploads: Path | None = None
+    # Whether a client may name a photo by its URL, which this process fetches then: public addresses only.
+    allow_urls: bool = False
 
     max_files: int = Field(16, ge=1, le=1000)
     max_photo_bytes: int = Field(20 * MEGABYTE, ge=1)

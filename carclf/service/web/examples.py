@@ -120,3 +120,32 @@ PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
     429: problem("Too many connections or requests from this address."),
     503: problem("Too busy, still loading, or stopping; Retry-After says when to come again."),
 }
+# What the service answers in addition where it takes URLs.
+URL_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": PREDICT_BODY["requestBody"]["content"]  # type: ignore[operator]
+        | {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["url"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "url": {
+                            "type": "string",
+                            "description": "Of one photo, on the public internet.",
+                            "minLength": 1,
+                        }
+                    },
+                },
+                "example": {"url": "https://cars.example/car.jpg"},
+            }
+        },
+    }
+}
+URL_RESPONSES: dict[int | str, dict[str, Any]] = {
+    403: problem("The host of the URL is not on the public internet."),
+    502: problem("The server of the URL can't be reached, or gives no photo."),
+    504: problem("The server of the URL is too slow."),
+}
