@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 import pytest
@@ -116,6 +117,35 @@ def test_auto_takes_it_only_where_it_has_won(monkeypatch, kept, milliseconds, wi
     _keep(kept, openvino=milliseconds)
     assert by_openvino("auto", "auto") is wins
     assert by_openvino("openvino", "cpu") and not by_openvino("onnx", "cpu") and not by_openvino("auto", "cuda")
+
+
+def test_what_brings_onnx_runtime_does_not_matter(monkeypatch, tmp_path):
+    """With onnxruntime-gpu there is the module, and no package of its name."""
+    import onnxruntime
+
+    def version(name):
+        if name != "openvino":
+            raise PackageNotFoundError(name)
+        return "2025.3"
+
+    monkeypatch.setattr(race, "version", version)
+    monkeypatch.setattr(race, "has_module", lambda name: True)
+    monkeypatch.setenv("CARCLF_CACHE", str(tmp_path))
+    race.openvino_wins.cache_clear()
+    monkeypatch.setattr(race, "measure", lambda load, where, seconds: race.Race(where, 10.0, 30.0))
+    assert race.self_test(_load).where["onnxruntime"] == onnxruntime.__version__ and race.openvino_wins()
+    race.openvino_wins.cache_clear()
+
+
+def test_a_folder_of_its_name_is_no_openvino(monkeypatch):
+    def version(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(race, "version", version)
+    monkeypatch.setattr(race, "has_module", lambda name: True)
+    race.openvino_wins.cache_clear()
+    assert not race.openvino_wins()
+    race.openvino_wins.cache_clear()
 
 
 def test_nothing_is_measured_where_it_is_not_installed(monkeypatch, kept):
