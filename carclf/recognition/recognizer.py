@@ -237,9 +237,8 @@ class CarRecognizer:
         """What counts in each photo."""
         if self.finder is not None:
             seen = [_view(item) for item in items]
-            return self.finder.decide(
-                [partial(_same, view) for view in seen], self.finder.find(seen), self.kinds, self.every_vehicle
-            )
+            found = self.finder.find(seen, whole=self.every_vehicle)
+            return self.finder.decide([partial(_same, view) for view in seen], found, self.kinds, self.every_vehicle)
         assert self.detections is not None
         views = [partial(_view, item) for item in items]
         found = [_known(self.detections, item) for item in items]
