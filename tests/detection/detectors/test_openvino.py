@@ -31,8 +31,8 @@ ALONE = "CARCLF_TESTS_OPENVINO"
 
 
 def runs_openvino(test):
-    """Runs a test in a process of its own: OpenVINO once ended the process of all tests without a word. Freed memory was
-    read then, which may have been why."""
+    """Runs a test in a process of its own: OpenVINO once ended the process of all tests without a word. Freed memory
+    was read then, which may have been why."""
 
     @needs_openvino
     @functools.wraps(test)
