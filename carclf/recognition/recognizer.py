@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -96,18 +97,25 @@ class CarRecognizer:
         if crops and (every_vehicle or detections):
             raise UsageError("Photos that are cut out already show one vehicle each: no detections are needed.")
         self.name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else ""
-        if isinstance(model, (str, os.PathLike)):
-            from carclf.classifier.catalogue import load_classifier
-
-            model = load_classifier(os.fspath(model), device, runtime, threads)
-        self.classifier = model = as_classifier(model)
         self.detections = detections
         self.finder: VehicleFinder | None = None
-        if not crops and detections is None:
-            found_by = _load_detector(detector or model.detector or COMPACT, device, runtime, threads)
-            self.finder = VehicleFinder(
-                found_by, check, turned=turned, closer=every_vehicle if small is None else small
-            )
+
+        def load_finder(detector: Any) -> VehicleFinder:
+            found_by = _load_detector(detector, device, runtime, threads)
+            return VehicleFinder(found_by, check, turned=turned, closer=every_vehicle if small is None else small)
+
+        finds = not crops and detections is None
+        beside = _loads_beside(self.name, detector, device, runtime) if self.name and finds else None
+        with ThreadPoolExecutor(1, thread_name_prefix="carclf-load") as pool:
+            early = None if beside is None else pool.submit(load_finder, beside)
+            if isinstance(model, (str, os.PathLike)):
+                from carclf.classifier.catalogue import load_classifier
+
+                model = load_classifier(os.fspath(model), device, runtime, threads)
+            self.classifier = model = as_classifier(model)
+        if finds:
+            wanted = detector or model.detector or COMPACT
+            self.finder = load_finder(wanted) if early is None or wanted != beside else early.result()
         self._stored_check = None if detections is None else check_of(detections.detector, check)
         self.kinds: tuple[str, ...] = ()
         if self.finder is not None:
@@ -355,6 +363,28 @@ def _load_detector(detector, device: str, runtime: str, threads: int | None) -> 
     from detection.detectors.load import load_detector
 
     return as_detector(load_detector(os.fspath(detector), device=device, runtime=runtime, threads=threads))
+
+
+def _loads_beside(model: str, detector: Any, device: str, runtime: str) -> str | None:
+    """The detector, where it may be loaded in a thread of its own while the classifier is: ONNX Runtime runs both, and
+    builds its sessions without Python's lock. What can't be loaded is told by what loads it, the classifier first."""
+    from carclf.classifier.catalogue import find_model
+    from detection.common.networks.runtime import choose_engine
+    from detection.detectors.onnx.folder import is_export
+
+    try:
+        found = find_model(model)
+        if detector is None:
+            detector = str(found.path) if found.is_export else found.info().detector
+        if not (isinstance(detector, str) and found.runs_by_onnx and (detector == COMPACT or is_export(detector))):
+            return None
+        if choose_engine(detector, runtime, device) != "onnx":
+            return None
+        for module in ("onnxruntime", "carclf.classifier.onnx.classifier", "detection.detectors.onnx.detector"):
+            import_module(module)  # here, and not in two threads at once
+    except (UsageError, ImportError):
+        return None
+    return detector
 
 
 def _known(detections: Detections, item: Item) -> list[Vehicle] | Exception:
