@@ -7,21 +7,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from carclf.classifier.contract import Classifier, as_classifier
+from carclf.classifier.contract import Classifier
 from carclf.recognition.item import Item, batches, limited, opaque
+from carclf.recognition.loading import load_models
 from carclf.recognition.photo import is_photo
 from carclf.recognition.prediction import ERROR, NO_CAR, OK, UNKNOWN, Prediction, Predictions, Recognition, decide
 from detection.common.errors import UsageError, brief
 from detection.common.machine import MOST_SIDE_BY_SIDE, opencv_in_one_thread, usable_cores
 from detection.common.stream import read_ahead, side_by_side, try_batch
 from detection.cutout.extract import detector_view, extract
-from detection.detectors.contract import COMPACT, CarChecker, Detector, as_detector
+from detection.detectors.contract import CarChecker, Detector
 from detection.detectors.finder import (
     CheckError,
     Finding,
@@ -98,24 +98,13 @@ class CarRecognizer:
             raise UsageError("Photos that are cut out already show one vehicle each: no detections are needed.")
         self.name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else ""
         self.detections = detections
-        self.finder: VehicleFinder | None = None
 
-        def load_finder(detector: Any) -> VehicleFinder:
-            found_by = _load_detector(detector, device, runtime, threads)
-            return VehicleFinder(found_by, check, turned=turned, closer=every_vehicle if small is None else small)
+        def make_finder(detector: Detector) -> VehicleFinder:
+            return VehicleFinder(detector, check, turned=turned, closer=every_vehicle if small is None else small)
 
         finds = not crops and detections is None
-        beside = _loads_beside(self.name, detector, device, runtime) if self.name and finds else None
-        with ThreadPoolExecutor(1, thread_name_prefix="carclf-load") as pool:
-            early = None if beside is None else pool.submit(load_finder, beside)
-            if isinstance(model, (str, os.PathLike)):
-                from carclf.classifier.catalogue import load_classifier
-
-                model = load_classifier(os.fspath(model), device, runtime, threads)
-            self.classifier = model = as_classifier(model)
-        if finds:
-            wanted = detector or model.detector or COMPACT
-            self.finder = load_finder(wanted) if early is None or wanted != beside else early.result()
+        model, self.finder = load_models(model, detector, make_finder if finds else None, device, runtime, threads)
+        self.classifier = model
         self._stored_check = None if detections is None else check_of(detections.detector, check)
         self.kinds: tuple[str, ...] = ()
         if self.finder is not None:
@@ -355,36 +344,6 @@ def _tta(tta: TtaConfig | str | int | bool | None) -> TtaConfig | None:
 
     config = TtaConfig.of(tta)
     return config if config.passes > 1 else None
-
-
-def _load_detector(detector, device: str, runtime: str, threads: int | None) -> Detector:
-    if not isinstance(detector, (str, os.PathLike)):
-        return as_detector(detector)
-    from detection.detectors.load import load_detector
-
-    return as_detector(load_detector(os.fspath(detector), device=device, runtime=runtime, threads=threads))
-
-
-def _loads_beside(model: str, detector: Any, device: str, runtime: str) -> str | None:
-    """The detector, where it may be loaded in a thread of its own while the classifier is: ONNX Runtime runs both, and
-    builds its sessions without Python's lock. What can't be loaded is told by what loads it, the classifier first."""
-    from carclf.classifier.catalogue import find_model
-    from detection.common.networks.runtime import choose_engine
-    from detection.detectors.onnx.folder import is_export
-
-    try:
-        found = find_model(model)
-        if detector is None:
-            detector = str(found.path) if found.is_export else found.info().detector
-        if not (isinstance(detector, str) and found.runs_by_onnx and (detector == COMPACT or is_export(detector))):
-            return None
-        if choose_engine(detector, runtime, device) != "onnx":
-            return None
-        for module in ("onnxruntime", "carclf.classifier.onnx.classifier", "detection.detectors.onnx.detector"):
-            import_module(module)  # here, and not in two threads at once
-    except (UsageError, ImportError):
-        return None
-    return detector
 
 
 def _known(detections: Detections, item: Item) -> list[Vehicle] | Exception:

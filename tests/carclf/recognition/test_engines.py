@@ -11,7 +11,7 @@ from carclf.classifier.classifier import TorchClassifier
 from carclf.classifier.onnx.classifier import OnnxClassifier
 from carclf.datasets.drawn.car_shapes import CAR_SHAPES
 from carclf.datasets.drawn.scenes import draw_background, draw_scene
-from carclf.recognition import recognizer
+from carclf.recognition import loading
 from carclf.tools.export.parity import check_parity
 from carclf.weights import BUNDLED, bundled_file, graph_of
 from detection import CutoutStyle, UsageError, clean_folder, load_detector
@@ -127,11 +127,11 @@ def test_what_only_torch_runs_is_one_sentence(tmp_path):
 def test_the_detector_is_loaded_beside_the_classifier_where_onnx_runtime_runs_both(monkeypatch, settings, beside):
     threads = []
 
-    def load(*given, real=recognizer._load_detector):
+    def load(*given, real=loading._load_detector):
         threads.append(threading.current_thread().name)
         return real(*given) if settings == {} else FakeDetector()
 
-    monkeypatch.setattr(recognizer, "_load_detector", load)
+    monkeypatch.setattr(loading, "_load_detector", load)
     monkeypatch.setattr(TorchClassifier, "load", lambda *_: load_classifier("bundled", "cpu", "onnx"))
     found = CarRecognizer(device="cpu", **settings)
     assert [name.startswith("carclf-load") for name in threads] == ([] if "crops" in settings else [beside])
