@@ -93,13 +93,7 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         "dev": [
-            *(
-                *EXPORT,
-                *PARQUET,
-                *RAW,
-                *JXL,
-                *KAGGLE,
-            ),  # not OpenVINO: in one process with all tests it once ended that process without a word
+            *(*EXPORT, *PARQUET, *RAW, *JXL, *KAGGLE, *OPENVINO),
             *("pytest>=8", "hypothesis", "httpx", "schemathesis", "playwright", "scipy", "scikit-learn"),
             *("ruff", "mypy", "pandas-stubs", "types-PyYAML", "import-linter", "pre-commit"),
         ],

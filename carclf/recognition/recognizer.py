@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from carclf.classifier.contract import Classifier, as_classifier
+from carclf.classifier.contract import Classifier
 from carclf.recognition.item import Item, batches, limited, opaque
+from carclf.recognition.loading import load_models
 from carclf.recognition.photo import is_photo
 from carclf.recognition.prediction import ERROR, NO_CAR, OK, UNKNOWN, Prediction, Predictions, Recognition, decide
 from detection.common.errors import UsageError, brief
 from detection.common.machine import MOST_SIDE_BY_SIDE, opencv_in_one_thread, usable_cores
 from detection.common.stream import read_ahead, side_by_side, try_batch
 from detection.cutout.extract import detector_view, extract
-from detection.detectors.contract import COMPACT, CarChecker, Detector, as_detector
+from detection.detectors.contract import CarChecker, Detector
 from detection.detectors.finder import (
     CheckError,
     Finding,
@@ -96,18 +97,14 @@ class CarRecognizer:
         if crops and (every_vehicle or detections):
             raise UsageError("Photos that are cut out already show one vehicle each: no detections are needed.")
         self.name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else ""
-        if isinstance(model, (str, os.PathLike)):
-            from carclf.classifier.catalogue import load_classifier
-
-            model = load_classifier(os.fspath(model), device, runtime, threads)
-        self.classifier = model = as_classifier(model)
         self.detections = detections
-        self.finder: VehicleFinder | None = None
-        if not crops and detections is None:
-            found_by = _load_detector(detector or model.detector or COMPACT, device, runtime, threads)
-            self.finder = VehicleFinder(
-                found_by, check, turned=turned, closer=every_vehicle if small is None else small
-            )
+
+        def make_finder(detector: Detector) -> VehicleFinder:
+            return VehicleFinder(detector, check, turned=turned, closer=every_vehicle if small is None else small)
+
+        finds = not crops and detections is None
+        model, self.finder = load_models(model, detector, make_finder if finds else None, device, runtime, threads)
+        self.classifier = model
         self._stored_check = None if detections is None else check_of(detections.detector, check)
         self.kinds: tuple[str, ...] = ()
         if self.finder is not None:
@@ -237,9 +234,8 @@ class CarRecognizer:
         """What counts in each photo."""
         if self.finder is not None:
             seen = [_view(item) for item in items]
-            return self.finder.decide(
-                [partial(_same, view) for view in seen], self.finder.find(seen), self.kinds, self.every_vehicle
-            )
+            found = self.finder.find(seen, whole=self.every_vehicle)
+            return self.finder.decide([partial(_same, view) for view in seen], found, self.kinds, self.every_vehicle)
         assert self.detections is not None
         views = [partial(_view, item) for item in items]
         found = [_known(self.detections, item) for item in items]
@@ -348,14 +344,6 @@ def _tta(tta: TtaConfig | str | int | bool | None) -> TtaConfig | None:
 
     config = TtaConfig.of(tta)
     return config if config.passes > 1 else None
-
-
-def _load_detector(detector, device: str, runtime: str, threads: int | None) -> Detector:
-    if not isinstance(detector, (str, os.PathLike)):
-        return as_detector(detector)
-    from detection.detectors.load import load_detector
-
-    return as_detector(load_detector(os.fspath(detector), device=device, runtime=runtime, threads=threads))
 
 
 def _known(detections: Detections, item: Item) -> list[Vehicle] | Exception:

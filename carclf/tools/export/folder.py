@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -245,5 +246,5 @@ def _replace(draft: Path, output: Path) -> None:
 def _version(package: str) -> str | None:
     try:
         return version(package)
-    except PackageNotFoundError:
-        return None
+    except PackageNotFoundError:  # or another package brings the module, as onnxruntime-gpu does
+        return getattr(sys.modules.get(package), "__version__", None)

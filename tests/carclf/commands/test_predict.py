@@ -34,7 +34,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def carclf(monkeypatch):
     """Runs a command with the fake detector; gives the result with exit_code, stdout and stderr."""
-    monkeypatch.setattr("carclf.recognition.recognizer._load_detector", lambda *_: FakeDetector())
+    monkeypatch.setattr("carclf.recognition.loading._load_detector", lambda *_: FakeDetector())
 
     def run(*arguments, **more):
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], **more)
@@ -123,7 +123,7 @@ def test_stdout_stays_parseable_when_a_library_prints(carclf, photos, model, mon
             print("[note] from a library")
             return super().detect(images)
 
-    monkeypatch.setattr("carclf.recognition.recognizer._load_detector", lambda *_: Chatty())
+    monkeypatch.setattr("carclf.recognition.loading._load_detector", lambda *_: Chatty())
     result = carclf("predict", photos, "--model", model, "--format", "json")
     assert len(json.loads(result.stdout)) == 3 and "[note]" in result.stderr
 
@@ -180,7 +180,7 @@ def test_cutouts_and_overlays_mirror_the_tree(carclf, photos, model, tmp_path):
 def test_detections_of_a_cleaned_folder(carclf, photos, model, tmp_path, monkeypatch):
     monkeypatch.setattr("detection.detectors.load.load_detector", lambda *_, **__: FakeDetector())
     carclf("clean", photos, tmp_path / "out", "--save-detections")
-    monkeypatch.setattr("carclf.recognition.recognizer._load_detector", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("carclf.recognition.loading._load_detector", lambda *_: pytest.fail("loaded"))
     file = tmp_path / "out" / "detections.jsonl"
     result = carclf("predict", photos, "--model", model, "--detections", file, "--format", "json")
     assert [row["status"] for row in json.loads(result.stdout)] == ["no_car", "ok", "ok"]
