@@ -14,7 +14,7 @@ from carclf.classifier.levels.sure import SureTable
 from detection.common.config import StrictConfig, first_complaint
 from detection.common.errors import UsageError
 from detection.common.files import check_format, file_sha256
-from detection.common.networks.arrays import read_metadata
+from detection.common.networks.arrays import read_metadata, write_metadata
 from detection.cutout.cut import CutoutStyle
 
 Size = tuple[int, int]
@@ -138,6 +138,11 @@ def info_of(path: Path, metadata: Mapping[str, str]) -> ModelInfo:
     if info.format != FORMAT:
         raise UsageError(f"'{path}' has the format '{info.format}', this carclf reads '{FORMAT}': update carclf.")
     return info
+
+
+def write_info(path: Path, info: ModelInfo) -> None:
+    """Lets a classifier's file say this of itself; its weights stay, byte for byte. Raises `UsageError`."""
+    write_metadata(path, read_metadata(path) | {KEY: info.model_dump_json()})
 
 
 def fingerprint(path: Path) -> str:

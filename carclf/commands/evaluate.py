@@ -65,13 +65,13 @@ def evaluate(
     A photo without an answer counts as wrong.
     """
     from carclf.classifier.catalogue import find_model
-    from carclf.datasets import read_table
+    from carclf.datasets.table import read_table_of
     from carclf.evaluation.held_out import choose_photos
     from carclf.runs.folder import check_no_run
 
     found = find_model(model)
     check_no_run(output)
-    table = choose_photos(read_table(data, images), split, found.path, parts)
+    table = choose_photos(read_table_of(found.info().classes, data, images), split, found.path, parts)
     from carclf.evaluation.chain import evaluate_chain
     from carclf.recognition.recognizer import CarRecognizer
     from carclf.runs.report.page import write_run_report
@@ -137,16 +137,25 @@ def calibrate(
     ] = None,
     device: Annotated[str, typer.Option(help="Device that runs the models: auto, cpu, cuda or cuda:N.")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only measure; leave the model's file unchanged.")] = False,
+    names: Annotated[
+        Path | None,
+        typer.Option(help="A csv (class,make,model,body,years,trim) that the model is to know its classes' parts by."),
+    ] = None,
+    levels_only: Annotated[
+        bool, typer.Option("--levels-only", help="Choose the levels, and keep temperature and threshold.")
+    ] = False,
 ) -> None:
-    """Fit a model's temperature and threshold to photos it was not trained on, and write them into its file.
+    """Fit a model's temperature, threshold and levels to photos it was not trained on, and write them into its file.
 
-    The temperature makes its confidence true; below the threshold it answers unknown. Training fits both to its
-    validation crops. This command runs the detector too, and also reports how photos of other things are answered.
+    The temperature makes its confidence true; below the threshold it answers unknown. Where it knows the makes and
+    models of its classes, it also learns how sure each level must be. Training fits all to its validation crops. This
+    command runs the detector too, and also reports how photos of other things are answered.
     """
     need(("torch", "timm"), "Calibration")
     from carclf.classifier.catalogue import find_model
-    from carclf.datasets import read_table
+    from carclf.datasets.layouts.names_csv import read_names
     from carclf.datasets.parts import choose_part
+    from carclf.datasets.table import read_table_of
     from carclf.evaluation.calibrate import calibrate_chain
     from carclf.weights import BUNDLED
 
@@ -155,7 +164,8 @@ def calibrate(
         raise UsageError(
             f"'{model}' comes with carclf and stays as it is: copy its file, or measure it with --dry-run."
         )
-    table = choose_part(read_table(data, images), split, parts)
+    known = None if names is None else read_names(names)
+    table = choose_part(read_table_of(find_model(model).info().classes, data, images), split, parts)
     with quiet_stdout():
         trust = calibrate_chain(
             path,
@@ -166,8 +176,14 @@ def calibrate(
             device=device,
             write=not dry_run,
             track=tracked("recognizing"),
+            names=known,
+            only_levels=levels_only,
         )
     typer.echo(f"temperature {trust.temperature:.3f}, threshold {trust.threshold:.4f}")
+    if trust.levels is not None:
+        usual, most = trust.levels.usual, trust.levels.rows[-1].right
+        least = ", ".join(f"{level} {value:.4f}" for level, value in trust.levels.thresholds().items())
+        typer.echo(f"levels for {usual:g} right answers: {least}; these photos promise at most {most:g}")
     for name, value in trust.figures.items():
         typer.echo(f"known cars, {name}: {value:.4g}")
     for name, figures in trust.others.items():

@@ -11,7 +11,6 @@ import numpy as np
 from carclf.classifier.contract import Classifier
 from carclf.classifier.levels.names import CLASS, LEVELS, MAKE, MODEL, Level
 from carclf.classifier.levels.only import LEAST_LISTED, among, listed_classes, share_listed
-from carclf.classifier.levels.sure import SURE
 from carclf.classifier.levels.tree import Tree
 from carclf.recognition.prediction import OK, UNKNOWN, Prediction, decide
 from detection.common.errors import UsageError
@@ -23,7 +22,7 @@ class Answers:
 
     top: how many classes are told. threshold: the least confidence of a class; None takes the model's own. levels:
     whether the answer is the deepest level that is sure; None: where the model can, and no threshold is given. sure:
-    the share of right answers that is asked for then, by default `SURE`. only: the classes, models and makes that
+    the share of right answers that is asked for then; None: the usual one. only: the classes, models and makes that
     there can be, see `listed_classes`.
     Raises `UsageError` for a wrong number or name, and for levels where the model has none.
     """
@@ -51,7 +50,7 @@ class Answers:
         self.sure: float | None = None
         if _wants_levels(classifier, threshold, levels, sure):
             assert classifier.levels is not None
-            self.sure = SURE if sure is None else sure
+            self.sure = classifier.levels.usual if sure is None else sure
             self.least = classifier.levels.thresholds(self.sure)
             self.tree = Tree(classifier.names, self.classes)
 

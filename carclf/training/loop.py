@@ -22,6 +22,7 @@ from carclf.runs.report.page import write_run_report
 from carclf.runs.resume import note_resumed
 from carclf.runs.tables import read_epochs
 from carclf.training.data.crops import prepare_crops
+from carclf.training.data.names import class_names
 from carclf.training.data.split import split_photos
 from carclf.training.distributed import is_first, joined, launch, on_first, partners_told, say_once, wants_launch
 from carclf.training.record.checkpoints import remove_checkpoints
@@ -80,6 +81,7 @@ def _run_stages(config: TrainConfig, run: Path, device: str, state: RunState) ->
     try:
         table, style, detector = on_first(_prepare, config, run)
         classes = tuple(sorted(table["label"].unique()))
+        names = class_names(config, classes)
         counts = table["split"].value_counts()
         say_once(f"{len(classes)} classes, {counts['train']} photos to train, {counts['val']} to validate; run folder "
                  f"{run}")  # fmt: skip
@@ -96,6 +98,7 @@ def _run_stages(config: TrainConfig, run: Path, device: str, state: RunState) ->
             style=style,
             detector=detector,
             git=git_state()["hash"],
+            names=names,
         )
         teacher = Teacher(config.teachers, info) if config.teachers else None
     except UsageError:

@@ -39,11 +39,18 @@ class SureTable(StrictConfig):
                 raise ValueError("the rows of a table of thresholds do not rise")
         return self
 
-    def thresholds(self, sure: float = SURE) -> dict[Level, float]:
-        """The least probability at each level. sure: the wanted share of right answers, above 0 and below 1.
+    @property
+    def usual(self) -> float:
+        """The share of right answers where nobody asks for one: `SURE`, or the most that the photos promise."""
+        return min(SURE, self.rows[-1].right)
+
+    def thresholds(self, sure: float | None = None) -> dict[Level, float]:
+        """The least probability at each level. sure: the wanted share of right answers, above 0 and below 1; None: the
+        `usual` one.
 
         Raises `UsageError` for a share that these photos can't promise.
         """
+        sure = self.usual if sure is None else sure
         if not 0 < sure < 1:
             raise UsageError(f"The share of right answers lies between 0 and 1, such as {SURE}, and is not {sure:g}.")
         row = next((row for row in self.rows if row.right >= sure), None)

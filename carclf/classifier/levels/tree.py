@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -80,6 +81,18 @@ class Tree:
         sums = np.where(inside, self.sums(probabilities, below), 0.0)
         order = np.argsort(-sums, kind="stable")[:_MOST]
         return tuple(self.labels[below][one] for one in order if sums[one] >= _LIKELY * sums.sum() > 0)
+
+
+def outline(names: Sequence[ClassName], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The tree as plain data, sorted by name: makes with their models, and these with their classes."""
+    makes: dict[str, dict[str, list[dict[str, str]]]] = {}
+    for one, name in sorted(zip(names, classes, strict=True), key=lambda pair: pair[1].casefold()):
+        parts = {CLASS: name} | {part: getattr(one, part) for part in ("body", "years", "trim")}
+        makes.setdefault(one.make, {}).setdefault(one.model, []).append(parts)
+    return [
+        {MAKE: make, "models": [{MODEL: model, "classes": found} for model, found in sorted(models.items())]}
+        for make, models in sorted(makes.items(), key=lambda pair: pair[0].casefold())
+    ]
 
 
 def _best_of(values: np.ndarray, inside: np.ndarray) -> int:
