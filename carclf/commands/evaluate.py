@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from carclf.commands.options import TRAINING, Detector, Device, Kinds, Runtime
+from carclf.commands.options import TRAINING, Detector, Device, Kinds, Levels, Only, Runtime, Sure
 from detection.common.console import never_in_the_way, quiet_stdout, say, tracked
 from detection.common.errors import UsageError, need
 
@@ -52,6 +52,9 @@ def evaluate(
     tta: Annotated[
         int, typer.Option(min=1, max=100, help="Number of views per cut-out, whose answers are averaged.")
     ] = 1,
+    levels: Levels = None,
+    sure: Sure = None,
+    only: Only = None,
     darken: Annotated[
         float, typer.Option(min=0.01, max=1, help="Multiply pixel values by this factor, to see what less light costs.")
     ] = 1.0,
@@ -73,6 +76,7 @@ def evaluate(
     check_no_run(output)
     table = choose_photos(read_table_of(found.info().classes, data, images), split, found.path, parts)
     from carclf.evaluation.chain import evaluate_chain
+    from carclf.evaluation.levels.report import level_lines
     from carclf.recognition.recognizer import CarRecognizer
     from carclf.runs.report.page import write_run_report
     from detection.common.machine import threads_for_many
@@ -88,6 +92,9 @@ def evaluate(
             runtime=runtime,
             threads=threads_for_many(),
             kinds=kinds,
+            levels=levels,
+            sure=sure,
+            only=only,
         )
         metrics = evaluate_chain(
             recognizer,
@@ -104,6 +111,8 @@ def evaluate(
             low, high = metrics["intervals"].get(name, (None, None))
             between = "" if low is None else f" (95 %: {low:.4f} to {high:.4f})"
             typer.echo(f"{name}: {value:.4f}{between}" if isinstance(value, float) else f"{name}: {value}")
+    for line in level_lines(metrics):
+        typer.echo(line)
     typer.echo(f"written to {output}; see {output / 'report.html'}")
 
 
