@@ -100,8 +100,8 @@ class Answers:
         told = replace(told, make_confidence=sure[MAKE], model_confidence=sure[MODEL], year_confidence=round(years, 6))
         level = next((one for one in LEVELS if best.probability[one] >= self.least[one]), None)
         if level is None:
-            makes = counted(len(self.tree.labels[MAKE]), "make")
-            return _unknown(told, _unsure(makes, sure[MAKE], names[MAKE]))
+            makes = self.tree.nodes(MAKE) if self.listed is None else self.tree.nodes(MAKE)[self.listed]
+            return _unknown(told, _unsure(counted(len(np.unique(makes)), "make"), sure[MAKE], names[MAKE]))
         return replace(
             told,
             status=OK,

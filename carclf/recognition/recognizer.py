@@ -142,10 +142,6 @@ class CarRecognizer:
         """The least confidence of a class; with levels each level has its own."""
         return self.answers.threshold
 
-    @threshold.setter
-    def threshold(self, threshold: float) -> None:
-        self.answers.threshold = threshold
-
     @property
     def found_by(self) -> tuple[str | None, tuple[str, ...]]:
         """The fingerprint of what finds the vehicles, None where nothing does; and what version 0.4.0 called it."""

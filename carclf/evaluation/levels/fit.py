@@ -17,6 +17,9 @@ _STEPS = 500
 # photos their own curves are mostly chance.
 _SHIFT, _SLOPE = 1.0, 0.5
 _LEAST_SLOPE = 0.05
+# The share of these photos that may be less sure than any threshold. Where nearly all answers are right, the share of
+# right ones asks for no threshold at all, and cars of all other models would be named.
+_LOST = 0.01
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,16 @@ def fit_table(told: Told) -> SureTable:
     whose curve gives at least some number, the same at all levels, so that no level is more of a risk than another; and
     that number is the lowest at which the answered photos are right as often as is wanted. How often they are is taken
     from the curves, which is steadier than counting the few wrong ones, and as if one photo more had been answered and
-    wrong.
+    wrong. No threshold is lower than all but one in a hundred of the photos need.
     """
     curves = [_curve(told.confidence[:, place], told.right[:, place]) for place in range(3)]
     chances = np.stack([_chance(told.confidence[:, place], *curves[place]) for place in range(3)], axis=1)
+    floor = np.floor(np.quantile(told.confidence, _LOST, axis=0, method="lower") * 1e4) / 1e4
     rows: dict[tuple[float, float, float], float] = {}
     least = np.unique(np.quantile(chances, np.linspace(0, 1, _STEPS)))
     wanted = list(SHARES)
     for chance in [0.0, *least.tolist()]:
-        thresholds = [_confidence_at(chance, *curve) for curve in curves]
+        thresholds = [max(_confidence_at(chance, *curves[place]), float(floor[place])) for place in range(3)]
         promised = _promised(chances, answer_level(told.confidence, thresholds))
         while wanted and promised >= wanted[0]:
             rows[(thresholds[0], thresholds[1], thresholds[2])] = wanted.pop(0)

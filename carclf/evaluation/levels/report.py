@@ -78,11 +78,17 @@ def save_level_curve(curve: pd.DataFrame, now: tuple[float, float] | None, path:
         axis.plot(rows["answered"], rows["risk"], "o-", color=VAL, markersize=3, label="the deepest level that is sure")
     if now is not None:
         axis.plot(now[0], 1 - now[1], "o", color="white", markeredgecolor=VAL, markersize=9, label="as asked")
-    axis.set(xlabel="photos answered", ylabel="answers that are wrong", xlim=(0, 1.01))
+    axis.set(xlabel="photos answered", ylabel="answers that are wrong", xlim=(_left(curve), 1.01))
     axis.set_ylim(0, max(0.02, float(curve["risk"].quantile(0.995)) * 1.15))
     axis.grid(alpha=0.25, color=TRAIN)
     axis.legend(loc="upper left", fontsize=8)
     save_figure(figure, path)
+
+
+def _left(curve: pd.DataFrame) -> float:
+    """Where the curves leave zero, and a little before: nothing is to be seen further to the left."""
+    wrong = curve["answered"][curve["risk"] > 0]
+    return 0.0 if wrong.empty else max(0.0, float(wrong.min()) - 0.1)
 
 
 def level_lines(metrics: dict) -> list[str]:

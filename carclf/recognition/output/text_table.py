@@ -8,7 +8,7 @@ from itertools import chain, islice
 
 from rich.cells import cell_len, set_cell_size
 
-from carclf.classifier.levels.names import MAKE, MODEL
+from carclf.classifier.levels.names import CLASS
 from carclf.recognition.prediction import ERROR, NO_CAR, OK, UNKNOWN, UNREADABLE, VEHICLE
 
 # The widths follow from the first rows: later ones are written as they come. On a terminal somebody waits for them.
@@ -47,7 +47,8 @@ def _header(ranked: bool) -> tuple[str, ...]:
 
 def _cells(row: dict, ranked: bool) -> tuple[str, ...]:
     confidence = "" if row["confidence"] is None else f"{row['confidence']:.1%}"
-    start = 0 if row.get("level") in (MODEL, MAKE) else 1  # below a make or a model, the best class is news
+    # With levels, the best class is news where it is not the label.
+    start = 0 if row.get("make_confidence") is not None and row.get("level") != CLASS else 1
     others = ", ".join(f"{_printable(label)} {share:.1%}" for label, share in row["top"][start : start + 2])
     note = f"({_printable(row['reason'])})" if row["reason"] else ""
     rank = ["" if row[VEHICLE] is None else str(row[VEHICLE])] if ranked else []
