@@ -11,9 +11,12 @@ from collections.abc import Callable
 import pytest
 from PIL import Image
 
+from carclf.recognition.recognizer import CarRecognizer
 from carclf.service.contract import Answer, Busy
 from carclf.service.local.backend import LocalBackend
+from tests.carclf.levels import LevelClassifier
 from tests.carclf.service.stand_ins import BLUE, GREEN, GREY, RED, make_recognizer, photo
+from tests.fakes import FakeDetector
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 playwright_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -123,6 +126,23 @@ def test_every_outcome_has_words_of_its_own(visit):
     assert none.locator(".outline path").count() == 0
     expect(none.locator(".guesses")).to_be_hidden()
     expect(unreadable.locator(".text")).to_contain_text("truncated")
+
+
+class Levelled(LocalBackend):
+    """A car whose make is sure, and whose model is not."""
+
+    def __init__(self, settings, metrics):
+        super().__init__(lambda: CarRecognizer(LevelClassifier(0.4, 0.2, 0.35, 0.03, 0.02), FakeDetector()), settings)
+
+
+def test_a_sure_make_is_told_with_what_the_car_probably_is(visit):
+    page = visit(Levelled)
+    give(page, photo(RED))
+    card = page.locator(".card")
+    expect(card.locator("h2")).to_have_text("Audi, probably an S4 or an A4")
+    expect(card.locator(".text")).to_have_text("Very sure, 95 %")
+    expect(card.locator(".guesses .name").first).to_have_text("Audi A4 2010")
+    expect(page.locator("#live")).to_have_text("photo0.jpg: Audi, probably an S4 or an A4. Very sure, 95 %")
 
 
 @pytest.mark.slow
