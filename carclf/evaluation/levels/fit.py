@@ -53,8 +53,9 @@ def fit_table(told: Told) -> SureTable:
     A curve for each level says how often answers of a confidence are right. A photo is answered at the deepest level
     whose curve gives at least some number, the same at all levels, so that no level is more of a risk than another; and
     that number is the lowest at which the answered photos are right as often as is wanted. How often they are is taken
-    from the curves, which is steadier than counting the few wrong ones, and as if one photo more had been answered and
-    wrong. No threshold is lower than all but one in a hundred of the photos need.
+    from the curves, which is steadier than counting the few wrong ones, and as if one photo more had been answered that
+    is right by half (Jeffreys's prior): few photos promise less. No threshold is lower than all but one in a hundred of
+    the photos need.
     """
     curves = [_curve(told.confidence[:, place], told.right[:, place]) for place in range(3)]
     chances = np.stack([_chance(told.confidence[:, place], *curves[place]) for place in range(3)], axis=1)
@@ -89,9 +90,9 @@ def in_order(table: SureTable, sure: float | None = None) -> list[float]:
 
 
 def _promised(chances: np.ndarray, level: np.ndarray) -> float:
-    """The share of the answered photos that is expected to be right, with one more that is wrong."""
+    """The share of the answered photos that is expected to be right, with one more that is right by half."""
     answered = np.flatnonzero(level < len(LEVELS))
-    return float(chances[answered, level[answered]].sum()) / (len(answered) + 1)
+    return (float(chances[answered, level[answered]].sum()) + 0.5) / (len(answered) + 1)
 
 
 def _curve(confidence: np.ndarray, right: np.ndarray) -> tuple[float, float]:
