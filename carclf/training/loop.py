@@ -82,6 +82,8 @@ def _run_stages(config: TrainConfig, run: Path, device: str, state: RunState) ->
         table, style, detector = on_first(_prepare, config, run)
         classes = tuple(sorted(table["label"].unique()))
         names = class_names(config, classes)
+        if names:
+            say_once(f"makes and models of the classes by {config.names or 'the names.csv beside the data'}")
         counts = table["split"].value_counts()
         say_once(f"{len(classes)} classes, {counts['train']} photos to train, {counts['val']} to validate; run folder "
                  f"{run}")  # fmt: skip
@@ -143,6 +145,7 @@ def _do_stage(net: CarNet, number: int, best: float, job: TrainingJob) -> float:
 def _prepare(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutStyle, str]:
     """The table with its split, how the photos were cut out, and by which detector."""
     table, style, detector = prepare_crops(config, run)
+    class_names(config, sorted(table["label"].unique()))  # before anything of the run is there that would stay
     table = split_photos(config, run, table)
     note_resumed(run, config)
     return table, style, detector

@@ -9,7 +9,6 @@ from carclf.datasets import photo_root
 from carclf.datasets.layouts.folders import folder_names
 from carclf.datasets.layouts.names_csv import NAMES, read_names
 from carclf.runs.recipe import BY_FOLDERS, NO_NAMES, TrainConfig
-from detection.common.console import say
 from detection.common.files import user_path
 
 
@@ -21,9 +20,5 @@ def class_names(config: TrainConfig, classes: Sequence[str]) -> tuple[ClassName,
         return make_names(folder_names(photo_root(config.data, config.images)), classes)
     if config.names is not None:
         return make_names(read_names(user_path(config.names)), classes)
-    root = photo_root(config.data)
-    beside = root / NAMES
-    if not beside.is_file():
-        return ()
-    say(f"makes and models of the classes by {beside}")
-    return make_names(read_names(beside), classes)
+    beside = photo_root(config.data) / NAMES
+    return make_names(read_names(beside), classes) if beside.is_file() else ()
