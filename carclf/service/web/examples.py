@@ -19,8 +19,32 @@ _CAR = {
     "height": 480,
     "outline": None,
     "cutout": None,
+    "level": "class",
+    "make": "Audi",
+    "make_confidence": 0.994,
+    "model": "Audi S5",
+    "model_confidence": 0.971,
+    "year": "2012",
+    "year_confidence": 0.971,
+    "said": "Audi S5 Coupe 2012",
 }
-_EMPTY = dict.fromkeys(("label", "confidence", "box", "outline", "cutout")) | {"top": []}
+_MAKE = _CAR | {
+    "label": "Audi",
+    "confidence": 0.951,
+    "top": [
+        {"label": "Audi S4 Sedan 2012", "probability": 0.52},
+        {"label": "Audi A5 Coupe 2012", "probability": 0.36},
+    ],
+    "level": "make",
+    "make_confidence": 0.951,
+    "model": None,
+    "model_confidence": 0.553,
+    "year": None,
+    "year_confidence": 0.541,
+    "said": "Audi, probably an S4 or an A5",
+}
+_LEVELS = ("level", "make", "make_confidence", "model", "model_confidence", "year", "year_confidence", "said")
+_EMPTY = dict.fromkeys(("label", "confidence", "box", "outline", "cutout", *_LEVELS)) | {"top": []}
 _CAT = _EMPTY | {
     "file": "cat.jpg", "status": "no_car", "reason": "no vehicle found in the photo", "width": 500, "height": 375,
 }  # fmt: skip
@@ -87,6 +111,7 @@ PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
             "application/json": {
                 "examples": {
                     "a car": _answers(_CAR),
+                    "only the make is sure": _answers(_MAKE),
                     "several photos": _answers(_CAR, _CAT, _BROKEN),
                     "pictures=true": _answers(_PICTURES),
                 }

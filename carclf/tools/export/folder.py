@@ -180,8 +180,9 @@ def _compare(file: Path, draft: Path, files: list[Path]) -> tuple[Parity, dict[s
         "cpu",
         top=every,
         runtime="torch",
+        levels=False,
     )
-    export = CarRecognizer(str(draft), top=every)
+    export = CarRecognizer(str(draft), top=every, levels=False)
     parity = check_parity(model, export, files)
     # The model as it is used, at its fastest.
     fast = CarRecognizer(model.classifier, load_detector(DETECTOR, "cpu", runtime="torch"))
