@@ -102,7 +102,7 @@ class Sources:
     @property
     def missed(self) -> int:
         """How many folders could not be read."""
-        return sum(len(part.found.unreadable) for part in self._parts if part.found is not None)
+        return sum(part.found.missed for part in self._parts if part.found is not None)
 
     def keep(self) -> Sources:
         """The same with all names read, so that they can be gone through again."""

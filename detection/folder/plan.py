@@ -12,6 +12,8 @@ from typing import Any
 from detection.common.errors import UsageError
 from detection.common.files import WRITTEN_BY, check_written, user_path, written_by
 from detection.common.output_folder import changed_keys, check_apart, lies_in
+from detection.common.places.paths import folder_of
+from detection.common.places.place import Place
 from detection.cutout.cut import CutoutStyle
 from detection.folder.clashes import Clash, find_clashes, loosest
 from detection.folder.options import CleanOptions
@@ -58,7 +60,7 @@ def plan_folder(source: Path, output: Path, style: CutoutStyle, options: CleanOp
 
     Raises `UsageError` when the folders overlap, no photo is found, or the format can't hold the style.
     """
-    source, output = user_path(source), user_path(output)
+    source, output = folder_of(source) or user_path(source), user_path(output)
     image_format = options.image_format or ("png" if style.background == "transparent" else "jpg")
     if image_format == "jpg" and style.background == "transparent":
         raise UsageError("A JPEG can't be transparent: choose the format png or webp, or another background.")
@@ -78,7 +80,7 @@ def plan_folder(source: Path, output: Path, style: CutoutStyle, options: CleanOp
     if not sources and options.watch is None:
         also = "".join(f" {note}" for note in found.notes)
         raise UsageError(f"The folder '{source}' holds no photo (.jpg, .png, .webp, ...): check the path.{also}")
-    for folder in sorted({source / name.rpartition("/")[0] for name in sources}):
+    for folder in () if isinstance(source, Place) else sorted({source / name.rpartition("/")[0] for name in sources}):
         if lies_in(folder, output):
             raise UsageError(f"'{folder}' leads into the output '{output}': choose another OUT.")
     if not single and style.no_car == "quarantine" and (source / QUARANTINE).is_dir():

@@ -198,7 +198,7 @@ class _Run:
         threads = dict.fromkeys(("read", "cut", "write"), self._workers)
         threads["detect"] = sum(finder.side_by_side for finder in self._finders)
         busy = self._meter.busy(self._working, threads) if self._processed else {}
-        missed = len(plan.found.unreadable)
+        missed = plan.found.missed
         summary = CleanSummary(counts, self._processed, seconds, manifest, tuple(notes), busy, missed=missed)
         if self._processed:
             replace_file(plan.output / shard.file("run.json"), summary.as_json())

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detection.common.errors import UsageError
+from detection.common.places.paths import place_of
+from detection.common.places.place import Place
 from detection.version import __version__
 
 if TYPE_CHECKING:
@@ -82,8 +84,8 @@ def expand_home(text: str) -> str:
 
 
 def user_path(path: str | Path) -> Path:
-    """A path that a person named; `~` at its start is the home folder."""
-    return Path(expand_home(str(path)))
+    """A path that a person named; `~` at its start is the home folder, and an address such as s3://... a `Place`."""
+    return place_of(path) or Path(expand_home(str(path)))
 
 
 def cache_folder() -> Path:
@@ -270,7 +272,10 @@ def write_table(path: Path, rows: Sequence[Mapping] | pd.DataFrame) -> None:
 
 
 def file_stamp(path: Path) -> tuple[int, int] | None:
-    """Size and mtime (ns) of a file; None when it can't be asked (a broken link)."""
+    """Size and mtime (ns) of a file, or what a place tells contents apart by; None when it can't be asked (a broken
+    link)."""
+    if isinstance(path, Place):
+        return path.stamp()
     try:
         status = os.stat(path)
     except (OSError, ValueError):

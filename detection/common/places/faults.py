@@ -1,0 +1,204 @@
+"""What can go wrong with a place, told in a few words, and what of it passes by itself and is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from detection.common.console import say
+from detection.common.places.address import without_secrets
+
+Result = TypeVar("Result")
+
+PATIENCE = 120.0  # seconds that a fault may last before it is told
+FIRST_PATIENCE = 10.0  # the same for a place that has not answered yet: its address may be wrong
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 10.0
+_THROTTLED = (429, 503)
+_PASSING = (408, 425, 429, 500, 502, 503, 504)
+_PASSING_ERRNO = (
+    *(errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.EAGAIN),
+    *(errno.EBUSY, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EINTR, errno.EIO),
+)
+_LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
+# By name, so that no library has to be imported to ask.
+_PASSING_NAMES = (
+    *("ClientConnectionError", "ClientConnectorError", "ServerDisconnectedError", "ClientPayloadError"),
+    *("ClientOSError", "ServerTimeoutError", "FSTimeoutError", "IncompleteReadError", "EndpointConnectionError"),
+    *("ConnectionClosedError", "HTTPClientError", "ReadTimeoutError", "ConnectTimeoutError", "IncompleteRead"),
+    *("ResponseStreamingError", "ServiceRequestError", "ServiceResponseError", "SSHException", "EOFError"),
+    *("TransportError", "ContentLengthError"),
+)
+_WORDS = {
+    401: "the credentials were refused",
+    403: "access is denied",
+    404: "it is not there",
+    405: "the server does not allow this",
+    410: "it is gone",
+    416: "it has changed",
+    429: "the server asks for fewer requests",
+    503: "the server asks to wait",
+    507: "there is no room",
+}
+
+
+class PlaceError(OSError):
+    """A place, or one photo there, can't be read or written; `strerror` says why, without secrets, in a few words.
+
+    passing: whether it was a fault that might pass by itself, and did not within our patience.
+    """
+
+    def __init__(self, number: int, reason: str, passing: bool = False):
+        super().__init__(number, reason)
+        self.passing = passing
+
+
+class Short(OSError):
+    """Fewer or more bytes came than the place had told."""
+
+
+def persist(
+    work: Callable[[], Result], patience: Callable[[], float], throttled: Callable[[int], None] = lambda status: None
+) -> Result:
+    """What `work` returns; faults that pass are waited for, ever longer, for `patience()` seconds in all.
+
+    throttled: told when the server asks for fewer requests. Raises `PlaceError`.
+    """
+    start = time.monotonic()
+    for wait in _waits():
+        try:
+            return work()
+        except PlaceError:
+            raise
+        except Exception as error:
+            if not isinstance(error, (OSError, *_library_errors(error))):
+                raise
+            status = status_of(error)
+            left = patience() - (time.monotonic() - start)
+            if not is_passing(error) or left <= 0:
+                raise as_place_error(error) from error
+            if status in _THROTTLED:
+                throttled(status)
+            time.sleep(min(wait, max(left, 0.01)))
+    raise AssertionError("the waits never end")
+
+
+def _waits() -> Iterator[float]:
+    wait = _FIRST_WAIT
+    while True:
+        yield wait * random.uniform(0.5, 1.0)  # many threads must not come back in the same moment
+        wait = min(2 * wait, _LONGEST_WAIT)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same request may succeed later."""
+    status = status_of(error)
+    if status:
+        return status in _PASSING
+    for one in _chain(error):
+        if isinstance(one, _LASTING):
+            return False
+        if isinstance(one, (Short, ConnectionError, TimeoutError, asyncio.TimeoutError)):
+            return True
+        if isinstance(one, OSError) and one.errno in _PASSING_ERRNO:
+            return True
+        if any(kind.__name__ in _PASSING_NAMES for kind in type(one).__mro__):
+            return True
+    return False
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status in an error of any of the libraries, 0 for none."""
+    for one in _chain(error):
+        response = getattr(one, "response", None)
+        told = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else None
+        for value in (told, *(getattr(one, name, None) for name in ("status", "status_code", "code"))):
+            if isinstance(value, (int, str)) and str(value).isdigit() and 400 <= int(value) < 600:
+                return int(value)
+    return 0
+
+
+def as_place_error(error: BaseException) -> PlaceError:
+    """The error with its reason in a few words."""
+    if isinstance(error, PlaceError):
+        return error
+    status, passing = status_of(error), is_passing(error)
+    number = next((one.errno for one in _chain(error) if isinstance(one, OSError) and one.errno), 0) or errno.EIO
+    if isinstance(error, FileNotFoundError) or status == 404:
+        number = errno.ENOENT
+    elif isinstance(error, PermissionError) or status in (401, 403):
+        number = errno.EACCES
+    return PlaceError(number, _reason(error, status, number), passing)
+
+
+def _reason(error: BaseException, status: int, number: int) -> str:
+    code = next(filter(None, map(_code, _chain(error))), "")
+    if code:  # of S3: says more than the status
+        known = {"NoSuchBucket": "there is no such bucket", "AccessDenied": "access is denied"}
+        detail = known.get(code) or f"{_words(status)} ({code})"
+        return detail
+    if status:
+        return f"{_words(status)} (HTTP {status})"
+    if number == errno.ENOENT:
+        return "it is not there"
+    if number == errno.EACCES:
+        return "access is denied"
+    if isinstance(error, Short):
+        return str(error.args[0] if error.args else error)
+    text = " ".join(without_secrets(str(error)).split()).rstrip(".")[:200]
+    if "credentials" in text.lower() or type(error).__name__ in ("NoCredentialsError", "AuthenticationException"):
+        return f"no credentials fit ({text or type(error).__name__})"
+    return text or type(error).__name__
+
+
+def _words(status: int) -> str:
+    return _WORDS.get(status) or ("the server failed" if status >= 500 else "the server refused")
+
+
+def _code(error: BaseException) -> str:
+    """The word that S3 has for a fault, empty for other errors."""
+    response = getattr(error, "response", None)
+    code = str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+    return "" if code.isdigit() else code
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen = 0
+    while error is not None and seen < 6:
+        yield error
+        error, seen = error.__cause__ or error.__context__, seen + 1
+
+
+def _library_errors(error: BaseException) -> tuple[type[BaseException], ...]:
+    """Errors of the libraries that are no OSError; a fault of ours is none of them."""
+    home = type(error).__module__.partition(".")[0]
+    known = ("aiohttp", "botocore", "aiobotocore", "s3fs", "gcsfs", "google", "adlfs", "azure", "paramiko", "fsspec")
+    return (type(error),) if home in known or isinstance(error, (EOFError, asyncio.TimeoutError)) else ()
+
+
+class Told:
+    """Says a thing once per place, from whichever thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._said: set[str] = set()
+
+    def once(self, text: str) -> None:
+        with self._lock:
+            if text in self._said:
+                return
+            self._said.add(text)
+        say(text)
+
+
+def environment_patience() -> float:
+    """Seconds that a fault may last, by `CARCLF_PATIENCE` or as it is usual."""
+    try:
+        return max(0.0, float(os.environ["CARCLF_PATIENCE"]))
+    except (KeyError, ValueError):
+        return PATIENCE

@@ -1,0 +1,183 @@
+"""What holds photos by key: the contract of all kinds of places, and what a listing has told of each photo."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from detection.common.errors import UsageError
+from detection.common.places.faults import PlaceError
+
+if TYPE_CHECKING:
+    from detection.common.places.place import Place
+
+FILE, FOLDER = "file", "folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One photo or other file. key: its path below the root, with slashes. size: in bytes. mark: a number that is
+    another one when the content is, as far as the place tells (by etag, checksum or time)."""
+
+    key: str
+    size: int
+    mark: int
+
+    @property
+    def stamp(self) -> tuple[int, int]:
+        return self.size, self.mark
+
+
+@dataclass
+class Listing:
+    """entries: what lies in a place. left_out: a sentence for each thing that can't be taken, as its name is none."""
+
+    entries: Iterable[Entry]
+    left_out: list[str] = field(default_factory=list)
+
+
+class Store:
+    """Files by key below a root. Methods may be called by several threads; they raise `PlaceError`.
+
+    root: the address as it may be shown.
+    """
+
+    root: str
+    # Whether a request takes so long that files should be fetched ahead, by several threads at once.
+    distant = False
+    threads = 16
+
+    def __init__(self, root: str):
+        self.root = root
+        self.fetched: dict[str, Future[bytes]] = {}  # by key; what `fetch_ahead` has begun to read
+        self._keys: list[str] = []
+        self._listed = False
+        self._sizes, self._marks = array("q"), array("q")
+
+    def kind(self, key: str) -> str:
+        """FILE, FOLDER, or empty where nothing is."""
+        raise NotImplementedError
+
+    def ask(self, key: str) -> Entry | None:
+        """What the place says of a file now; None where there is none."""
+        raise NotImplementedError
+
+    def walk(self) -> Listing:
+        """All files, in any order."""
+        raise NotImplementedError
+
+    def read(self, key: str, start: int | None = None, end: int | None = None) -> bytes:
+        """The bytes of a file, or those from `start` up to, but not with, `end`."""
+        raise NotImplementedError
+
+    def write(self, key: str, data: bytes) -> None:
+        """Writes a file so that it is there whole, or not at all."""
+        raise UsageError(f"'{self.root}' can be read, and not written: name a folder or a bucket for results.")
+
+    def remove(self, key: str) -> None:
+        """Removes a file, if it is there."""
+        raise UsageError(f"'{self.root}' can be read, and not written: name a folder or a bucket for results.")
+
+    def child(self, key: str) -> Path:
+        """The path of a file or folder in it."""
+        from detection.common.places.place import Place
+
+        return Place(self, key)
+
+    def there(self) -> bool:
+        """Whether it still answers, found out at once."""
+        return True
+
+    def remember(self, entries: Iterable[Entry]) -> list[str]:
+        """Notes what a listing has told, in place of an earlier one: 16 bytes and the key per file. Returns the keys,
+        sorted."""
+        known = sorted(entries, key=lambda entry: entry.key)
+        self._listed = True
+        self._keys = [entry.key for entry in known]
+        self._sizes = array("q", [entry.size for entry in known])
+        self._marks = array("q", [entry.mark for entry in known])
+        self.fetched.clear()
+        return self._keys
+
+    def names(self) -> list[str]:
+        """The keys of the last listing, sorted; of a place that was not listed yet, after it is."""
+        if not self._listed:
+            self.remember(self.walk().entries)
+        return self._keys
+
+    def forget(self, key: str) -> None:
+        """A file that was listed is another one by now."""
+        place = self._index(key)
+        if place is not None:
+            self._sizes[place] = -1
+
+    def known(self, key: str) -> Entry | None:
+        """What the last listing has told of a file."""
+        place = self._index(key)
+        if place is None or self._sizes[place] < 0:
+            return None
+        return Entry(key, self._sizes[place], self._marks[place])
+
+    def entry(self, key: str) -> Entry | None:
+        """What the last listing has told, else what the place says now."""
+        return self.known(key) or self.ask(key)
+
+    def bytes_of(self, key: str) -> bytes:
+        """The content of a file; perhaps it was fetched ahead."""
+        begun = self.fetched.pop(key, None)
+        return self.read(key) if begun is None else begun.result()
+
+    def place(self) -> Place:
+        from detection.common.places.place import Place
+
+        return Place(self, "")
+
+    def _index(self, key: str) -> int | None:
+        index = bisect_left(self._keys, key)
+        return index if index < len(self._keys) and self._keys[index] == key else None
+
+
+def mark_of(*values: object) -> int:
+    """A number of 55 bits that stands for values: an etag, a checksum, a time.
+
+    >>> mark_of("etag") == mark_of("etag"), mark_of("etag") == mark_of("other")
+    (True, False)
+    """
+    text = "\0".join(map(str, values)).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "little") >> 1
+
+
+def name_complaint(key: str) -> str:
+    """Why a name in a place can't be one of a file below a folder, in a few words; empty where it can.
+
+    >>> name_complaint("a/b.jpg"), name_complaint("../b.jpg"), name_complaint("a//b.jpg")
+    ('', 'it leads out of its folder', 'a folder in it has no name')
+    """
+    parts = key.replace("\\", "/").split("/")
+    if key.startswith(("/", "\\")) or ".." in parts or (len(parts[0]) == 2 and parts[0][1] == ":"):
+        return "it leads out of its folder"
+    if "" in parts or "." in parts:
+        return "a folder in it has no name"
+    return "it holds a NUL" if "\0" in key else ""
+
+
+def checked(entries: Iterable[Entry], root: str, left_out: list[str]) -> Iterator[Entry]:
+    """Those with names of files; a sentence for each other one goes to `left_out`."""
+    for entry in entries:
+        complaint = name_complaint(entry.key)
+        if complaint:
+            left_out.append(f"'{entry.key}' in '{root}' is left out: {complaint}.")
+        else:
+            yield entry
+
+
+def usage(what: str, error: PlaceError) -> UsageError:
+    """The sentence of a place that can't be used. what: how the sentence begins."""
+    hint = "try again later" if error.passing else "check the address, the credentials and their rights"
+    return UsageError(f"{what}: {error.strerror}; {hint}.")
