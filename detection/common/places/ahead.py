@@ -58,6 +58,7 @@ def fetched_ahead(things: Iterable[Thing], path_of: Callable[[Thing], Path]) -> 
     except BaseException:  # nobody reads the rest, and what lies here must not be taken for newer content
         for place in [one for _, one, _ in waiting if one is not None] + [one for one, _ in handed]:
             place.store.fetched.pop(place.key, None)
+            place.store.abandon()
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)
         raise

@@ -63,7 +63,10 @@ class Short(OSError):
 
 
 def persist(
-    work: Callable[[], Result], patience: Callable[[], float], throttled: Callable[[int], None] = lambda status: None
+    work: Callable[[], Result],
+    patience: Callable[[], float],
+    throttled: Callable[[int], None] = lambda status: None,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> Result:
     """What `work` returns; faults that pass are waited for, ever longer, for `patience()` seconds in all.
 
@@ -84,7 +87,7 @@ def persist(
                 raise as_place_error(error) from error
             if status in _THROTTLED:
                 throttled(status)
-            time.sleep(min(wait, max(left, 0.01)))
+            sleep(min(wait, max(left, 0.01)))
     raise AssertionError("the waits never end")
 
 

@@ -58,11 +58,13 @@ class RemoteStore(Store):
         return other
 
     def persist(self, work: Callable[[], Result]) -> Result:
-        result = persist(work, self._patience, self._throttled)
+        result = persist(work, self._patience, self._throttled, self._abandoned.wait)
         self._answered = True
         return result
 
     def _patience(self) -> float:
+        if self._abandoned.is_set():
+            return 0.0
         usual = environment_patience()
         return usual if self._answered else min(usual, FIRST_PATIENCE)
 
@@ -130,7 +132,7 @@ class RemoteStore(Store):
         if self._scheme in _WEB:
             super().write(key, data)
         self.persist(lambda: self._write(self.full(key), data))
-        self.forget(key)
+        self._written[key] = Entry(key, len(data), 0)
 
     def _write(self, path: str, data: bytes) -> None:
         if self._scheme not in ("sftp", "ssh"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -59,6 +60,8 @@ class Store:
         self._keys: list[str] = []
         self._listed = False
         self._sizes, self._marks = array("q"), array("q")
+        self._written: dict[str, Entry] = {}
+        self._abandoned = threading.Event()
 
     def kind(self, key: str) -> str:
         """FILE, FOLDER, or empty where nothing is."""
@@ -103,6 +106,8 @@ class Store:
         self._sizes = array("q", [entry.size for entry in known])
         self._marks = array("q", [entry.mark for entry in known])
         self.fetched.clear()
+        self._written.clear()
+        self._abandoned.clear()
         return self._keys
 
     def names(self) -> list[str]:
@@ -112,17 +117,24 @@ class Store:
         return self._keys
 
     def forget(self, key: str) -> None:
-        """A file that was listed is another one by now."""
+        """A file that was listed is another one by now, or gone."""
+        self._written.pop(key, None)
         place = self._index(key)
         if place is not None:
             self._sizes[place] = -1
 
     def known(self, key: str) -> Entry | None:
-        """What the last listing has told of a file."""
+        """What the last listing has told of a file, or that it was written since."""
+        if key in self._written:
+            return self._written[key]
         place = self._index(key)
         if place is None or self._sizes[place] < 0:
             return None
         return Entry(key, self._sizes[place], self._marks[place])
+
+    def abandon(self) -> None:
+        """Faults are not waited for any more, until it is listed again: the run ends."""
+        self._abandoned.set()
 
     def entry(self, key: str) -> Entry | None:
         """What the last listing has told, else what the place says now."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from detection.common.errors import UsageError
 from detection.common.files import file_stamp
+from detection.common.places.place import Place
 from detection.common.stream import PIXELS_AHEAD
 from detection.cutout.extract import detector_view
 from detection.images.read import ImageError, load_image
@@ -62,10 +63,14 @@ def read_photo(root: Path, source: str, shrunk: bool = True) -> Photo:
             photo.drop()
             photo.status, photo.reason = "error", one_line(error)
         if file_stamp(path) == photo.stamp:
-            if photo.status and not root.is_dir():
+            if photo.status and _vanished(root):
                 raise UsageError(f"The folder '{root}' has vanished: the same command resumes when it is there again.")
             return photo
     return Photo(source, photo.stamp, status="error", reason=f"'{path.name}' changed while it was read.")
+
+
+def _vanished(root: Path) -> bool:
+    return not root.store.there() if isinstance(root, Place) else not root.is_dir()
 
 
 def like_batches(
