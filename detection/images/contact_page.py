@@ -116,7 +116,8 @@ def _cut(pair: SheetPair) -> np.ndarray | str:
 def _transparent(path: Path) -> np.ndarray | None:
     """A transparent cut-out on a checkerboard, fitted; None for every other file."""
     try:
-        with Image.open(BytesIO(path.read_bytes()) if isinstance(path, Place) else path, formats=("PNG", "WEBP")) as image:
+        file = BytesIO(path.read_bytes()) if isinstance(path, Place) else path
+        with Image.open(file, formats=("PNG", "WEBP")) as image:
             if not image.has_transparency_data:
                 return None
             image = image.convert("RGBA")

@@ -186,7 +186,8 @@ def _check_free(plan: Plan) -> None:
         for rank in ranks if source not in plan.clashes else ():
             name = plan.target(source, rank)
             if os.path.lexists(plan.output / name) if plan.sink is None else plan.sink.has(name):
-                raise UsageError(f"'{plan.results / name}' is in the way and not of an earlier run: choose another OUT.")
+                path = plan.results / name
+                raise UsageError(f"'{path}' is in the way and not of an earlier run: choose another OUT.")
 
 
 def _remove_results(plan: Plan, journal: Journal) -> None:
