@@ -28,8 +28,8 @@ def free_port() -> int:
 class S3Server:
     """`rclone serve s3` over a folder whose subfolders are the buckets."""
 
-    def __init__(self, folder: Path, port: int = 0, read_only: bool = False):
-        self.folder, self.port, self._read_only = folder, port or free_port(), read_only
+    def __init__(self, folder: Path, port: int = 0):
+        self.folder, self.port = folder, port or free_port()
         self._process: subprocess.Popen | None = None
 
     @staticmethod
@@ -44,10 +44,9 @@ class S3Server:
     def start(self) -> S3Server:
         program = self.program()
         assert program
-        # No cache, so that what a test changes in the folder is seen at once.
+        # Hardly a cache, so that what a test changes in the folder is seen at once.
         command = [program, "serve", "s3", str(self.folder), "--addr", f"127.0.0.1:{self.port}", "--config", os.devnull]
-        command += ["--auth-key", f"{KEY},{SECRET}", "--dir-cache-time", "0", "--vfs-cache-mode", "off"]
-        command += ["--read-only"] if self._read_only else []
+        command += ["--auth-key", f"{KEY},{SECRET}", "--dir-cache-time", "50ms", "--vfs-cache-mode", "off"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(self.port)
         return self

@@ -32,7 +32,7 @@ _PASSING_NAMES = (
     *("ClientOSError", "ServerTimeoutError", "FSTimeoutError", "IncompleteReadError", "EndpointConnectionError"),
     *("ConnectionClosedError", "HTTPClientError", "ReadTimeoutError", "ConnectTimeoutError", "IncompleteRead"),
     *("ResponseStreamingError", "ServiceRequestError", "ServiceResponseError", "SSHException", "EOFError"),
-    *("TransportError", "ContentLengthError"),
+    *("TransportError", "ContentLengthError", "BadHttpMessage"),
 )
 _WORDS = {
     401: "the credentials were refused",
@@ -62,32 +62,81 @@ class Short(OSError):
     """Fewer or more bytes came than the place had told."""
 
 
-def persist(
-    work: Callable[[], Result],
-    patience: Callable[[], float],
-    throttled: Callable[[int], None] = lambda status: None,
-    sleep: Callable[[float], object] = time.sleep,
-) -> Result:
-    """What `work` returns; faults that pass are waited for, ever longer, for `patience()` seconds in all.
+class Health:
+    """How a place answers: what is common to all threads that ask it."""
 
-    throttled: told when the server asks for fewer requests. Raises `PlaceError`.
+    def __init__(self, name: str):
+        self._name = name
+        self._lock = threading.Lock()
+        self._answered = False
+        self._failing_since: float | None = None
+        self._told: set[int] = set()
+        self._abandoned = threading.Event()
+
+    def answered(self) -> None:
+        self._answered, self._failing_since = True, None
+
+    def failed(self, status: int) -> None:
+        """Notes a fault that may pass; that a server asks for fewer requests is said once."""
+        with self._lock:
+            if self._failing_since is None:
+                self._failing_since = time.monotonic()
+            if status not in _THROTTLED or self._told:
+                return
+            self._told.add(status)
+        say(f"'{self._name}' asks for fewer requests (HTTP {status}): they are sent again, more slowly.")
+
+    @property
+    def failing(self) -> bool:
+        """Whether nothing was answered since a fault."""
+        return self._failing_since is not None
+
+    def left(self, start: float) -> float:
+        """Seconds for which a request that was begun at `start` may still be tried: a place that answers nobody is
+        given up for all, and one request that alone fails by itself."""
+        if self._abandoned.is_set():
+            return 0.0
+        patience = environment_patience()
+        patience = patience if self._answered else min(patience, FIRST_PATIENCE)
+        since = self._failing_since
+        return patience - (time.monotonic() - (start if since is None else min(start, since)))
+
+    def wait(self, seconds: float) -> None:
+        self._abandoned.wait(seconds)
+
+    def abandon(self, really: bool = True) -> None:
+        """Nothing is waited for any more: the run ends."""
+        if really:
+            self._abandoned.set()
+        else:
+            self._abandoned.clear()
+
+
+def persist(work: Callable[[], Result], health: Health) -> Result:
+    """What `work` returns; faults that pass are waited for, ever longer, as long as `health` allows.
+
+    Raises `PlaceError`.
     """
     start = time.monotonic()
     for wait in _waits():
         try:
-            return work()
+            result = work()
         except PlaceError:
             raise
         except Exception as error:
             if not isinstance(error, (OSError, *_library_errors(error))):
                 raise
-            status = status_of(error)
-            left = patience() - (time.monotonic() - start)
-            if not is_passing(error) or left <= 0:
+            if not is_passing(error):
+                health.answered()
                 raise as_place_error(error) from error
-            if status in _THROTTLED:
-                throttled(status)
-            sleep(min(wait, max(left, 0.01)))
+            health.failed(status_of(error))
+            left = health.left(start)
+            if left <= 0:
+                raise as_place_error(error) from error
+            health.wait(min(wait, max(left, 0.01)))
+        else:
+            health.answered()
+            return result
     raise AssertionError("the waits never end")
 
 
@@ -110,14 +159,20 @@ def is_passing(error: BaseException) -> bool:
             return True
         if isinstance(one, OSError) and one.errno in _PASSING_ERRNO:
             return True
-        if any(kind.__name__ in _PASSING_NAMES for kind in type(one).__mro__):
+        if _passes(one):
             return True
     return False
+
+
+def _passes(error: BaseException) -> bool:
+    return any(kind.__name__ in _PASSING_NAMES for kind in type(error).__mro__)
 
 
 def status_of(error: BaseException) -> int:
     """The HTTP status in an error of any of the libraries, 0 for none."""
     for one in _chain(error):
+        if _passes(one):  # aiohttp gives a broken connection the code 400
+            return 0
         response = getattr(one, "response", None)
         told = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else None
         for value in (told, *(getattr(one, name, None) for name in ("status", "status_code", "code"))):
@@ -182,21 +237,6 @@ def _library_errors(error: BaseException) -> tuple[type[BaseException], ...]:
     home = type(error).__module__.partition(".")[0]
     known = ("aiohttp", "botocore", "aiobotocore", "s3fs", "gcsfs", "google", "adlfs", "azure", "paramiko", "fsspec")
     return (type(error),) if home in known or isinstance(error, (EOFError, asyncio.TimeoutError)) else ()
-
-
-class Told:
-    """Says a thing once per place, from whichever thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._said: set[str] = set()
-
-    def once(self, text: str) -> None:
-        with self._lock:
-            if text in self._said:
-                return
-            self._said.add(text)
-        say(text)
 
 
 def environment_patience() -> float:

