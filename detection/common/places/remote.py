@@ -238,7 +238,7 @@ def _connected(address: str, scheme: str) -> tuple[Any, str]:
     options: dict[str, Any] = {}
     if module == "s3fs":
         # Faults are waited for here, where they are told.
-        options = {"config_kwargs": {"retries": {"max_attempts": 1}, "max_pool_connections": 64}}
+        options = {"config_kwargs": {"retries": {"total_max_attempts": 1}, "max_pool_connections": 64}}
     elif module == "aiohttp":
         import aiohttp
 

@@ -98,10 +98,18 @@ class _Killed(BaseException):
 
 def test_throttling_and_faults_that_pass_are_waited_for_and_told_once(s3, proxy, cars, tmp_path, capsys):
     source = _upload(s3, cars)
-    proxy.fault = lambda number, method, path: (503, 429, "cut", 500)[number // 3 % 4] if number % 3 == 0 else None
+    faults = {}  # of each photo the first request fails, and of the listing, too
+
+    def fault(number, method, path):
+        if path in faults or method != "GET":
+            return None
+        faults[path] = (503, 429, "cut", 500)[len(faults) % 4]
+        return faults[path]
+
+    proxy.fault = fault
     run(source, tmp_path / "there")
     run(cars, tmp_path / "here")
-    assert rows(tmp_path / "there") == rows(tmp_path / "here")
+    assert rows(tmp_path / "there") == rows(tmp_path / "here") and set(faults.values()) == {503, 429, "cut", 500}
     assert capsys.readouterr().err.count("asks for fewer requests") == 1
 
 
