@@ -173,10 +173,14 @@ def _survey_place(root: Place, excluded: Callable[[str], bool] | None) -> FoundI
         raise UsageError(f"There is no folder '{root}': check the address.")
     try:
         listing = root.store.walk()
-        entries = [entry for entry in listing.entries if _wanted(entry.key, excluded)]
+        chosen = root.store.chosen
+        entries = [entry for entry in listing.entries if _wanted(entry.key, excluded, chosen)]
     except PlaceError as error:
         raise usage(f"The folder '{root}' can't be read", error) from error
     found = FoundImages(left_out=listing.left_out)
+    if chosen:
+        found.names = list(root.store.remember(entries))
+        return found
     others = [key for key in root.store.remember(entries) if not _has_image_suffix(key)]
     looked = [key for key in others if os.path.splitext(key)[1].lower() not in _TEXTS]
     with ThreadPoolExecutor(root.store.threads, thread_name_prefix="carclf-look") as pool:
@@ -189,9 +193,9 @@ def _survey_place(root: Place, excluded: Callable[[str], bool] | None) -> FoundI
     return found
 
 
-def _wanted(key: str, excluded: Callable[[str], bool] | None) -> bool:
+def _wanted(key: str, excluded: Callable[[str], bool] | None, chosen: bool) -> bool:
     parts = key.split("/")
-    if any(map(is_clutter, parts)):
+    if not chosen and any(map(is_clutter, parts)):
         return False
     return excluded is None or not any(excluded("/".join(parts[:depth])) for depth in range(1, len(parts) + 1))
 

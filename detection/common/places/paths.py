@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import re
 import threading
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detection.common.errors import UsageError
 from detection.common.places.address import restored, scheme_of, unknown_scheme, without_secrets
+from detection.common.places.archives import ARCHIVES, ArchiveStore
 from detection.common.places.faults import PlaceError
+from detection.common.places.lists import LISTS, ListStore, SetStore, expanded
 from detection.common.places.place import Place
 from detection.common.places.store import FILE, FOLDER, Store, usage
+
+TABLES = (".parquet",)
 
 if TYPE_CHECKING:
     from detection.common.places.remote import RemoteStore
@@ -19,6 +26,8 @@ if TYPE_CHECKING:
 # What is open, by its address without secrets: an address that was shown finds its secrets again.
 _open: dict[str, Store] = {}
 _lock = threading.RLock()
+_INSIDE = re.compile(r"(\.(?:zip|tar|parquet))/", re.IGNORECASE)
+_BRACES = re.compile(r"\{[^{}]*(?:\.\.|,)[^{}]*\}")
 
 
 def place_of(path: str | PathLike[str]) -> Place | None:
@@ -41,30 +50,83 @@ def place_of(path: str | PathLike[str]) -> Place | None:
 
 
 def path_of(path: str | PathLike[str]) -> Path:
-    """The path of a file that is to be read: a local one, or one in a place."""
+    """The path of a file that is to be read: a local one, or one in a place, also in an archive that lies here."""
+    if isinstance(path, Place):
+        return path
+    inside = _INSIDE.search(os.fspath(path))
+    if inside is not None:
+        archive = os.fspath(path)[: inside.start() + len(inside[1])]
+        if archive in _open or os.path.isfile(archive):
+            folder = folder_of(archive)
+            assert folder is not None
+            return folder / os.fspath(path)[inside.end() :]
     return place_of(path) or Path(path)
 
 
 def folder_of(path: str | PathLike[str]) -> Place | None:
-    """As `place_of`, of a folder of photos, which is the root of its store then. Raises `UsageError` also where
-    nothing is, or nobody may look."""
+    """As `place_of`, of a folder of photos, which is the root of its store then; also an archive that lies here, a
+    list, or a set of archives (`shards/{000..099}.tar`). None for a folder and a photo that lie here.
+
+    Raises `UsageError` also where nothing is, or nobody may look.
+    """
+    text = os.path.expanduser(str(path)) if str(path).startswith("~") else str(path)
+    if _BRACES.search(text) and not os.path.lexists(text):
+        return _kept_store(text, lambda: _set(text)).place()
     place = place_of(path)
     if place is None:
-        return None
+        is_file = text.lower().endswith((*ARCHIVES, *TABLES, *LISTS)) and os.path.isfile(text)
+        return _virtual(text, Path(text)) if is_file else None
     try:
         kind = place.store.kind(place.key)
     except PlaceError as error:
         raise usage(f"'{place}' can't be read", error) from error
+    if kind == FILE and place.name.lower().endswith((*ARCHIVES, *TABLES, *LISTS)):
+        return _virtual(str(place), place)
     if kind != FOLDER or not place.key:
         return place
     from detection.common.places.remote import RemoteStore
 
     if not isinstance(place.store, RemoteStore):
         return place
+    store = place.store.below(place.key)
+    return _kept_store(store.root, lambda: store).place()
+
+
+def _virtual(text: str, path: Path) -> Place:
+    """A file that is taken for a folder. It is looked into anew when it has changed."""
+    stamp = path.stat()
+    name = text.lower()
+    if name.endswith(LISTS):
+        return ListStore(path, path_of).place()
+
+    def opened() -> Store:
+        if name.endswith(TABLES):
+            from detection.common.places.tables import TableStore
+
+            return TableStore(path)
+        return ArchiveStore(path)
+
+    known = _open.get(text)
+    if known is None or known.seen != (stamp.st_size, stamp.st_mtime_ns):
+        _open.pop(text, None)
+        known = _kept_store(text, opened)
+        known.seen = (stamp.st_size, stamp.st_mtime_ns)
+    return known.place()
+
+
+def _set(text: str) -> Store:
+    names = expanded(restored(text))
+    wrong = next((name for name in names if not name.lower().endswith((*ARCHIVES, *TABLES))), None)
+    if wrong:
+        raise UsageError(f"'{wrong}' of '{text}' is no archive: known are {', '.join((*ARCHIVES, *TABLES))}.")
+    return SetStore(text, names, folder_of)
+
+
+def _kept_store(root: str, opened: Callable[[], Store]) -> Store:
     with _lock:
-        store = place.store.below(place.key)
-        _open[store.root] = store
-    return store.place()
+        if root not in _open:
+            _open[root] = opened()
+        return _open[root]
 
 
 def _known(address: str) -> Place | None:

@@ -80,8 +80,9 @@ class Place(_Base):
     def absolute(self) -> Place:
         return self
 
-    def resolve(self, strict: bool = False) -> Place:
-        return self
+    def resolve(self, strict: bool = False) -> Path:
+        """Of an archive that lies here, its absolute path."""
+        return self if "://" in self.store.root else Path(str(self)).absolute()
 
     def expanduser(self) -> Place:
         return self

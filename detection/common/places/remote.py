@@ -43,6 +43,7 @@ class RemoteStore(Store):
         self._scheme = scheme_of(address)
         self._health = Health(self.root)
         self._kind: str | None = None
+        self._real: dict[str, str] = {}
         self.fs, self.path = self.persist(lambda: _connected(address, self._scheme))
         self.distant = self._scheme != "memory"
         # Else s3fs asks for the size first, to fetch large files in pieces.
@@ -52,7 +53,7 @@ class RemoteStore(Store):
         """The store of a folder in this one, by the same connection."""
         other = copy(self)
         Store.__init__(other, joined(self.root, key))
-        other.path, other._kind = self.full(key), None
+        other.path, other._kind, other._real = self.full(key), None, {}
         return other
 
     def persist(self, work: Callable[[], Result]) -> Result:
@@ -122,7 +123,7 @@ class RemoteStore(Store):
         if self._scheme in _WEB:
             super().write(key, data)
         self.persist(lambda: self._write(self.full(key), data))
-        self._written[key] = Entry(key, len(data), 0)
+        self.note(Entry(key, len(data), 0))
 
     def _write(self, path: str, data: bytes) -> None:
         if self._scheme not in ("sftp", "ssh"):
@@ -181,17 +182,13 @@ class WebStore(RemoteStore):
     A file's address may hold what nobody may see, such as a signature: such addresses are kept beside the names.
     """
 
-    def __init__(self, address: str):
-        super().__init__(address)
-        self._real: dict[str, str] = {}
-
     def real(self, key: str, address: str) -> None:
         """Notes the address of a file, where it says more than the name."""
         if address != self.full(key):
             self._real[key] = address
 
     def full(self, key: str) -> str:
-        known = getattr(self, "_real", {}).get(key)
+        known = self._real.get(key)
         return known or (f"{self.path.rstrip('/')}/{quote(key, safe='/%?=&+:,;@~')}" if key else self.path)
 
     def _is_folder(self, key: str, info: dict[str, Any]) -> bool:

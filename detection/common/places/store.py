@@ -51,6 +51,9 @@ class Store:
     root: str
     # Whether a request takes so long that files should be fetched ahead, by several threads at once.
     distant = False
+    # Whether somebody has named each file, so that all of them are meant.
+    chosen = False
+    seen: tuple[int, int] | None = None  # size and time of the file that it was made of
     threads = 16
 
     def __init__(self, root: str):
@@ -113,6 +116,10 @@ class Store:
         if not self._listed:
             self.remember(self.walk().entries)
         return self._keys
+
+    def note(self, entry: Entry) -> None:
+        """Keeps what was told of one file, as a listing would."""
+        self._written[entry.key] = entry
 
     def forget(self, key: str) -> None:
         """A file that was listed is another one by now, or gone."""
