@@ -75,7 +75,9 @@ def evaluate(
     from carclf.evaluation.chain import evaluate_chain
     from carclf.recognition.recognizer import CarRecognizer
     from carclf.runs.report.page import write_run_report
+    from detection.common.files import user_path
     from detection.common.machine import threads_for_many
+    from detection.common.places.sink import results_at
 
     with quiet_stdout():
         recognizer = CarRecognizer(
@@ -89,16 +91,18 @@ def evaluate(
             threads=threads_for_many(),
             kinds=kinds,
         )
-        metrics = evaluate_chain(
-            recognizer,
-            table,
-            output,
-            track=tracked("evaluating"),
-            darken=darken,
-            slices=slices,
-        )
-        with never_in_the_way(f"the report of {output} was not written"):
-            write_run_report(output)
+        with results_at(output) as folder:
+            metrics = evaluate_chain(
+                recognizer,
+                table,
+                folder,
+                track=tracked("evaluating"),
+                darken=darken,
+                slices=slices,
+            )
+            with never_in_the_way(f"the report of {output} was not written"):
+                write_run_report(folder)
+    output = user_path(output)
     for name, value in metrics.items():
         if isinstance(value, (int, float, str)):
             low, high = metrics["intervals"].get(name, (None, None))

@@ -12,6 +12,8 @@ from carclf.datasets.layouts.folders import empty_folders_note, read_folders
 from carclf.datasets.layouts.lists import LISTS, read_list
 from detection.common.errors import UsageError
 from detection.common.files import user_path
+from detection.common.places.paths import folder_of
+from detection.common.places.place import Place
 
 
 def read_table(data: str | Path, images: str | Path | None = None, *, keep_missing: bool = False) -> pd.DataFrame:
@@ -72,10 +74,21 @@ def photo_root(data: str | Path, images: str | Path | None = None) -> Path:
     return path if path.is_dir() else path.parent
 
 
+def _place(path: str | Path) -> Place | None:
+    """A folder elsewhere, or an archive that need not be unpacked, as a zip here always was."""
+    path = user_path(path)
+    if isinstance(path, Place):
+        return None if path.suffix.lower() == ".csv" else folder_of(path)
+    return folder_of(path.absolute()) if path.suffix.lower() in (".tar", ".parquet") else None
+
+
 def _opened(path: str | Path, what: str = "data") -> Path:
     """The path, or the folder that the zip file is unpacked into."""
+    place = _place(path)
+    if place is not None and place.is_dir():
+        return place
     path = user_path(path)
-    if path.is_file() and path.suffix.lower() == ".zip":
+    if not isinstance(path, Place) and path.is_file() and path.suffix.lower() == ".zip":
         return unpack(path)
     if what == "data" and not path.exists():
         raise UsageError(f"There is no '{path}': pass data=FOLDER with a folder per class, data=FILE.csv or FILE.zip.")

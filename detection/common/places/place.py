@@ -7,7 +7,7 @@ import posixpath
 import stat
 from collections.abc import Iterator
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,7 @@ class Place(_Base):
     def relative_to(self, *other: Any) -> Any:
         if not self.is_relative_to(*other):
             raise ValueError(f"'{self}' does not lie below '{other[0]}'")
-        return posixpath.normpath(str(self)[len(str(other[0]).rstrip("/")) :].lstrip("/")) if str(self) else ""
+        return PurePosixPath(str(self)[len(str(other[0]).rstrip("/")) :].lstrip("/"))
 
     def exists(self) -> bool:
         return bool(self._kind())

@@ -119,9 +119,12 @@ class RemoteStore(Store):
             return b""  # some servers answer a range of nothing with an error
         return self.persist(once)
 
-    def write(self, key: str, data: bytes) -> None:
+    def check_writable(self) -> None:
         if self._scheme in _WEB:
-            super().write(key, data)
+            super().check_writable()
+
+    def write(self, key: str, data: bytes) -> None:
+        self.check_writable()
         self.persist(lambda: self._write(self.full(key), data))
         self.note(Entry(key, len(data), 0))
 
@@ -140,8 +143,7 @@ class RemoteStore(Store):
             raise
 
     def remove(self, key: str) -> None:
-        if self._scheme in _WEB:
-            super().remove(key)
+        self.check_writable()
         try:
             self.persist(lambda: self.fs.rm_file(self.full(key)))
         except PlaceError as error:

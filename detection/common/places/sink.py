@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,7 @@ from detection.common.errors import UsageError
 from detection.common.files import cache_folder
 from detection.common.files.locks import Lock, NoLocks
 from detection.common.places.faults import PlaceError
+from detection.common.places.paths import place_of
 from detection.common.places.place import Place
 from detection.common.places.store import usage
 
@@ -153,15 +155,36 @@ class Sink:
 
 
 @contextmanager
+def results_at(path: str | Path) -> Iterator[Path]:
+    """A local folder to write results into: the one that is named, or one whose files go to a place at the end.
+
+    Raises `UsageError` when nothing can be written there.
+    """
+    place = place_of(path)
+    if place is None:
+        yield Path(path)
+        return
+    place.store.check_writable()
+    with tempfile.TemporaryDirectory() as temp:
+        folder = Path(temp, place.name or "results")
+        folder.mkdir()
+        yield folder
+        try:
+            for file in sorted(one for one in folder.rglob("*") if one.is_file()):
+                (place / file.relative_to(folder).as_posix()).write_bytes(file.read_bytes())
+        except PlaceError as error:
+            raise usage(f"'{place}' can't be written", error) from error
+
+
+@contextmanager
 def opened_sink(place: Place, part: str = "") -> Iterator[Sink]:
     """A `Sink` for a folder in a place. part: of several runs that write there at a time, each its own.
 
     Raises `UsageError` when another run on this machine writes there, or the place can't be read. Sentences of errors
     name the place, not the local folder.
     """
-    digest = hashlib.sha256(f"{place}\0{part}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    folder = cache_folder() / "places" / digest
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    place.store.check_writable()
+    folder = kept_here(place, part)
     lock = Lock.beside(folder)
     with suppress(NoLocks):
         if not lock.take():
@@ -182,6 +205,14 @@ def opened_sink(place: Place, part: str = "") -> Iterator[Sink]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
+
+
+def kept_here(place: Path, part: str = "") -> Path:
+    """Where this machine keeps what belongs to a place, until it is done. Its folder is there."""
+    digest = hashlib.sha256(f"{place}\0{part}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    folder = cache_folder() / "places" / digest
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _when_sent(waiting: deque[tuple[Row, list[Future[None]]]]) -> Row:

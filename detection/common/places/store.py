@@ -80,13 +80,17 @@ class Store:
         """The bytes of a file, or those from `start` up to, but not with, `end`."""
         raise NotImplementedError
 
+    def check_writable(self) -> None:
+        """Raises `UsageError` for a kind of place that nothing can be written to."""
+        raise UsageError(f"'{self.root}' can be read, and not written: name a folder or a bucket for results.")
+
     def write(self, key: str, data: bytes) -> None:
         """Writes a file so that it is there whole, or not at all."""
-        raise UsageError(f"'{self.root}' can be read, and not written: name a folder or a bucket for results.")
+        self.check_writable()
 
     def remove(self, key: str) -> None:
         """Removes a file, if it is there."""
-        raise UsageError(f"'{self.root}' can be read, and not written: name a folder or a bucket for results.")
+        self.check_writable()
 
     def child(self, key: str) -> Path:
         """The path of a file or folder in it."""
