@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from detection.common.errors import UsageError
 from detection.common.places.faults import PlaceError
@@ -192,7 +193,7 @@ class ArchiveStore(IndexedStore):
                     self._left_out.append(f"'{entry.key}' is twice in '{self.root}': the last one is taken.")
                 self._members[entry.key] = member
 
-    def _in_tar(self, content: io.BufferedReader, path: Path) -> Iterator[_Member | str]:
+    def _in_tar(self, content: io.BufferedReader[Any], path: Path) -> Iterator[_Member | str]:
         start = content.peek(6)
         if start[:2] == b"\x1f\x8b" or start[:3] == b"BZh" or start[:6] == b"\xfd7zXZ\0":
             raise UsageError(f"'{path}' is compressed, so that its photos can't be read one by one: unpack it.")
@@ -209,7 +210,7 @@ class ArchiveStore(IndexedStore):
                     return
                 if member is None:
                     return
-                archive.members.clear()  # it keeps all of them
+                archive.members.clear()  # type: ignore[attr-defined]  # it keeps all of them
                 name = member.name.removeprefix("./")
                 if member.isdir():
                     continue
@@ -220,7 +221,7 @@ class ArchiveStore(IndexedStore):
                 yield _Member(Entry(name, member.size, mark), member.offset_data, member.size)
 
 
-def _in_zip(content: io.BufferedReader) -> Iterator[_Member | str]:
+def _in_zip(content: io.BufferedReader[Any]) -> Iterator[_Member | str]:
     with zipfile.ZipFile(content) as archive:
         for member in archive.infolist():
             name = member.filename.replace("\\", "/")

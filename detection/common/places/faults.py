@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TypeVar
 
 from detection.common.console import say
@@ -175,7 +176,8 @@ def status_of(error: BaseException) -> int:
             return 0
         response = getattr(one, "response", None)
         told = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else None
-        for value in (told, *(getattr(one, name, None) for name in ("status", "status_code", "code"))):
+        values = (getattr(one, name, None) for name in ("status", "status_code", "code"))
+        for value in chain([told], values):
             if isinstance(value, (int, str)) and str(value).isdigit() and 400 <= int(value) < 600:
                 return int(value)
     return 0

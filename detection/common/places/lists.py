@@ -162,7 +162,7 @@ def expanded(text: str) -> list[str]:
     return ["".join(parts) for parts in product(*pieces, [rest])]
 
 
-def _in_common(paths: Sequence[Sequence[str]]) -> int:
+def _in_common(paths: Sequence[list[str]]) -> int:
     """How many parts all paths begin with."""
     first, last = min(paths), max(paths)
     return next(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from detection.common.errors import UsageError
 from detection.common.places.address import restored, scheme_of, unknown_scheme, without_secrets
@@ -131,12 +132,12 @@ def _kept_store(root: str, opened: Callable[[], Store]) -> Store:
 
 def _known(address: str) -> Place | None:
     shown = without_secrets(address).rstrip("/")
-    if shown != address.rstrip("/") and "?" in address:
-        return None  # each has a signature of its own
+    if "?" in address and scheme_of(address) in ("http", "https"):
+        return None  # each may have a signature of its own
     root = shown
     while root:
         if root in _open:
-            return _child(_open[root], shown[len(root) :].lstrip("/"))
+            return _child(_open[root], _open[root].key_of(shown[len(root) :].lstrip("/")))
         root = root.rpartition("/")[0] if "/" in root.partition("://")[2] else ""
     return None
 
@@ -190,10 +191,7 @@ def _kept(address: str) -> RemoteStore:
 
 def _named(address: str) -> str:
     """What a file of a web server is called: its last part, with what of the query may be shown."""
-    name = without_secrets(address).rstrip("/").rpartition("/")[2] if "?" not in address else ""
-    if name:
-        return name
-    path, _, query = without_secrets(address).partition("?")
+    path, _, query = without_secrets(address).rstrip("/").partition("?")
     kept = "&".join(part for part in query.split("&") if not part.endswith("=***"))
-    name = path.rpartition("/")[2]
+    name = unquote(path.rpartition("/")[2])
     return f"{name}?{kept}" if kept else name

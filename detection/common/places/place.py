@@ -26,7 +26,7 @@ class Place(_Base):
         self.store, self.key = store, key
 
     def __str__(self) -> str:
-        return joined(self.store.root, self.key)
+        return self.store.address(self.key) if self.key else self.store.root
 
     def __repr__(self) -> str:
         return f"Place({str(self)!r})"

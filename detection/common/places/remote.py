@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from copy import copy
 from datetime import datetime
 from itertools import count
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
@@ -26,6 +28,7 @@ from detection.common.places.store import FILE, FOLDER, Entry, Listing, Store, c
 Result = TypeVar("Result")
 _WEB = ("http", "https")
 _TEMP = ".carclf-"
+_UNQUOTED = "/+:,;@~=&"
 _numbers = count()
 # What tells one content from another, the best first; times in whole seconds, as not every request tells more.
 _TAGS = ("ETag", "etag", "md5Hash", "crc32c", "content_md5", "Content-MD5", "generation")
@@ -44,8 +47,12 @@ class RemoteStore(Store):
         self._health = Health(self.root)
         self._kind: str | None = None
         self._real: dict[str, str] = {}
-        self.fs, self.path = self.persist(lambda: _connected(address, self._scheme))
+        self._address = address
+        self.fs, self.path = persist(lambda: _connected(address, self._scheme), self._health)
+        self._others: SimpleQueue[Any] = SimpleQueue()
         self.distant = self._scheme != "memory"
+        if SCHEMES[self._scheme] == "paramiko":
+            self.threads = 4  # each has a connection of its own
         # Else s3fs asks for the size first, to fetch large files in pieces.
         self._one_request = {"max_concurrency": 1} if SCHEMES[self._scheme] == "s3fs" else {}
 
@@ -56,8 +63,21 @@ class RemoteStore(Store):
         other.path, other._kind, other._real = self.full(key), None, {}
         return other
 
-    def persist(self, work: Callable[[], Result]) -> Result:
-        return persist(work, self._health)
+    def _call(self, work: Callable[[Any], Result]) -> Result:
+        """What `work` returns of fsspec's file system, tried again as long as faults may pass."""
+        return persist(
+            lambda: work(self.fs) if SCHEMES[self._scheme] != "paramiko" else self._alone(work), self._health
+        )
+
+    def _alone(self, work: Callable[[Any], Result]) -> Result:
+        """The same with a connection that no other thread uses: paramiko's can't be shared."""
+        try:
+            fs = self._others.get_nowait()
+        except Empty:
+            fs, _ = _connected(self._address, self._scheme, skip_instance_cache=True)
+        result = work(fs)
+        self._others.put(fs)  # after a fault nobody uses it any more
+        return result
 
     def abandon(self, really: bool = True) -> None:
         self._health.abandon(really)
@@ -85,7 +105,7 @@ class RemoteStore(Store):
 
     def _info(self, key: str) -> dict[str, Any] | None:
         try:
-            return self.persist(lambda: self._fresh().info(self.full(key)))
+            return self._call(lambda fs: fs.info(self.full(key)))
         except PlaceError as error:
             if error.errno == errno.ENOENT:
                 return None
@@ -93,7 +113,7 @@ class RemoteStore(Store):
 
     def walk(self) -> Listing:
         left_out: list[str] = []
-        found = self.persist(lambda: self._fresh().find(self.path, detail=True))
+        found = self._call(lambda fs: fs.find(self.path, detail=True))
         start = len(self.path.rstrip("/")) + 1
         entries = (
             self._entry(name[start:], info)
@@ -105,8 +125,8 @@ class RemoteStore(Store):
     def read(self, key: str, start: int | None = None, end: int | None = None) -> bytes:
         known = self.known(key)
 
-        def once() -> bytes:
-            data = self.fs.cat_file(self.full(key), start=start, end=end, **self._one_request)
+        def once(fs: Any) -> bytes:
+            data = fs.cat_file(self.full(key), start=start, end=end, **self._one_request)
             if start is None and end is None and known is not None and len(data) != known.size:
                 now = self.ask(key)
                 if now is None or now.size == len(data):
@@ -117,7 +137,7 @@ class RemoteStore(Store):
 
         if known is not None and not known.size:
             return b""  # some servers answer a range of nothing with an error
-        return self.persist(once)
+        return self._call(once)
 
     def check_writable(self) -> None:
         if self._scheme in _WEB:
@@ -125,43 +145,38 @@ class RemoteStore(Store):
 
     def write(self, key: str, data: bytes) -> None:
         self.check_writable()
-        self.persist(lambda: self._write(self.full(key), data))
+        self._call(lambda fs: self._write(fs, self.full(key), data))
         self.note(Entry(key, len(data), 0))
 
-    def _write(self, path: str, data: bytes) -> None:
+    def _write(self, fs: Any, path: str, data: bytes) -> None:
         if self._scheme not in ("sftp", "ssh"):
-            self.fs.pipe_file(path, data)  # one request that counts as a whole, or parts that count at the end
+            fs.pipe_file(path, data)  # one request that counts as a whole, or parts that count at the end
             return
         folder = path.rpartition("/")[0]
         temp = f"{folder}/{_TEMP}{next(_numbers)}-{mark_of(path)}.tmp"
-        self.fs.makedirs(folder, exist_ok=True)
+        fs.makedirs(folder, exist_ok=True)
         try:
-            self.fs.pipe_file(temp, data)
-            self.fs.ftp.posix_rename(temp, path)
+            fs.pipe_file(temp, data)
+            fs.ftp.posix_rename(temp, path)
         except BaseException:
-            self._drop(temp)
+            with suppress(Exception):  # the first fault is the one to be told
+                fs.rm_file(temp)
             raise
 
     def remove(self, key: str) -> None:
         self.check_writable()
         try:
-            self.persist(lambda: self.fs.rm_file(self.full(key)))
+            self._call(lambda fs: fs.rm_file(self.full(key)))
         except PlaceError as error:
             if error.errno != errno.ENOENT:
                 raise
         self.forget(key)
 
-    def _drop(self, path: str) -> None:
-        try:
-            self.fs.rm_file(path)
-        except Exception:  # the first fault is the one to be told
-            return
-
     def there(self) -> bool:
         if self._health.failing:
             return False
         try:
-            self.persist(lambda: self._fresh().info(self.path))
+            self._call(lambda fs: fs.info(self.path))
         except PlaceError as error:
             return not error.passing and (error.errno != errno.ENOENT or self._scheme in _WEB)
         return True
@@ -169,10 +184,6 @@ class RemoteStore(Store):
     def full(self, key: str) -> str:
         """How fsspec calls a file."""
         return f"{self.path.rstrip('/')}/{key}" if key else self.path
-
-    def _fresh(self) -> Any:
-        self.fs.invalidate_cache()
-        return self.fs
 
     def _entry(self, key: str, info: dict[str, Any]) -> Entry:
         return Entry(key, int(info.get("size") or 0), _mark(info))
@@ -191,10 +202,16 @@ class WebStore(RemoteStore):
 
     def full(self, key: str) -> str:
         known = self._real.get(key)
-        return known or (f"{self.path.rstrip('/')}/{quote(key, safe='/%?=&+:,;@~')}" if key else self.path)
+        return known or (f"{self.path.rstrip('/')}/{quote(key, safe=_UNQUOTED)}" if key else self.path)
 
     def _is_folder(self, key: str, info: dict[str, Any]) -> bool:
         return _is_page(self.full(key), info)
+
+    def address(self, key: str) -> str:
+        return joined(self.root, quote(key, safe=_UNQUOTED))
+
+    def key_of(self, text: str) -> str:
+        return unquote(text)
 
     def walk(self) -> Listing:
         left_out: list[str] = []
@@ -207,7 +224,7 @@ class WebStore(RemoteStore):
         """The files that the index page of a folder leads to, and those of the folders below it."""
         seen.add(page)
         root = f"{self.path.rstrip('/')}/"
-        for link in self.persist(lambda: self._fresh().ls(page, detail=False)):
+        for link in self._call(lambda fs: fs.ls(page, detail=False)):
             link = link.partition("?")[0].partition("#")[0]
             if not link.startswith(page) or link == page:
                 continue  # up, or to another site
@@ -228,25 +245,26 @@ def open_remote(address: str) -> RemoteStore:
         raise UsageError(f"'{shown}' can't be reached: {error.strerror}; check the address.") from error
 
 
-def _connected(address: str, scheme: str) -> tuple[Any, str]:
+def _connected(address: str, scheme: str, **options: Any) -> tuple[Any, str]:
     module = SCHEMES[scheme]
     if module:
         need(module, f"'{scheme}://'", extra="cloud")
     import fsspec
 
-    options: dict[str, Any] = {}
+    if module != "paramiko":
+        options["use_listings_cache"] = False
     if module == "s3fs":
         # Faults are waited for here, where they are told.
-        options = {"config_kwargs": {"retries": {"total_max_attempts": 1}, "max_pool_connections": 64}}
+        options |= {"config_kwargs": {"retries": {"total_max_attempts": 1}, "max_pool_connections": 64}}
     elif module == "aiohttp":
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30)
-        options = {"client_kwargs": {"timeout": timeout, "trust_env": True}}
+        options |= {"client_kwargs": {"timeout": timeout, "trust_env": True}}
     elif module == "paramiko":
-        options = {"timeout": 10}
+        options |= {"timeout": 10}
     try:
-        fs, path = fsspec.core.url_to_fs(address, use_listings_cache=False, **options)
+        fs, path = fsspec.core.url_to_fs(address, **options)
     except UsageError:
         raise
     except Exception as error:

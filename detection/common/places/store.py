@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detection.common.errors import UsageError
+from detection.common.places.address import joined
 from detection.common.places.faults import PlaceError
 
 if TYPE_CHECKING:
@@ -97,6 +98,14 @@ class Store:
         from detection.common.places.place import Place
 
         return Place(self, key)
+
+    def address(self, key: str) -> str:
+        """A file's address as it may be shown, and as `path_of` takes it."""
+        return joined(self.root, key)
+
+    def key_of(self, text: str) -> str:
+        """The key of what stands behind the root in an address."""
+        return text
 
     def there(self) -> bool:
         """Whether it still answers, and the folder is there."""

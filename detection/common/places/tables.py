@@ -85,8 +85,9 @@ class TableStore(IndexedStore):
             except Exception:  # a struct without a path
                 continue
             names = [value.get("path") if isinstance(value, dict) else value for value in values]
-            if all(isinstance(name, str) and name for name in names) and len(set(names)) == count:
-                return names
+            texts = [name for name in names if isinstance(name, str) and name]
+            if len(texts) == len(set(texts)) == count:
+                return texts
         return numbered
 
 
