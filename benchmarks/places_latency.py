@@ -43,6 +43,8 @@ def main() -> None:
         server = S3Server(work / "s3")
         bucket = work / "s3" / "bucket"
         found = find_images(arguments.photos)
+        if not found:
+            sys.exit(f"There is no photo in {arguments.photos}.")
         for number in range(arguments.count):
             photo = found[number % len(found)]
             for folder in (work / "here", bucket / "photos"):
