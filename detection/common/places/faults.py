@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import random
@@ -33,7 +32,12 @@ _PASSING_NAMES = (
     *("ClientOSError", "ServerTimeoutError", "FSTimeoutError", "IncompleteReadError", "EndpointConnectionError"),
     *("ConnectionClosedError", "HTTPClientError", "ReadTimeoutError", "ConnectTimeoutError", "IncompleteRead"),
     *("ResponseStreamingError", "ServiceRequestError", "ServiceResponseError", "SSHException", "EOFError"),
-    *("TransportError", "ContentLengthError", "BadHttpMessage"),
+    *(
+        "TransportError",
+        "ContentLengthError",
+        "BadHttpMessage",
+        "TimeoutError",
+    ),  # asyncio has one of its own, up to Python 3.10
 )
 _WORDS = {
     401: "the credentials were refused",
@@ -156,7 +160,7 @@ def is_passing(error: BaseException) -> bool:
     for one in _chain(error):
         if isinstance(one, _LASTING):
             return False
-        if isinstance(one, (Short, ConnectionError, TimeoutError, asyncio.TimeoutError)):
+        if isinstance(one, (Short, ConnectionError, TimeoutError)):
             return True
         if isinstance(one, OSError) and one.errno in _PASSING_ERRNO:
             return True
@@ -237,8 +241,20 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _library_errors(error: BaseException) -> tuple[type[BaseException], ...]:
     """Errors of the libraries that are no OSError; a fault of ours is none of them."""
     home = type(error).__module__.partition(".")[0]
-    known = ("aiohttp", "botocore", "aiobotocore", "s3fs", "gcsfs", "google", "adlfs", "azure", "paramiko", "fsspec")
-    return (type(error),) if home in known or isinstance(error, (EOFError, asyncio.TimeoutError)) else ()
+    known = (
+        "asyncio",
+        "aiohttp",
+        "botocore",
+        "aiobotocore",
+        "s3fs",
+        "gcsfs",
+        "google",
+        "adlfs",
+        "azure",
+        "paramiko",
+        "fsspec",
+    )
+    return (type(error),) if home in known or isinstance(error, EOFError) else ()
 
 
 def environment_patience() -> float:
