@@ -39,6 +39,8 @@ _PASSING_NAMES = (
         "TimeoutError",
     ),  # asyncio has one of its own, up to Python 3.10
 )
+# Kinds of the passing ones that do not pass.
+_LASTING_NAMES = ("AuthenticationException", "BadHostKeyException", "ContentTypeError", "InvalidURL")
 _WORDS = {
     401: "the credentials were refused",
     403: "access is denied",
@@ -170,7 +172,8 @@ def is_passing(error: BaseException) -> bool:
 
 
 def _passes(error: BaseException) -> bool:
-    return any(kind.__name__ in _PASSING_NAMES for kind in type(error).__mro__)
+    names = [kind.__name__ for kind in type(error).__mro__]
+    return any(name in _PASSING_NAMES for name in names) and not any(name in _LASTING_NAMES for name in names)
 
 
 def status_of(error: BaseException) -> int:

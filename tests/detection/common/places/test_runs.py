@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from detection.common.errors import UsageError
+from detection.common.places.sink import results_at
 from detection.folder import run as runs
 from detection.folder.dry_run import dry_run
 from detection.folder.merge import merge_shards
@@ -86,3 +87,13 @@ def test_odd_keys_are_rows_or_told(memory, cars, tmp_path):
     assert summary.missed == 2 and summary.exit_code == 3
     assert run("memory://in", "memory://copy").counts == {"ok": 8}
     assert len([name for name in memory.find("/copy") if name.endswith(".jpg")]) == 8
+
+
+def test_a_folder_of_results_goes_to_a_place_at_the_end(memory, tmp_path):
+    with results_at("memory://figures") as folder:
+        (folder / "below").mkdir()
+        (folder / "below" / "metrics.json").write_text("{}")
+        assert not memory.find("/figures")
+    assert memory.cat_file("/figures/below/metrics.json") == b"{}"
+    with results_at(tmp_path / "here") as folder:
+        assert folder == tmp_path / "here"

@@ -116,6 +116,8 @@ def test_sftp_is_read_and_written(cars, tmp_path, monkeypatch):
         run(cars, f"{root}{tmp_path}/far")
         assert tree(tmp_path / "far") == tree(tmp_path / "here")
         assert run(cars, f"{root}{tmp_path}/far").processed == 0
+        with pytest.raises(UsageError, match=r"'sftp://127\.0\.0\.1:\d+/other' can't be reached: "):
+            run(f"sftp://nobody-of-all:wrong@127.0.0.1:{server.port}/other", tmp_path / "none")
     finally:
         fsspec.get_filesystem_class("sftp").clear_instance_cache()
         server.close()
