@@ -171,6 +171,8 @@ def _survey_place(root: Place, excluded: Callable[[str], bool] | None) -> FoundI
     """The same of a place: it is listed at once, and what each photo's size and mark are is known from then on."""
     if not root.is_dir():
         raise UsageError(f"There is no folder '{root}': check the address.")
+    if root.key:
+        raise UsageError(f"'{root}' lies in an archive: name the archive itself, and leave out what is not meant.")
     try:
         listing = root.store.walk()
         chosen = root.store.chosen

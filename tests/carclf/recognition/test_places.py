@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 import zipfile
 
 import numpy as np
@@ -72,3 +74,25 @@ def test_tables_and_json_are_written_elsewhere(memory):
     assert memory.cat_file("/out/rows.csv") == b"a\n1\n"
     with pytest.raises(UsageError, match="can be read, and not written"):
         check_output("https://127.0.0.1:9/rows.csv")
+
+
+def test_shards_say_the_class_beside_each_photo(memory, tmp_path):
+    (tmp_path / "shards").mkdir()
+    names = ["Audi A4/1.png", "Audi A4/2.png", "BMW 3/1.png"]
+    for number, name in enumerate(names):
+        label = name.split("/")[0]
+        with tarfile.open(tmp_path / "shards" / f"{number}.tar", "w") as archive:
+            archive.add(tmp_path / "photos" / name, f"{number:06d}.png")
+            beside = (".cls", label) if number else (".json", json.dumps({"label": label, "id": 7}))
+            member = tarfile.TarInfo(f"{number:06d}{beside[0]}")
+            member.size = len(beside[1])
+            archive.addfile(member, io.BytesIO(beside[1].encode()))
+    table = read_table(tmp_path / "shards" / "{0..2}.tar")
+    assert list(table["label"]) == ["Audi A4", "Audi A4", "BMW 3"]
+    assert check_data(tmp_path / "shards" / "{0..2}.tar").rows["status"].tolist() == ["ok"] * 3
+    assert list(read_table(tmp_path / "shards" / "1.tar")["label"]) == ["Audi A4"]
+    with tarfile.open(tmp_path / "bad.tar", "w") as archive:
+        archive.add(tmp_path / "photos" / names[0], "a.png")
+        archive.addfile(tarfile.TarInfo("a.json"), io.BytesIO())
+    with pytest.raises(UsageError, match="a.json' names no class"):
+        read_table(tmp_path / "bad.tar")
