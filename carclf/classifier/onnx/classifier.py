@@ -115,7 +115,7 @@ class OnnxClassifier(Classifier):
                 rows.append(np.exp(_log_softmax(np.mean(answers, axis=0))))
             else:
                 rows.append(np.mean(np.exp(answers), axis=0))
-            others += [sum(one) for one in zip(*(more for _, *more in seen), strict=True)]
+            others += [np.sum(one, axis=0) for one in zip(*(more for _, *more in seen), strict=True)]
         return temper(np.concatenate(rows), self.info.temperature), others
 
     def predict_files(
