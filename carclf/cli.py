@@ -88,6 +88,9 @@ for command in (
     serve.dead_letters,
     evaluate.compare_backgrounds,
     garage.learn,
+    garage.embed,
+    garage.similar,
+    garage.cluster,
 ):
     app.command()(command)
 app.add_typer(data.app, name="data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from carclf.classifier.catalogue import find_model
 from carclf.classifier.contract import unit
@@ -28,16 +30,18 @@ from carclf.classifier.garage.file import (
 )
 from carclf.datasets import read_table
 from carclf.datasets.labels import look_alike
+from carclf.datasets.layouts.csv_file import read_csv_text
 from carclf.datasets.names import names
 from carclf.recognition.prediction import FAILED, Recognition
 from carclf.recognition.recognizer import CarRecognizer
 from carclf.weights import BUNDLED, DEFAULT
 from detection.common.console import Track, untracked
 from detection.common.errors import UsageError
-from detection.common.files import check_output, write_table
+from detection.common.files import check_output, read_name, user_path, write_table
 from detection.common.tally import counted
 from detection.images.duplicates import difference_hash
 
+_GROUPED = ("group", "class", "file")
 LEARNT, COPY, LEFT_OUT = "learnt", "copy", "left_out"
 _BITS, _COSINE = 4, 0.985  # a copy differs in at most so many bits of its hash, and its vector comes so near
 
@@ -145,7 +149,8 @@ def learn(
     if output.exists():
         check_base(fingerprint, read_garage_info(output), output)
     if photos is not None:
-        _add(known, read_table(photos, images), recognizer, done, track)
+        grouped = named_groups(Path(photos))
+        _add(known, read_table(photos, images) if grouped is None else grouped, recognizer, done, track)
         write_table(rows_file(output), done.rows)
     if not known.photos:
         raise UsageError(
@@ -156,6 +161,31 @@ def learn(
     write_garage(output, known.garage(_as_stored(base, output), fingerprint))
     done.classes = Counter(known.classes[photo.number] for photo in known.photos)
     return done
+
+
+def named_groups(path: Path) -> pd.DataFrame | None:
+    """Columns file and label of a list that `carclf cluster` has written and a person has named groups in; None for
+    anything else. A name counts for its whole group, unless a line has its own; what has no name is left out.
+
+    Raises `UsageError` when nothing has a name.
+    """
+    path = user_path(path)
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return None
+    text, delimiter = read_csv_text(path, _GROUPED)
+    rows = list(csv.DictReader(text.splitlines(), delimiter=delimiter))
+    if not rows or not {*_GROUPED} <= rows[0].keys():
+        return None
+    own = [(row["class"] or "").strip() for row in rows]
+    of_group: dict[str, str] = {}
+    for row, name in zip(rows, own, strict=True):
+        if row["group"] and name:
+            of_group.setdefault(row["group"], name)
+    labels = [name or of_group.get(row["group"], "") for row, name in zip(rows, own, strict=True)]
+    if not any(labels):
+        raise UsageError(f"No group of '{path}' has a name yet: write one into the column class, once per group.")
+    named = [(read_name(row["file"]), label) for row, label in zip(rows, labels, strict=True) if label]
+    return pd.DataFrame(named, columns=["file", "label"])
 
 
 def rows_file(output: Path) -> Path:
@@ -196,7 +226,7 @@ def _forget(known: _Photos, name: str, output: Path) -> None:
     known.forget(name)
 
 
-def _add(known: _Photos, table, recognizer: CarRecognizer, done: Learning, track: Track) -> None:
+def _add(known: _Photos, table: pd.DataFrame, recognizer: CarRecognizer, done: Learning, track: Track) -> None:
     files, labels = table["file"].tolist(), [str(label) for label in table["label"]]
     _check_names(sorted(set(labels)), recognizer, known)
     before = {name: known.count(name) for name in known.classes}
@@ -252,4 +282,5 @@ def _notes(labels: Sequence[str], known: _Photos, before: dict[str, int], rows: 
         if files := [Path(row["file"]).name for row in rows if row["status"] == status]:
             yield f"{counted(len(files), 'photo')} {text}: {names(files)}."
     if several := [Path(row["file"]).name for row in rows if row["status"] == LEARNT and row["reason"]]:
-        yield f"{counted(len(several), 'photo')} with more than one vehicle, of which the main one was learnt: {names(several)}."
+        told_of = counted(len(several), "photo")
+        yield f"{told_of} with more than one vehicle, of which the main one was learnt: {names(several)}."
