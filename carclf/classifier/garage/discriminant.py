@@ -20,9 +20,9 @@ from carclf.classifier.contract import unit
 SHRINKAGE = 2e-3  # of the covariance towards a sphere, as a part of its trace
 _WITHIN = 0.43  # its trace among photos of one class, as far as one or two photos can't tell
 SURENESS = 0.4  # how much the base's confidence speaks against a new class, beside a cosine
-BORDER = 0.30  # cosine less sureness from which on a car is rather new, where too few photos tell
-BORDERS = (0.28, 0.40)  # however they tell it
-_PASSED = 0.03  # share of the new photos that may fall short of it
+BORDER = 0.32  # cosine less sureness from which on a car is rather new, where too few photos tell
+BORDERS = (0.30, 0.42)  # however they tell it
+_PASSED = 0.05  # share of the new photos that may fall short of it
 _STEEP = 150.0  # how fast the probability to be new rises with it
 _TEMPERATURES = np.geomspace(0.5, 64, 22)  # of the discriminant's logits
 _TEMPERATURE = 8.0

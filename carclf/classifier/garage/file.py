@@ -130,6 +130,8 @@ def read_garage_info(path: Path) -> GarageInfo:
         if isinstance(values, dict):
             check_format(path, values.get("format"), FORMAT, values.get("carclf"))
         info = GarageInfo.model_validate(values)
+    except UsageError:  # a newer version's
+        raise
     except (ValidationError, ValueError, RecursionError) as error:
         raise UsageError(f"The garage '{path}' is damaged: its description can't be read; learn it again.") from error
     if info.format != FORMAT:
