@@ -24,8 +24,8 @@ BORDER = 0.32  # cosine less sureness from which on a car is rather new, where t
 BORDERS = (0.30, 0.42)  # however they tell it
 _PASSED = 0.05  # share of the new photos that may fall short of it
 _STEEP = 150.0  # how fast the probability to be new rises with it
-_TEMPERATURES = np.geomspace(0.5, 64, 22)  # of the discriminant's logits
-_TEMPERATURE = 8.0
+_TEMPERATURES = np.geomspace(0.5, 256, 28)  # of the discriminant's logits
+_TEMPERATURE = 64.0  # of photos that are the only ones of their classes
 _FOLDS = 10
 _ENOUGH = 8  # photos left out, from which on their answers are a measure
 
