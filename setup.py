@@ -69,6 +69,7 @@ OPENVINO = ["openvino>=2025.0"]
 PARQUET = ["pyarrow"]
 RAW = ["rawpy"]
 JXL = ["pillow-jxl-plugin"]
+KAGGLE = ["kagglehub>=1.0; python_version >= '3.11'"]  # earlier ones have another inside
 
 setup(
     name="carclf",
@@ -92,12 +93,7 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         "dev": [
-            *(
-                *EXPORT,
-                *PARQUET,
-                *RAW,
-                *JXL,
-            ),  # not OpenVINO: in one process with all tests it once ended that process without a word
+            *(*EXPORT, *PARQUET, *RAW, *JXL, *KAGGLE, *OPENVINO),
             *("pytest>=8", "hypothesis", "httpx", "schemathesis", "playwright", "scipy", "scikit-learn"),
             *("ruff", "mypy", "pandas-stubs", "types-PyYAML", "import-linter", "pre-commit"),
         ],
@@ -110,6 +106,7 @@ setup(
         "raw": RAW,  # raw photos of cameras (LibRaw, LGPL or CDDL)
         "jxl": JXL,  # JPEG XL photos; the plugin is under the GPL, so never required and in no image
         "openvino": OPENVINO,  # `--runtime openvino`, 180 MB
+        "kaggle": KAGGLE,  # `carclf data fetch kaggle:...`
         "parquet": PARQUET,  # tables ending in .parquet
         "export": EXPORT,  # `carclf export`; what it writes runs without
     },

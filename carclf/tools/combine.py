@@ -15,7 +15,7 @@ from carclf.classifier.info import ModelInfo, pair
 from carclf.classifier.network import Ensemble
 from carclf.datasets import read_split
 from carclf.datasets.content import OWN, SOURCE, run_split
-from carclf.evaluation.calibrate import first_fit
+from carclf.evaluation.calibrate import first_fit, first_levels
 from carclf.evaluation.cars import car_numbers
 from carclf.evaluation.evaluate import class_numbers, evaluate
 from carclf.runs.folder import git_state
@@ -63,8 +63,10 @@ def combine(names: Sequence[str], output: Path) -> dict:
             seen = evaluate(rows, probabilities, info.classes, output / "members" / str(len(measured) + 1), cars=cars)
             measured.append({"model": name} | {key: seen[key] for key in _KEPT})
         raw = whole.predict_files(photos["file"].tolist())
-        together, temperature, threshold = first_fit(raw, class_numbers(photos["label"].tolist(), info.classes))
-        info = info.model_copy(update={"temperature": temperature, "threshold": threshold})
+        truth = class_numbers(photos["label"].tolist(), info.classes)
+        together, temperature, threshold = first_fit(raw, truth)
+        levels = first_levels(info, together, truth)
+        info = info.model_copy(update={"temperature": temperature, "threshold": threshold, "levels": levels})
         metrics = evaluate(rows, together, info.classes, output / "validation", cars=cars)
         metrics |= {"members": measured, "git": git_state()}
         write_json(output / "metrics.json", metrics)
@@ -103,6 +105,8 @@ def _common(names: Sequence[str], infos: Sequence[ModelInfo]) -> ModelInfo:
             "metrics": {},
             "temperature": 1.0,
             "threshold": 0.0,
+            "names": next((info.names for info in infos if info.names), ()),
+            "levels": None,
         }
     )
 

@@ -269,7 +269,7 @@ def test_pooled_batches_equal_single_photos_with_a_real_network(tiny_model):
 def test_none_takes_the_detector_of_the_classifiers_file(monkeypatch, classifier):
     asked = []
     monkeypatch.setattr(
-        "carclf.recognition.recognizer._load_detector",
+        "carclf.recognition.loading._load_detector",
         lambda name, device, *_: asked.append((name, device)) or FakeDetector(),
     )
     CarRecognizer(classifier, device="cpu")
