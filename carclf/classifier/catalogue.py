@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from carclf.classifier.garage.file import is_garage, joined_info, read_garage, read_garage_info
+from carclf.classifier.garage.file import is_garage, read_garage, read_garage_info
+from carclf.classifier.garage.names import joined_info
 from carclf.classifier.info import ModelInfo, read_info
 from carclf.classifier.onnx.folder import read_classifier
 from carclf.weights import BEST, BUNDLED, DEFAULT, bundled_file, is_bundled

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from carclf.classifier.contract import Classifier
-from carclf.classifier.garage.file import Garage, GarageInfo, joined_info
+from carclf.classifier.garage.file import Garage, GarageInfo
+from carclf.classifier.garage.names import joined_info
 from carclf.classifier.tta.views import TtaConfig
 from detection.common.errors import UsageError
 from detection.images.read import load_image

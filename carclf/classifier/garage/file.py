@@ -10,7 +10,6 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from carclf.classifier.garage.discriminant import Discriminant
-from carclf.classifier.info import ModelInfo
 from detection.common.config import StrictConfig
 from detection.common.errors import UsageError
 from detection.common.files import check_format, replace_file
@@ -59,11 +58,6 @@ class Garage:
     vectors: np.ndarray
     sure: np.ndarray
     discriminant: Discriminant
-
-
-def joined_info(base: ModelInfo, garage: GarageInfo) -> ModelInfo:
-    """What the base says of itself, with the learnt classes behind its own; its figures no longer hold."""
-    return base.model_copy(update={"classes": (*base.classes, *garage.classes), "metrics": {}})
 
 
 def is_garage(path: Path) -> bool:

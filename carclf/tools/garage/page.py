@@ -22,7 +22,8 @@ class Car:
 
     @property
     def name(self) -> str:
-        return Path(self.file).name
+        """With its folder, which often says more."""
+        return "/".join(Path(self.file).parts[-2:])
 
     @property
     def image(self) -> np.ndarray | None:
