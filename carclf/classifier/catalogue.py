@@ -34,11 +34,16 @@ class FoundModel:
     @property
     def runs_by_onnx(self) -> bool:
         """Whether ONNX Runtime can run it."""
-        return self.base.runs_by_onnx if self.is_garage else self.is_export or is_bundled(self.path)
+        return self.network.is_export or is_bundled(self.network.path)
 
     @property
     def is_garage(self) -> bool:
         return self.kind == "garage"
+
+    @property
+    def network(self) -> FoundModel:
+        """What holds the network: of a garage its base, else itself. Raises `UsageError` where that is not there."""
+        return self.base if self.is_garage else self
 
     @property
     def base(self) -> FoundModel:
