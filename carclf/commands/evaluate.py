@@ -79,7 +79,9 @@ def evaluate(
     from carclf.evaluation.levels.report import level_lines
     from carclf.recognition.recognizer import CarRecognizer
     from carclf.runs.report.page import write_run_report
+    from detection.common.files import user_path
     from detection.common.machine import threads_for_many
+    from detection.common.places.sink import results_at
 
     with quiet_stdout():
         recognizer = CarRecognizer(
@@ -96,16 +98,18 @@ def evaluate(
             sure=sure,
             only=only,
         )
-        metrics = evaluate_chain(
-            recognizer,
-            table,
-            output,
-            track=tracked("evaluating"),
-            darken=darken,
-            slices=slices,
-        )
-        with never_in_the_way(f"the report of {output} was not written"):
-            write_run_report(output)
+        with results_at(output) as folder:
+            metrics = evaluate_chain(
+                recognizer,
+                table,
+                folder,
+                track=tracked("evaluating"),
+                darken=darken,
+                slices=slices,
+            )
+            with never_in_the_way(f"the report of {output} was not written"):
+                write_run_report(folder)
+    output = user_path(output)
     for name, value in metrics.items():
         if isinstance(value, (int, float, str)):
             low, high = metrics["intervals"].get(name, (None, None))

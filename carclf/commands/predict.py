@@ -109,7 +109,9 @@ def predict(
         return
     from carclf.recognition.inputs import find_sources
     from carclf.recognition.output.formats import check_target, choose_format
+    from detection.common.files import user_path
 
+    output = None if output is None else user_path(output)
     kind = choose_format(format, output)
     check_target(output, photos)
     # Typed as any binary file, it is one that gives what has come so far.

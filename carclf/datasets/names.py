@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from detection.common.files.names import name_fault
+from detection.common.places.paths import path_of
 
 SPLITS = ("train", "val", "test")
 _SPLIT_WORDS = {
@@ -78,5 +79,5 @@ def safe_names(names: Iterable[str]) -> dict[str, str]:
 
 def name_below(root: Path, file: str | Path) -> str:
     """A photo's path below its root, with slashes; the whole path of one that a list names elsewhere."""
-    path = Path(file)
+    path = path_of(file)
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

@@ -11,8 +11,11 @@ from carclf.datasets.layouts.archive import unpack
 from carclf.datasets.layouts.devkit import find_devkit, photo_folder, read_devkit
 from carclf.datasets.layouts.folders import empty_folders_note, read_folders
 from carclf.datasets.layouts.lists import LISTS, read_list
+from carclf.datasets.layouts.sidecars import read_sidecars
 from detection.common.errors import UsageError
 from detection.common.files import user_path
+from detection.common.places.paths import folder_of
+from detection.common.places.place import Place
 
 
 def read_table(
@@ -30,7 +33,8 @@ def read_table(
       column when it has one, else from a `photos.csv` beside it;
     - a folder that holds such a csv as labels.csv, car_dataset_labels.csv or train.csv;
     - a .mat list of the Stanford devkit, or a folder that holds the devkit and its photos;
-    - a zip file of any of these, as the competition's is.
+    - a zip file of any of these, as the competition's is;
+    - an address of a folder or csv, and an archive in WebDataset's layout: a .cls or .json beside each photo.
     keep_missing: listed photos that are not there stay in the table. nested: of class folders each of the deepest ones
     is a class, as in make/model/year.
     Raises `UsageError` when something is missing, empty or listed twice.
@@ -42,7 +46,11 @@ def read_table(
         table = read_list(listed, folder, keep_missing)
     elif path.is_dir():
         devkit = _devkit_in(path)
-        table = read_devkit(devkit, folder or path, keep_missing) if devkit else read_folders(path, nested)
+        beside = read_sidecars(path) if isinstance(path, Place) else None
+        if beside is not None:
+            table = beside
+        else:
+            table = read_devkit(devkit, folder or path, keep_missing) if devkit else read_folders(path, nested)
     else:
         table = read_devkit([path], folder or photo_folder(path), keep_missing)
     return table.sort_values("file", ignore_index=True)
@@ -60,6 +68,8 @@ def read_table_of(classes: Sequence[str], data: str | Path, images: str | Path |
 def empty_classes(data: str | Path, table: pd.DataFrame) -> str:
     """A sentence about the class folders of `read_table(data)` that hold no photo of its table; empty for none."""
     path = _opened(data)
+    if isinstance(path, Place):  # no folder there is empty
+        return ""
     folders = path.is_dir() and _list_in(path) is None and not _devkit_in(path)
     return empty_folders_note(path, table) if folders else ""
 
@@ -85,10 +95,22 @@ def photo_root(data: str | Path, images: str | Path | None = None) -> Path:
     return path if path.is_dir() else path.parent
 
 
+def _place(path: str | Path) -> Place | None:
+    """A folder elsewhere, or an archive that need not be unpacked, as a zip here always was."""
+    path = user_path(path)
+    if isinstance(path, Place):
+        return None if path.suffix.lower() == ".csv" else folder_of(path)
+    apart = path.suffix.lower() in (".tar", ".parquet") and not path.is_dir()
+    return folder_of(path.absolute()) if apart else None
+
+
 def _opened(path: str | Path, what: str = "data") -> Path:
     """The path, or the folder that the zip file is unpacked into."""
+    place = _place(path)
+    if place is not None and place.is_dir():
+        return place
     path = user_path(path)
-    if path.is_file() and path.suffix.lower() == ".zip":
+    if not isinstance(path, Place) and path.is_file() and path.suffix.lower() == ".zip":
         return unpack(path)
     if what == "data" and not path.exists():
         raise UsageError(f"There is no '{path}': pass data=FOLDER with a folder per class, data=FILE.csv or FILE.zip.")

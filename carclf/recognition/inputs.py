@@ -25,6 +25,9 @@ from carclf.datasets.names import names as named
 from detection.common.errors import UsageError
 from detection.common.files import expand_home, read_name
 from detection.common.files.names import common_folder
+from detection.common.places.address import scheme_of
+from detection.common.places.paths import folder_of
+from detection.common.places.place import Place
 from detection.images.find import IMAGE_SUFFIXES, FoundImages, holds_image, image_names, is_clutter, survey_images
 
 STDIN = "-"
@@ -42,17 +45,20 @@ class Source:
 @dataclass(frozen=True)
 class _Part:
     """Photos of one argument. folder: what their names are relative to, None for files that were given themselves.
-    searched: all photos in the folder are meant. found: what else was seen in it."""
+    searched: all photos in the folder are meant. found: what else was seen in it. place: the folder, if it is one."""
 
     folder: str | None
     names: Iterable[str]
     searched: bool = False
     found: FoundImages | None = None
+    place: Place | None = None
 
     def __iter__(self) -> Iterator[Source]:
         for name in self.names:
             if self.folder is None:
                 yield Source(name, os.path.basename(name))
+            elif self.place is not None:  # a list names photos that lie elsewhere
+                yield Source(str(self.place / name), name)
             else:
                 yield Source(name if self.folder == "." else os.path.join(self.folder, name), name.replace(os.sep, "/"))
 
@@ -102,7 +108,7 @@ class Sources:
     @property
     def missed(self) -> int:
         """How many folders could not be read."""
-        return sum(len(part.found.unreadable) for part in self._parts if part.found is not None)
+        return sum(part.found.missed for part in self._parts if part.found is not None)
 
     def keep(self) -> Sources:
         """The same with all names read, so that they can be gone through again."""
@@ -120,19 +126,22 @@ def find_sources(arguments: Sequence[str], stdin: BufferedIOBase | None = None) 
     arguments = [expand_home(argument) for argument in arguments]
     if arguments.count(STDIN) > 1:
         raise UsageError("Standard input can be read only once: give - only once.")
-    there = [argument for argument in arguments if argument == STDIN or os.path.lexists(argument)]
+    arguments, places = zip(*map(_place_or_path, arguments), strict=True)
+    there = [one for one, place in zip(arguments, places, strict=True) if one == STDIN or _is_there(one, place)]
     if not there and not any(map(_is_pattern, arguments)):
         others = f" (nor do the other {len(arguments) - 1})" if len(arguments) > 1 else ""
         raise UsageError(f"The file or folder '{arguments[0]}' does not exist{others}: check the path.")
     parts: list[_Part] = []
     files: list[str] = []
-    for argument in arguments:
-        if argument == STDIN:
+    for argument, place in zip(arguments, places, strict=True):
+        if place is not None and place.is_dir():
+            part = _in_folder(place)
+        elif argument == STDIN:
             paths = _paths(stdin)
             part = _Part(None, chain([next(paths)], paths))  # an empty one is told before the model is loaded
         elif os.path.isdir(argument):
             part = _in_folder(argument)
-        elif not os.path.lexists(argument) and _is_pattern(argument):
+        elif place is None and not os.path.lexists(argument) and _is_pattern(argument):
             part = _by_pattern(argument)
         elif argument.lower().endswith(".csv"):
             part = _by_list(Path(argument))
@@ -146,11 +155,25 @@ def find_sources(arguments: Sequence[str], stdin: BufferedIOBase | None = None) 
     return Sources(parts)
 
 
-def _in_folder(folder: str) -> _Part:
+def _place_or_path(argument: str) -> tuple[str, Place | None]:
+    """The argument as it may be shown, and the place that it means. A csv that lies here may list photos anywhere."""
+    if argument == STDIN or (argument.lower().endswith(".csv") and not scheme_of(argument)):
+        return argument, None
+    place = folder_of(argument)
+    return (argument, None) if place is None else (str(place), place)
+
+
+def _is_there(argument: str, place: Place | None) -> bool:
+    return os.path.lexists(argument) if place is None else place.exists()
+
+
+def _in_folder(folder: str | Place) -> _Part:
     found = survey_images(folder)
     if not found.names:
         also = "".join(f" {note}" for note in found.notes)
         raise UsageError(f"The folder '{folder}' holds no photo (.jpg, .png, .webp, ...): check the path.{also}")
+    if isinstance(folder, Place):
+        return _Part(str(folder), found.names, searched=True, found=found, place=folder)
     return _Part(str(Path(folder)), found.names, searched=True, found=found)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,8 @@ import numpy as np
 from carclf.recognition.photo import photo_name, read_photo
 from carclf.recognition.prediction import OK, UNREADABLE
 from detection.common.errors import UsageError, brief
+from detection.common.files import file_stamp
+from detection.common.places.paths import path_of
 from detection.cutout.extract import shrink_crop
 from detection.images.read import ImageError
 
@@ -69,9 +70,8 @@ class Item:
         given: Any = self.given  # perhaps no photo at all
         self.given = None
         try:
-            if isinstance(given, (str, os.PathLike)) and Path(given).exists():
-                status = os.stat(given)
-                self.stamp = status.st_size, status.st_mtime_ns
+            if isinstance(given, (str, os.PathLike)):
+                self.stamp = file_stamp(path_of(given))
             self.photo = self._load(given)
             self.size = self.photo.shape[:2]
             self.brightness = float(self.photo[::4, ::4].mean() / 255)

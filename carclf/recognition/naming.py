@@ -14,7 +14,11 @@ from carclf.recognition.item import Item
 from carclf.recognition.output.formats import row_of, write_rows
 from carclf.recognition.prediction import FAILED, STATUSES, VEHICLE, row_columns
 from detection.common.console import Advance
-from detection.common.files import file_stamp
+from detection.common.files import file_stamp, user_path
+from detection.common.places.ahead import fetched_ahead
+from detection.common.places.paths import path_of
+from detection.common.places.place import Place
+from detection.common.places.sink import kept_here
 from detection.common.rows import RowJournal
 from detection.common.tally import StatusCounts, counted
 
@@ -90,7 +94,8 @@ class Naming:
         are 8 bytes per photo. Raises `UsageError` when the journal is of other settings or in use, or nothing can be
         written; `restart` begins anew.
         """
-        path = output.with_name(output.name + JOURNAL)
+        output = user_path(output)
+        path = (kept_here(output) if isinstance(output, Place) else output).with_name(output.name + JOURNAL)
         older = {"detector": self._recognizer.found_by[1]}
         journal = RowJournal(path, self._recognizer.settings, restart, what="rows", older=older)
         done = False
@@ -111,7 +116,7 @@ class Naming:
         def remaining() -> Iterator[Source]:
             for source in self._sources:
                 # Before it is read: a file that changes in between is read again by the next run.
-                stamp, place = file_stamp(Path(source.path)), journal.find(source.path)
+                stamp, place = file_stamp(path_of(source.path)), journal.find(source.path)
                 if place is not None and self._holds(source, journal.read(place), stamp, retry_failed):
                     places.append(place)
                     self.tally.photos += 1
@@ -160,6 +165,8 @@ class Naming:
                 self._pictures.finish(source)
             return source, whole
 
+        if getattr(self._sources, "total", None) is not None:  # else they are waited for, one by one
+            sources = fetched_ahead(sources, lambda source: path_of(source.path))
         for seen in self._recognizer.recognize_fully(items(), pictures=self._pictures is not None):
             rank = seen.prediction.vehicle
             if rows and rank in (None, 1):

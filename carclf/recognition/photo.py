@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from detection.common.errors import UsageError
+from detection.common.places.address import without_secrets
+from detection.common.places.paths import path_of
+from detection.common.places.place import Place
 from detection.images.read import ImageError, decode_image, load_image, pillow_to_rgb
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def is_photo(value: object) -> TypeIs[Photo]:
 def photo_name(photo: Photo) -> str:
     """The path as it was given; of what has none, what it is, in angle brackets."""
     if isinstance(photo, (str, os.PathLike)):
-        return os.fspath(photo)
+        return without_secrets(os.fspath(photo))
     if isinstance(photo, _BYTES):
         return "<bytes>"
     return "<array>" if isinstance(photo, np.ndarray) else "<image>"
@@ -50,8 +52,8 @@ def read_photo(photo: Photo) -> np.ndarray:
     if isinstance(photo, _BYTES):
         return decode_image(bytes(photo))
     if isinstance(photo, (str, os.PathLike)):
-        path = Path(photo)
-        if not path.exists():
+        path = path_of(photo)
+        if not isinstance(path, Place) and not path.exists():
             raise ImageError("no such file")
         return load_image(path)
     if _is_pillow(photo):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -19,6 +20,8 @@ from carclf.recognition.photo import is_photo
 from carclf.recognition.prediction import ERROR, NO_CAR, Prediction, Predictions, Recognition
 from detection.common.errors import UsageError, brief
 from detection.common.machine import MOST_SIDE_BY_SIDE, opencv_in_one_thread, usable_cores
+from detection.common.places.ahead import fetched_ahead
+from detection.common.places.paths import path_of
 from detection.common.stream import read_ahead, side_by_side, try_batch
 from detection.cutout.extract import detector_view, extract
 from detection.detectors.contract import CarChecker, Detector
@@ -240,7 +243,8 @@ class CarRecognizer:
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="carclf-read")
 
         def items() -> Iterator[Item]:
-            for photo in photos:
+            known = isinstance(photos, Sequence) and any(isinstance(photo, str) for photo in photos)
+            for photo in fetched_ahead(photos, _path) if known else photos:
                 item = photo if isinstance(photo, Item) else Item.of(photo)
                 item.pictures, item.embed = pictures, vectors
                 yield item
@@ -371,6 +375,10 @@ def _tta(tta: TtaConfig | str | int | bool | None) -> TtaConfig | None:
 
     config = TtaConfig.of(tta)
     return config if config.passes > 1 else None
+
+
+def _path(photo: Photo | Item) -> Path:
+    return path_of(photo) if isinstance(photo, str) else Path()
 
 
 def _known(detections: Detections, item: Item) -> list[Vehicle] | Exception:

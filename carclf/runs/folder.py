@@ -21,7 +21,7 @@ from carclf.runs.recipe import TrainConfig
 from carclf.runs.resume import check_resumable
 from detection.common.config import read_config, write_config
 from detection.common.errors import UsageError
-from detection.common.files import TEMP_PREFIX
+from detection.common.files import TEMP_PREFIX, user_path
 from detection.common.output_folder import OutputFolder
 from detection.training.resume import CONFIG, LOCK, STATE, check_version, saved_config
 
@@ -50,7 +50,7 @@ def resumed_config(folder: Path, settings: Sequence[str] = ()) -> TrainConfig:
 
 def check_no_run(folder: Path) -> None:
     """Raises `UsageError` for a run folder: figures on other photos would replace those of the run."""
-    if (Path(folder) / CONFIG).is_file():
+    if (user_path(folder) / CONFIG).is_file():
         raise UsageError(f"'{folder}' is the folder of a training: name another one for the evaluation.")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from detection.common.errors import UsageError
+from detection.common.places.place import Place
 
 
 class OutputFolder:
@@ -89,6 +90,8 @@ def changed_keys(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]
 
 def lies_in(inner: str | PathLike[str], outer: str | PathLike[str]) -> bool:
     """Whether a path is the other one or below it, wherever links lead."""
+    if isinstance(inner, Place) or isinstance(outer, Place):
+        return isinstance(inner, Place) and isinstance(outer, Place) and inner.is_relative_to(outer)
     return Path(realpath(inner)).is_relative_to(realpath(outer))
 
 

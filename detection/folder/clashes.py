@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from detection.common.files import TEMP_PREFIX, file_stamp
+from detection.common.files import TEMP_PREFIX, cache_folder, file_stamp
+from detection.common.places.place import Place
 from detection.images.read import ImageError, load_image
 
 # How the reason of such a row begins: on a later run it is told from errors of other kinds by it.
@@ -96,7 +97,7 @@ def find_clashes(source: Path, output: Path, targets: Mapping[str, str]) -> dict
 def name_rules(output: Path) -> NameRules:
     """How names are compared in OUT, or where it is not there, in the folder that it will be made in. It is tried out
     with a file that is removed again; where none can be written, names are taken as they are."""
-    place = output.absolute()
+    place = cache_folder() if isinstance(output, Place) else output.absolute()  # what goes to a place is made there
     while not place.is_dir() and place != place.parent:
         place = place.parent
     with contextlib.suppress(OSError):
@@ -136,11 +137,11 @@ def _sentence(name: str, other: str, more: str, targets: Mapping[str, str]) -> s
 
 
 def _readable(path: Path) -> bool:
-    return _decodes(str(path), file_stamp(path))
+    return _decodes(path, file_stamp(path))
 
 
 @lru_cache(maxsize=1 << 16)
-def _decodes(path: str, stamp: tuple[int, int] | None) -> bool:
+def _decodes(path: Path, stamp: tuple[int, int] | None) -> bool:
     """stamp: tells one content of the file from another, so that a watched folder's are read once."""
     try:
         load_image(path, max_side=_LOOK)

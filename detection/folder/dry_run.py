@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from detection.common.tally import counted
@@ -12,7 +12,7 @@ from detection.folder.options import CleanOptions
 from detection.folder.out.folder import check_output, remaining
 from detection.folder.out.journal import Journal
 from detection.folder.out.manifest import FAILED
-from detection.folder.plan import Plan, plan_folder, read_settings, settings_of
+from detection.folder.plan import Plan, at_hand, plan_folder, read_settings, settings_of
 
 _SHOWN = 10
 
@@ -35,7 +35,7 @@ class DryRun:
         lines = [
             f"{counted(total, 'photo')} in '{plan.source}'{shard}: {len(self.todo)} to do, "
             f"{self.earlier} done earlier{failed}.",
-            f"Would go to '{plan.output}' as {plan.suffix[1:]}{quality}{size}; nothing was written.",
+            f"Would go to '{plan.results}' as {plan.suffix[1:]}{quality}{size}; nothing was written.",
         ]
         rank = 1 if options.all_vehicles else None
         lines += list(plan.found.notes)
@@ -50,10 +50,17 @@ class DryRun:
 
 def dry_run(source: Path, output: Path, style: CutoutStyle, options: CleanOptions) -> DryRun:
     """Checks all that can be checked without the detector. Raises `UsageError` as the run itself would."""
-    plan = plan_folder(source, output, style, options)
+    with at_hand(plan_folder(source, output, style, options)) as plan:
+        return _look(plan)
+
+
+def _look(plan: Plan) -> DryRun:
+    options = plan.options
     file = plan.output / "settings.json"
     before = read_settings(file, plan.output) if file.is_file() and not options.restart else {}
-    # Which detector it will be is only known when it is loaded: taken to be the same.
+    # Which detector it will be, and which kinds it takes, is only known when it is loaded: taken to be the same.
+    if options.kinds is None and before.get("only"):
+        plan = replace(plan, options=options.model_copy(update={"kinds": tuple(before["only"])}))
     check_output(plan, settings_of(plan, before.get("detector", ""), before.get("fingerprint", "")))
     if options.restart:
         return DryRun(plan, plan.sources, 0, 0)

@@ -11,8 +11,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from detection.common.errors import UsageError
-from detection.common.files import bring_file, remove_leftovers, replace_chunks, write_changed
+from detection.common.files import bring_file, remove_leftovers, replace_chunks, user_path, write_changed
 from detection.common.output_folder import lies_in
+from detection.common.places.place import Place
 from detection.folder.out.folder import DETECTIONS
 from detection.folder.out.journal import Journal
 from detection.folder.out.manifest import Record, write_manifest, write_vehicles
@@ -45,6 +46,9 @@ def merge_shards(folders: Sequence[Path]) -> CleanSummary:
     row, a photo has two, or a row's file is missing; nothing is written then.
     """
     started = time.perf_counter()
+    for folder in folders:
+        if isinstance(user_path(folder), Place):
+            raise UsageError(f"'{user_path(folder)}' can't be merged: only folders here can, so copy the shards first.")
     target = Path(folders[-1])
     homes = list({folder.resolve(): Path(folder) for folder in map(Path, folders)}.values())
     if (target / "journal.jsonl").is_file() and (target / "manifest.csv").is_file() and shards_in(target):

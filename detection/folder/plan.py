@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 from detection.common.errors import UsageError
 from detection.common.files import WRITTEN_BY, check_written, user_path, written_by
 from detection.common.output_folder import changed_keys, check_apart, lies_in
+from detection.common.places.paths import folder_of
+from detection.common.places.place import Place
+from detection.common.places.sink import Sink, opened_sink
 from detection.cutout.cut import CutoutStyle
 from detection.folder.clashes import Clash, find_clashes, loosest
 from detection.folder.options import CleanOptions
@@ -29,6 +33,7 @@ class Plan:
 
     clashes: photos whose results would meet on the way, and why (see `find_clashes`). found: what was seen below
     `source` beside photos. single: only one photo of the folder is meant, so nothing follows from the others' absence.
+    sink: takes the results to a place that is no local folder.
     """
 
     source: Path
@@ -40,6 +45,12 @@ class Plan:
     clashes: Mapping[str, Clash] = field(default_factory=dict)
     found: FoundImages = field(default_factory=FoundImages)
     single: bool = False
+    sink: Sink | None = None
+
+    @property
+    def results(self) -> Path:
+        """Where the results are in the end; `output` is where they are written."""
+        return self.output if self.sink is None else self.sink.place
 
     def target(self, source: str, rank: int | None = None) -> str:
         """Where a photo's result goes, below `output`.
@@ -58,7 +69,7 @@ def plan_folder(source: Path, output: Path, style: CutoutStyle, options: CleanOp
 
     Raises `UsageError` when the folders overlap, no photo is found, or the format can't hold the style.
     """
-    source, output = user_path(source), user_path(output)
+    source, output = folder_of(source) or user_path(source), user_path(output)
     image_format = options.image_format or ("png" if style.background == "transparent" else "jpg")
     if image_format == "jpg" and style.background == "transparent":
         raise UsageError("A JPEG can't be transparent: choose the format png or webp, or another background.")
@@ -78,7 +89,7 @@ def plan_folder(source: Path, output: Path, style: CutoutStyle, options: CleanOp
     if not sources and options.watch is None:
         also = "".join(f" {note}" for note in found.notes)
         raise UsageError(f"The folder '{source}' holds no photo (.jpg, .png, .webp, ...): check the path.{also}")
-    for folder in sorted({source / name.rpartition("/")[0] for name in sources}):
+    for folder in () if isinstance(source, Place) else sorted({source / name.rpartition("/")[0] for name in sources}):
         if lies_in(folder, output):
             raise UsageError(f"'{folder}' leads into the output '{output}': choose another OUT.")
     if not single and style.no_car == "quarantine" and (source / QUARANTINE).is_dir():
@@ -89,6 +100,16 @@ def plan_folder(source: Path, output: Path, style: CutoutStyle, options: CleanOp
     clashes = find_clashes(source, output, {name: plan.target(name) for name in _suspects(plan)})
     mine = sources if options.shard.whole else [name for name in sources if options.shard.holds(name)]
     return replace(plan, sources=mine, clashes=clashes)
+
+
+@contextmanager
+def at_hand(plan: Plan) -> Iterator[Plan]:
+    """The plan with an output that is a local folder, for the time of a run. Raises `UsageError`."""
+    if not isinstance(plan.output, Place):
+        yield plan
+        return
+    with opened_sink(plan.output, str(plan.options.shard)) as sink:
+        yield replace(plan, output=sink.folder, sink=sink)
 
 
 def settings_of(plan: Plan, detector_name: str, fingerprint: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import errno
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -35,7 +35,7 @@ from detection.folder.out.folder import DETECTIONS, open_output, remaining, remo
 from detection.folder.out.journal import Journal
 from detection.folder.out.manifest import FAILED, Record, row_cells
 from detection.folder.out.summary import CleanSummary
-from detection.folder.plan import SHEETS, Plan, plan_folder, read_settings, settings_of
+from detection.folder.plan import SHEETS, Plan, at_hand, plan_folder, read_settings, settings_of
 
 # Nobody looks at more pages than these make; of more photos they show some, evenly spread.
 _MOST_ON_SHEETS = 2400
@@ -63,6 +63,7 @@ def clean_folder(
     options = CleanOptions.of(**{**dict(options or ()), **values})
     plan = plan_folder(source, output, style, options)
     with ExitStack() as stack:
+        plan = stack.enter_context(at_hand(plan))
         stored = None
         if options.detections is not None:
             stored = stack.enter_context(read_detections(options.detections))
@@ -76,6 +77,8 @@ def clean_folder(
             if options.save_detections:
                 path = plan.output / options.shard.file(DETECTIONS)
                 run.saved = stack.enter_context(DetectionsWriter(path, *_about(finders[0])))
+            if plan.sink is not None:
+                plan.sink.send("settings.json")
             return run.once() if options.watch is None else run.watch(options.watch)
         except (OSError, OutputError) as error:
             raise _unwritable(plan, error) from error
@@ -126,6 +129,8 @@ class _Run:
                     if time.perf_counter() >= next_manifest:  # of a million rows it takes a while
                         before = time.perf_counter()
                         write_results(self._plan, self._journal, self._rows())
+                        if self._plan.sink is not None:
+                            self._plan.sink.send(self._plan.options.shard.file("manifest.csv"))
                         next_manifest = time.perf_counter() + 20 * (time.perf_counter() - before)
                 time.sleep(pause)
                 self._look_again()
@@ -149,20 +154,32 @@ class _Run:
         for source in todo:
             record = self._journal.get(source)
             if record is not None:  # it does not hold any more
-                remove_files(self._plan.output, record)
+                remove_files(self._plan.results, record)
         engine = Engine(self._plan, self._finders, self._workers, self._meter, self.saved)
         total = len(self._plan.sources)
-        clashes = self._plan.clashes
+        clashes, sink = self._plan.clashes, self._plan.sink
         finished = closing(engine.run([source for source in todo if source not in clashes]))
         try:
             with _progress(self._progress, total - len(todo), total) as advance, finished as records:
                 clashing = (self._clash(source) for source in todo if source in clashes)
-                for record in chain(clashing, records):
+                done = chain(clashing, records)
+                for record in done if sink is None else sink.sent(done, lambda record: record.files):
                     self._journal.append(record)
                     self._processed += 1
+                    if sink is not None:
+                        sink.note(*self._appended)
                     advance()
         finally:
             self._working += time.perf_counter() - before
+            if sink is not None:
+                with suppress(OSError):  # the fault that ended the run is the one to be told
+                    sink.flush(*self._appended)
+
+    @property
+    def _appended(self) -> list[str]:
+        """The files that only grow, the journal last."""
+        saved = [] if self.saved is None else [self.saved.path.name]
+        return [*saved, self._journal.path.name]
 
     def _clash(self, source: str) -> Record:
         """The row of a photo whose result would meet another's."""
@@ -175,7 +192,8 @@ class _Run:
     def _look_again(self) -> None:
         """Lists IN anew. What can't be done now (a link into OUT) is told, and waited for."""
         try:
-            self._plan = plan_folder(self._plan.source, self._plan.output, self._plan.style, self._plan.options)
+            plan = plan_folder(self._plan.source, self._plan.results, self._plan.style, self._plan.options)
+            self._plan = replace(plan, output=self._plan.output, sink=self._plan.sink)
         except UsageError as error:
             if not self._plan.source.is_dir():
                 raise
@@ -192,17 +210,19 @@ class _Run:
         before = time.perf_counter()
         counts = write_results(plan, journal, self._rows())
         seconds = self._working + time.perf_counter() - before  # without what --watch waited for
-        manifest = plan.output / shard.file("manifest.csv")
+        manifest = plan.results / shard.file("manifest.csv")
         if plan.options.contact_sheet:
-            notes.append(self._contact_sheet(manifest))
+            notes.append(self._contact_sheet(plan.output / shard.file("manifest.csv")))
         threads = dict.fromkeys(("read", "cut", "write"), self._workers)
         threads["detect"] = sum(finder.side_by_side for finder in self._finders)
         busy = self._meter.busy(self._working, threads) if self._processed else {}
-        missed = len(plan.found.unreadable)
+        missed = plan.found.missed
         summary = CleanSummary(counts, self._processed, seconds, manifest, tuple(notes), busy, missed=missed)
         if self._processed:
             replace_file(plan.output / shard.file("run.json"), summary.as_json())
         journal.compact(self._rows())
+        if plan.sink is not None:
+            plan.sink.publish(journal.path.name)
         return summary
 
     def _gone(self) -> list[str]:
@@ -225,14 +245,14 @@ class _Run:
     def _contact_sheet(self, manifest: Path) -> str:
         from detection.folder.sheet import write_contact_sheets
 
-        source, output, options = self._plan.source, self._plan.output, self._plan.options
-        target = output / SHEETS
+        source, output, options = self._plan.source, self._plan.results, self._plan.options
+        target = self._plan.output / SHEETS
         file = self.saved.path if self.saved else options.detections
         with read_detections(file) if file else nullcontext() as found:
             pages = write_contact_sheets(
                 source, output, manifest, target, detections=found, limit=_MOST_ON_SHEETS, workers=self._workers
             )
-        return f"{len(pages)} page{'s' * (len(pages) != 1)} to look at: {target / 'index.html'}"
+        return f"{len(pages)} page{'s' * (len(pages) != 1)} to look at: {output / SHEETS / 'index.html'}"
 
 
 def _with_kinds(plan: Plan, finder: PhotoFinder) -> Plan:

@@ -17,7 +17,7 @@ import numpy as np
 
 from detection.common.console import Advance
 from detection.common.errors import UsageError
-from detection.common.files import read_name, replace_file
+from detection.common.files import read_name, replace_file, user_path
 from detection.common.output_folder import OutputFolder, lies_in
 from detection.common.tally import StatusCounts, counted
 from detection.folder.out.detections import Detections
@@ -53,7 +53,7 @@ def write_contact_sheets(
     `progress` is called after each pair. Memory grows by some 50 bytes per photo, and by nothing else.
     Raises `UsageError` when the manifest can't be read, or `target` lies among the photos or holds other files.
     """
-    source, output, manifest, target = Path(source), Path(output), Path(manifest), Path(target)
+    source, output, manifest, target = user_path(source), user_path(output), Path(manifest), Path(target)
     columns, rows = grid
     if columns < 1 or rows < 1 or workers < 1 or (limit is not None and limit < 1):
         raise UsageError("A contact sheet needs at least one column, one row, one photo and one worker.")

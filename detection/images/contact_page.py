@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from detection.common.places.place import Place
 from detection.images.lettering import draw_text, drawable, text_length
 from detection.images.read import ImageError, load_image
 
@@ -114,7 +116,8 @@ def _cut(pair: SheetPair) -> np.ndarray | str:
 def _transparent(path: Path) -> np.ndarray | None:
     """A transparent cut-out on a checkerboard, fitted; None for every other file."""
     try:
-        with Image.open(path, formats=("PNG", "WEBP")) as image:
+        file = BytesIO(path.read_bytes()) if isinstance(path, Place) else path
+        with Image.open(file, formats=("PNG", "WEBP")) as image:
             if not image.has_transparency_data:
                 return None
             image = image.convert("RGBA")

@@ -7,12 +7,18 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fnmatch import translate
+from itertools import compress
 from pathlib import Path
 
 from detection.common.errors import UsageError
 from detection.common.files import user_path
+from detection.common.places.faults import PlaceError
+from detection.common.places.paths import folder_of
+from detection.common.places.place import Place
+from detection.common.places.store import usage
 from detection.common.tally import counted
 
 # Of cameras; .raw is left out, as it may be anything.
@@ -69,6 +75,9 @@ _RESCUED = "lost+found"
 _HEAD = 32
 _MOST_SUFFIXES = 1000  # of files that are numbered by their suffix, not every one is kept
 _SUFFIXES_TOLD = 8
+_LEFT_OUT_TOLD = 5
+# In a place, where a look costs a request, these are no photos, whatever they hold.
+_TEXTS = frozenset([".json", ".jsonl", ".txt", ".csv", ".tsv", ".xml", ".html", ".md", ".yaml", ".yml", ".cls"])
 _OTHERS = "other"
 
 
@@ -78,18 +87,27 @@ class FoundImages:
 
     names: photos as paths below the folder with slashes, sorted. passed: number of files that are no photo, by suffix
     as it is written ('' for none). unreadable: folders below that could not be read (their path below) and why.
+    left_out: a sentence for each thing in a place whose name can't be that of a file.
     """
 
     names: list[str] = field(default_factory=list)
     passed: Counter[str] = field(default_factory=Counter)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def notes(self) -> list[str]:
         """A sentence for each folder that could not be read, and one about the files that were passed over."""
         notes = [f"The folder '{folder}' can't be read: {reason}. What is in it is left out."
                  for folder, reason in self.unreadable]  # fmt: skip
+        more = len(self.left_out) - _LEFT_OUT_TOLD
+        notes += self.left_out[:_LEFT_OUT_TOLD] + ([f"{more} more are left out for their names."] if more > 0 else [])
         return [*notes, *filter(None, [passed_over(self.passed)])]
+
+    @property
+    def missed(self) -> int:
+        """How many folders could not be read, and things not be taken."""
+        return len(self.unreadable) + len(self.left_out)
 
 
 def passed_over(passed: Counter[str]) -> str:
@@ -137,7 +155,9 @@ def survey_images(root: str | Path, exclude: Sequence[str] = ()) -> FoundImages:
     exclude: patterns of paths below `root` (`*` and `**` stand for anything); one without a slash is that of a name,
     at any depth. A folder that one fits is left out with all that is in it.
     """
-    root = user_path(root)
+    root = folder_of(root) or user_path(root)
+    if isinstance(root, Place):
+        return _survey_place(root, _excluder(exclude))
     if not root.is_dir():
         raise UsageError(f"There is no folder '{root}': check the path.")
     found = FoundImages()
@@ -145,6 +165,54 @@ def survey_images(root: str | Path, exclude: Sequence[str] = ()) -> FoundImages:
     found.names.sort()
     found.unreadable.sort()
     return found
+
+
+def _survey_place(root: Place, excluded: Callable[[str], bool] | None) -> FoundImages:
+    """The same of a place: it is listed at once, and what each photo's size and mark are is known from then on."""
+    if not root.is_dir():
+        raise UsageError(f"There is no folder '{root}': check the address.")
+    if root.key:
+        raise UsageError(f"'{root}' lies in an archive: name the archive itself, and leave out what is not meant.")
+    try:
+        listing = root.store.walk()
+        chosen = root.store.chosen
+        entries = [entry for entry in listing.entries if _wanted(entry.key, excluded, chosen)]
+    except PlaceError as error:
+        raise usage(f"The folder '{root}' can't be read", error) from error
+    found = FoundImages(left_out=listing.left_out)
+    if chosen:
+        found.names = list(root.store.remember(entries))
+        return found
+    others = [key for key in root.store.remember(entries) if not _has_image_suffix(key)]
+    looked = [key for key in others if os.path.splitext(key)[1].lower() not in _TEXTS]
+    with ThreadPoolExecutor(root.store.threads, thread_name_prefix="carclf-look") as pool:
+        photos = set(compress(looked, pool.map(lambda key: _looks_like_photo(root, key), looked)))
+    for key in root.store.names():
+        if _has_image_suffix(key) or key in photos:
+            found.names.append(key)
+        else:
+            _pass_over(found, os.path.splitext(key)[1])
+    return found
+
+
+def _wanted(key: str, excluded: Callable[[str], bool] | None, chosen: bool) -> bool:
+    parts = key.split("/")
+    if not chosen and any(map(is_clutter, parts)):
+        return False
+    return excluded is None or not any(excluded("/".join(parts[:depth])) for depth in range(1, len(parts) + 1))
+
+
+def _has_image_suffix(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def _looks_like_photo(root: Place, key: str) -> bool:
+    if key.lower().endswith(_UNFINISHED):
+        return False
+    try:
+        return is_photo_head(root.store.read(key, 0, _HEAD))
+    except PlaceError:
+        return False
 
 
 def holds_image(path: str | Path) -> bool:
@@ -207,8 +275,12 @@ def _walk(
         if suffix.lower() in IMAGE_SUFFIXES or (not name.lower().endswith(_UNFINISHED) and holds_image(path)):
             found.names.append(below + name)
         else:
-            known = suffix in found.passed or len(found.passed) < _MOST_SUFFIXES
-            found.passed[suffix if known else f".{_OTHERS}"] += 1
+            _pass_over(found, suffix)
+
+
+def _pass_over(found: FoundImages, suffix: str) -> None:
+    known = suffix in found.passed or len(found.passed) < _MOST_SUFFIXES
+    found.passed[suffix if known else f".{_OTHERS}"] += 1
 
 
 def _excluder(patterns: Sequence[str]) -> Callable[[str], bool] | None:

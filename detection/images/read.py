@@ -18,6 +18,9 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from detection.common.errors import UsageError
+from detection.common.places.paths import path_of
+from detection.common.places.place import Place
 from detection.images.colour import profile_mode, tell_broken, to_srgb
 from detection.images.depth import decode_odd_tiff, to_grey, white_of, with_its_range
 from detection.images.formats import (
@@ -63,7 +66,7 @@ def load_image(path: str | Path, *, max_side: int | None = None, max_pixels: int
     at most that, and a JPEG is decoded at reduced size already.
     Raises `ImageError` for everything that is not a whole, readable photo of at most `max_pixels` pixels.
     """
-    path = Path(path)
+    path = _path(path)
     return decode_image(_read(path), path.name, max_side=max_side, max_pixels=max_pixels)
 
 
@@ -141,7 +144,7 @@ def pillow_to_rgb(image: Image.Image) -> np.ndarray:
 
 def image_size(path: str | Path) -> tuple[int, int]:
     """Width and height of a photo as `load_image` gives it, from its header. Raises `ImageError`."""
-    path = Path(path)
+    path = _path(path)
     data = _read(path)
     try:
         if is_raw(data, path.name):
@@ -186,10 +189,17 @@ def shrink(image: np.ndarray, max_side: int) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
+def _path(path: str | Path) -> Path:
+    try:
+        return path_of(path)
+    except UsageError as error:
+        raise ImageError(str(error)) from error
+
+
 def _read(path: Path) -> bytes:
     """The file's bytes, in one read. Raises `ImageError` for anything but a regular file of sensible size."""
     try:
-        status = os.stat(path)
+        status = path.stat() if isinstance(path, Place) else os.stat(path)
         if stat.S_ISDIR(status.st_mode):
             raise ImageError(f"'{path.name}' is a folder, not a photo.")
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever

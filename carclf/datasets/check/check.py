@@ -18,6 +18,7 @@ from carclf.datasets.names import SPLITS, name_below, names
 from carclf.datasets.splits import crossing_pictures
 from carclf.datasets.table import empty_classes
 from detection.common.console import Track, untracked
+from detection.common.places.paths import path_of
 from detection.common.tally import counted
 from detection.images.read import ImageError, image_size
 
@@ -110,7 +111,7 @@ def check_data(
 
 
 def _look(photo: Mapping[Hashable, Any], root: Path, pictures: Pictures) -> dict[str, Any]:
-    path = Path(photo["file"])
+    path = path_of(photo["file"])
     box = photo.get("box")
     row = {
         "file": name_below(root, path),

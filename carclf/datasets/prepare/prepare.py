@@ -21,9 +21,11 @@ from carclf.datasets.prepare.places import places_of
 from detection.common.config import StrictConfig
 from detection.common.console import Track, untracked
 from detection.common.errors import UsageError
-from detection.common.files import bring_file, remove_leftovers, write_json, write_table
+from detection.common.files import bring_file, remove_leftovers, user_path, write_json, write_table
 from detection.common.files.names import common_folder
 from detection.common.output_folder import OutputFolder, changed_keys, check_apart
+from detection.common.places.paths import path_of
+from detection.common.places.place import Place
 from detection.common.tally import StatusCounts, counted, exit_code
 from detection.images.read import ImageError, image_size, load_image
 
@@ -82,9 +84,15 @@ def prepare_data(
     other things, was made of other photos or with other options, or can't be written.
     """
     options = options or PrepareOptions()
-    output = Path(output)
+    output = user_path(output)
+    if isinstance(output, Place):
+        raise UsageError(f"'{output}' can't be prepared: OUT must be a folder here, which is copied afterwards.")
     table, root = read_table(data, images), photo_root(data, images)
-    photos = root if Path(data).is_dir() else Path(common_folder(map(os.path.dirname, table["file"])))
+    photos = (
+        root
+        if isinstance(root, Place) or Path(data).is_dir()
+        else Path(common_folder(map(os.path.dirname, table["file"])))
+    )
     taken = f"The photos are inside OUT '{output}': choose another OUT."
     inside = f"OUT '{output}' is inside the photos' folder '{photos}': choose a folder outside it."
     check_apart(photos, output, same=taken, inside=inside, around=taken)
@@ -134,7 +142,7 @@ def _describe(photo: Mapping[Hashable, Any], root: Path) -> dict[str, Any]:
 
 def _bring(photo: Mapping[Hashable, Any], output: Path, options: PrepareOptions) -> dict[str, Any]:
     """Puts one photo into its place; returns what changes in its row."""
-    source, target = Path(photo["file"]), output / photo["place"]
+    source, target = path_of(photo["file"]), output / photo["place"]
     box = photo.get("box") if options.crop_to_boxes else None
     if target.exists() and box is None:
         return {"status": _same(source, target)}
@@ -155,7 +163,7 @@ def _bring(photo: Mapping[Hashable, Any], output: Path, options: PrepareOptions)
 
 def _same(source: Path, target: Path) -> str:
     """Whether the file in place is this photo's, by link or by copy. Raises `UsageError` for another's."""
-    if target.samefile(source):
+    if not isinstance(source, Place) and target.samefile(source):
         return "linked"
     if target.is_file() and target.stat().st_size == source.stat().st_size:
         return "copied"
@@ -166,7 +174,7 @@ def _settings(table: pd.DataFrame, root: Path, options: PrepareOptions) -> dict[
     """What OUT depends on: the options, and a digest of all photos' names, labels, sizes and times."""
     digest = hashlib.sha256()
     for photo in table.to_dict("records"):
-        status = Path(photo["file"]).stat()
+        status = path_of(photo["file"]).stat()
         told = [photo["file"], photo["label"], photo.get("split"), photo.get("box")]
         values = [*told, status.st_size, status.st_mtime_ns]
         digest.update(repr(values).encode("utf-8", "surrogateescape"))

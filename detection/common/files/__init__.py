@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detection.common.errors import UsageError
+from detection.common.places.paths import path_of, place_of
+from detection.common.places.place import Place
 from detection.version import __version__
 
 if TYPE_CHECKING:
@@ -82,8 +84,8 @@ def expand_home(text: str) -> str:
 
 
 def user_path(path: str | Path) -> Path:
-    """A path that a person named; `~` at its start is the home folder."""
-    return Path(expand_home(str(path)))
+    """A path that a person named; `~` at its start is the home folder, and an address such as s3://... a `Place`."""
+    return place_of(path) or Path(expand_home(str(path)))
 
 
 def cache_folder() -> Path:
@@ -113,6 +115,10 @@ def replace_chunks(
 
     ready: called when all is written, before the rename: Windows replaces no file that is open, here or elsewhere.
     """
+    place = place_of(path)
+    if place is not None:
+        place.write_bytes(b"".join(chunks))
+        return
     # Not named after the file: a name at the file system's limit would not take a longer one.
     temp = path.with_name(f"{TEMP_PREFIX}{os.getpid()}-{next(_temp_numbers)}.tmp")
     try:
@@ -163,9 +169,12 @@ def check_output(path: str | Path | None) -> None:
     """Finds out before the long work, not after it, that a result can't be written. Raises `UsageError`."""
     if path is None:
         return
-    path = Path(path)
+    path = user_path(path)
     if path.is_dir():
         raise UsageError(f"The output '{path}' is a folder: name a file in it.")
+    if isinstance(path, Place):
+        path.store.check_writable()
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
@@ -179,6 +188,9 @@ def bring_file(source: Path, target: Path, link: bool = True) -> bool:
 
     Returns whether it is a link, which shares its content with the source. With link=False it is always a copy.
     """
+    if isinstance(source, Place):
+        replace_file(target, source.read_bytes())
+        return False
     temp = target.with_name(f"{TEMP_PREFIX}{os.getpid()}-{next(_temp_numbers)}.tmp")
     temp.unlink(missing_ok=True)
     try:
@@ -253,6 +265,7 @@ def _each_text(value: Any, change: Callable[[str], str]) -> Any:
 
 def write_text(path: Path, text: str) -> None:
     """Temp file in the same folder, then replace: a reader sees the old file or the whole new one."""
+    path = user_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").encode("utf-8"))
 
@@ -270,7 +283,10 @@ def write_table(path: Path, rows: Sequence[Mapping] | pd.DataFrame) -> None:
 
 
 def file_stamp(path: Path) -> tuple[int, int] | None:
-    """Size and mtime (ns) of a file; None when it can't be asked (a broken link)."""
+    """Size and mtime (ns) of a file, or what a place tells contents apart by; None when it can't be asked (a broken
+    link)."""
+    if isinstance(path, Place):
+        return path.stamp()
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -303,6 +319,9 @@ def remove_leftovers(output: Path, older_than: float) -> None:
 
 def file_sha256(path: str | Path) -> bytes:
     """The SHA-256 of a file's bytes, read piece by piece. Raises OSError, and ValueError for what is no file name."""
+    path = path_of(path)
+    if isinstance(path, Place):
+        return hashlib.sha256(path.read_bytes()).digest()
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):

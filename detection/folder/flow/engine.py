@@ -16,6 +16,8 @@ from dataclasses import replace
 from queue import SimpleQueue
 
 from detection.common.machine import opencv_in_one_thread
+from detection.common.places.ahead import fetched_ahead
+from detection.common.places.place import Place
 from detection.common.stream import PIXELS_AHEAD, read_ahead
 from detection.detectors.finder import Finding
 from detection.folder.flow.finder import PhotoFinder
@@ -91,7 +93,9 @@ class Engine:
 
     def _feed(self, sources: Sequence[str]) -> None:
         ahead = max(self._batch, len(self._askers))
-        photos = read_ahead(self._read, sources, self._readers, self._workers, ahead)
+        root = self._plan.source
+        names = fetched_ahead(sources, lambda name: root / name) if isinstance(root, Place) else sources
+        photos = read_ahead(self._read, names, self._readers, self._workers, ahead)
         for batch in like_batches(photos, self._batch, self._finders[0].shape):
             if not self._room.take(len(batch), sum(photo.cost for photo in batch)):
                 return

@@ -10,6 +10,8 @@ import numpy as np
 
 from detection.common.errors import UsageError
 from detection.common.files import file_stamp
+from detection.common.places.faults import PlaceError
+from detection.common.places.place import Place
 from detection.common.stream import PIXELS_AHEAD
 from detection.cutout.extract import detector_view
 from detection.images.read import ImageError, load_image
@@ -50,6 +52,7 @@ def read_photo(root: Path, source: str, shrunk: bool = True) -> Photo:
     path = root / source
     for _ in range(_TRIES):
         photo = Photo(source, file_stamp(path))
+        fault: BaseException | None = None
         try:
             photo.image = load_image(path)
             if shrunk:
@@ -58,14 +61,21 @@ def read_photo(root: Path, source: str, shrunk: bool = True) -> Photo:
             photo.cost = photo.image.shape[0] * photo.image.shape[1]
         except ImageError as error:
             photo.status, photo.reason = "unreadable", str(error)
+            fault = error.__cause__
         except Exception as error:  # one odd photo costs one row, never the run
             photo.drop()
             photo.status, photo.reason = "error", one_line(error)
         if file_stamp(path) == photo.stamp:
-            if photo.status and not root.is_dir():
+            if photo.status and _vanished(root, fault):
                 raise UsageError(f"The folder '{root}' has vanished: the same command resumes when it is there again.")
             return photo
     return Photo(source, photo.stamp, status="error", reason=f"'{path.name}' changed while it was read.")
+
+
+def _vanished(root: Path, fault: BaseException | None) -> bool:
+    if isinstance(root, Place):  # asking costs a request
+        return isinstance(fault, PlaceError) and not root.store.there()
+    return not root.is_dir()
 
 
 def like_batches(

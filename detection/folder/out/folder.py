@@ -139,7 +139,7 @@ def _holds(plan: Plan, record: Record | None, saved: Container[str] | None) -> b
         return False
     if saved is not None and record.status not in FAILED and record.source not in saved:
         return False
-    return record.holds(plan.source / record.source, plan.output)
+    return record.holds(plan.source / record.source, plan.results)
 
 
 def _alone(plan: Plan) -> bool:
@@ -184,14 +184,20 @@ def _check_free(plan: Plan) -> None:
     ranks = (0, 1) if plan.options.all_vehicles else (None,)
     for source in plan.sources:
         for rank in ranks if source not in plan.clashes else ():
-            path = plan.output / plan.target(source, rank)
-            if os.path.lexists(path):
+            name = plan.target(source, rank)
+            if os.path.lexists(plan.output / name) if plan.sink is None else plan.sink.has(name):
+                path = plan.results / name
                 raise UsageError(f"'{path}' is in the way and not of an earlier run: choose another OUT.")
 
 
 def _remove_results(plan: Plan, journal: Journal) -> None:
-    for name in ("manifest.csv", "vehicles.csv", "run.json", DETECTIONS):
-        (plan.output / plan.options.shard.file(name)).unlink(missing_ok=True)
+    names = [plan.options.shard.file(name) for name in ("manifest.csv", "vehicles.csv", "run.json", DETECTIONS)]
+    for name in names:
+        (plan.output / name).unlink(missing_ok=True)
+    if plan.sink is not None:
+        plan.sink.drop(*names)
     for record in journal.records(list(journal)):
-        remove_files(plan.output, record)
+        remove_files(plan.results, record)
+    if plan.sink is not None:
+        plan.sink.drop(journal.path.name)
     journal.clear()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from detection.common.files import escape_name, file_stamp, read_name, write_changed
+from detection.common.places.place import Place
 from detection.common.rows import json_line, parse_row
 
 COLUMNS = (
@@ -78,7 +79,7 @@ class Record:
         if file_stamp(source) != self.stamp:
             return False
         try:
-            return all(os.stat(output_root / name).st_size == size for name, size in self.files.items())
+            return all(_size(output_root / name) == size for name, size in self.files.items())
         except OSError:
             return False
 
@@ -155,6 +156,10 @@ def read_manifest(path: Path) -> list[dict[str, str]]:
     text = path.read_bytes().decode("utf-8", "surrogateescape")
     rows = csv.DictReader(io.StringIO(text, newline=""))
     return [{key: read_name(value) if value else value for key, value in row.items()} for row in rows]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if isinstance(path, Place) else os.stat(path).st_size
 
 
 def _csv(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[bytes]:

@@ -232,3 +232,22 @@ def test_sources_are_taken_no_further_ahead_than_needed(many):
     next(stream)
     assert len(taken) < 20
     stream.close()
+
+
+def test_rows_of_photos_elsewhere_resume_and_are_those_of_a_folder(many, tmp_path, monkeypatch):
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.setenv("CARCLF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("detection.common.places.paths._open", {})
+    files = fsspec.filesystem("memory")
+    for path in many.rglob("*.png"):
+        files.pipe_file(f"/far/{path.relative_to(many).as_posix()}", path.read_bytes())
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run("memory://far", "memory://out/rows.csv", until=8)
+        seen, tally = run("memory://far", "memory://out/rows.csv")
+        assert 0 < seen < 20 and tally.photos == 20 and tally.before > 0
+        run(many, tmp_path / "rows.csv")
+        here = (tmp_path / "rows.csv").read_text().replace(str(many), "memory://far")
+        assert files.cat_file("/out/rows.csv").decode() == here
+    finally:
+        files.store.clear()
