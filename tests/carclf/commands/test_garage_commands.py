@@ -29,7 +29,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def carclf(monkeypatch):
     """Runs a command with the fake detector; gives the result with exit_code, stdout and stderr."""
-    monkeypatch.setattr("carclf.recognition.recognizer._load_detector", lambda *_: FakeDetector())
+    monkeypatch.setattr("carclf.recognition.loading._load_detector", lambda *_: FakeDetector())
 
     def run(*arguments):
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])
