@@ -73,7 +73,7 @@ def stanford_cars(data: Path, before: Mapping[str, str], seed: int) -> dict[str,
     scenes = _listed(root / "scenes.csv", root / "scenes")
     everything = pd.concat([photos, scenes], ignore_index=True)
     everything["group"] = joined(_near(everything["file"]), [Path(file).name for file in everything["file"]])
-    known = _chosen_on(photos, "stanford196_held_out.csv", root / "images") | dict(before)
+    known = _chosen_on(photos, "stanford196@0.4_held_out.csv", root / "images") | dict(before)
     crowd = everything["group"].isin(everything["group"][len(photos) :])
     # The few corner views are spread, too. A crop has the label of its scene, or there would be groups of two labels.
     views = dict(zip((Path(file).name for file in scenes["file"]), scenes["view"], strict=True))
@@ -90,7 +90,7 @@ def stanford196(data: Path, before: Mapping[str, str], seed: int) -> dict[str, s
     root = data / "stanford_cars"
     photos = _listed(root / "labels.csv", root / "images")
     photos["group"] = _near(photos["file"])
-    held = photos[OWN].isin(_chosen_on(photos, "stanford196_held_out.csv", root / "images").keys())
+    held = photos[OWN].isin(_chosen_on(photos, "stanford196@0.4_held_out.csv", root / "images").keys())
     known = dict(before) | dict.fromkeys(photos[OWN][~photos["group"].isin(photos["group"][held])], FIT)
     return assign_parts(photos[held], {REPORT: 0.5}, known, seed, rest=CHOOSE) | known
 
@@ -99,7 +99,7 @@ def dealer20(data: Path, before: Mapping[str, str], seed: int) -> dict[str, str]
     """At 10 bits, cars of several models before one dealer's backdrop would be one group."""
     root = data / "dealer20"
     photos = _listed(root / "labels.csv", root / "images")
-    known = _chosen_on(photos, "dealer19_held_out.csv", root / "images") | _chosen_by_detector(data, "dealer")
+    known = _chosen_on(photos, "dealer19@0.4_held_out.csv", root / "images") | _chosen_by_detector(data, "dealer")
     return assign_parts(photos.assign(group=_near(photos["file"], bits=8)), SMALL, known | dict(before), seed)
 
 
@@ -170,7 +170,7 @@ def _near(files: Sequence[str], bits: int = BITS) -> list[int]:
 
 
 def _chosen_on(photos: pd.DataFrame, listing: str, images: Path) -> dict[str, str]:
-    """Photos that chose the shipped weights: they can report on nothing."""
+    """Photos that chose the weights of 0.4.0: they go on choosing."""
     names = pd.read_csv(WEIGHTS / listing, dtype=str, keep_default_na=False)["file"]
     held = photos["file"].isin([str(images / name) for name in names])
     return dict.fromkeys(photos[OWN][held], CHOOSE)

@@ -48,7 +48,7 @@ def models(
         figures = ", ".join(f"{key} {value:.3f}" for key, value in row["metrics"].items() if isinstance(value, float))
         typer.echo(
             f"    {row['classes']} classes, {row['architecture']} at {row['image_size']} px, {row['megabytes']} MB, "
-            f"background {row['background']}{f'; validation: {figures}' if figures else ''}"
+            f"background {row['background']}{f'; held out: {figures}' if figures else ''}"
         )
 
 
