@@ -175,6 +175,10 @@ def clean(
     cluster = cluster_of(engine, address, worker_cores, cluster_workers, device)
     if cluster is not None and devices:
         raise UsageError("--engine ray gives each worker a device of its own: leave out --devices.")
+    if cluster is not None:
+        from detection.cluster.work import findable
+
+        detector, weights = findable(detector), weights and findable(weights)
     settings = {"weights": weights, "score_threshold": score_threshold, "precision": precision, "runtime": runtime}
     places = [place.strip() for place in devices.split(",")] if devices else [device]
     loaders = [partial(_load, detector, place, source.is_file(), settings) for place in places]

@@ -57,8 +57,8 @@ Address = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
-        help="With --engine ray: the cluster's head, or auto for the one that runs on this machine. Default: RAY_ADDRESS "
-        "of the environment, otherwise this machine alone.",
+        help="With --engine ray: the cluster's head, or auto for the one that runs on this machine. Default: "
+        "RAY_ADDRESS of the environment, otherwise this machine alone.",
     ),
 ]
 WorkerCores = Annotated[

@@ -72,6 +72,8 @@ class CarRecognizer:
     Raises `UsageError` when a model can't be found or loaded.
     """
 
+    reads_here = True  # and not on another machine
+
     def __init__(
         self,
         model: str | os.PathLike | Classifier = "bundled",
@@ -135,6 +137,11 @@ class CarRecognizer:
     def detector(self) -> Detector | None:
         """What finds the vehicles; None where the photos are cut out already, or were looked at before."""
         return None if self.finder is None else self.finder.detector
+
+    @property
+    def trained_on(self) -> str | None:
+        """The detector whose cut-outs the classifier was trained on; None where its file does not say."""
+        return self.classifier.detector
 
     @property
     def found_by(self) -> tuple[str | None, tuple[str, ...]]:

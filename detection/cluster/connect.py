@@ -79,6 +79,6 @@ def _unreachable(address: str, why: str) -> UsageError:
     if address == "local":
         return UsageError(f"Ray can't be started on this machine ({why}).")
     return UsageError(
-        f"No Ray cluster answers at '{address}' ({why}): check the address, which `ray start --head` has shown, or leave "
-        "it out to use this machine alone."
+        f"No Ray cluster answers at '{address}' ({why}): check the address, which `ray start --head` has shown, or "
+        "leave it out to use this machine alone."
     )

@@ -92,8 +92,8 @@ class Crew:
     ) -> Iterator[tuple[Item, Any]]:
         """Each item with its result, as they come, or `ordered` as the items are. In memory are those on their way.
 
-        order: for `Work.begin`. total: how many items there are, if that is known. killed: the result of an item that kills its worker. Raises what a worker can't go on
-        after, as `Fault.error` does.
+        order: for `Work.begin`. total: how many items there are, if that is known. killed: the result of an item that
+        kills its worker. Raises what a worker can't go on after, as `Fault.error` does.
         """
         flow = _Flow(items, killed, total, ordered)
         while True:
@@ -104,9 +104,7 @@ class Crew:
             if flow.empty:
                 return
             for call in self._wait():
-                member = self._calls.pop(call, None)
-                if member is None:  # of one that was lost meanwhile
-                    continue
+                member = self._calls.pop(call)
                 numbers = member.tasks.pop(call, [])
                 try:
                     answer = self._ray.get(call)
@@ -182,8 +180,8 @@ class Crew:
             if self._failed >= _STARTS:
                 lines = [line.strip() for line in str(error).splitlines() if line.strip()]
                 raise UsageError(
-                    f"{_STARTS} workers ended before they could begin ({lines[-1][:300] if lines else error}): is carclf "
-                    "installed on all machines, and is their memory enough?"
+                    f"{_STARTS} workers ended before they could begin ({lines[-1][:300] if lines else error}): install "
+                    "carclf on all machines, and see that their memory is enough."
                 )
         return sorted(number for numbers in member.tasks.values() for number in numbers)
 

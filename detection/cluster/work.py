@@ -12,6 +12,15 @@ from detection.common.errors import UsageError
 from detection.version import __version__
 
 
+def findable(path: str) -> str:
+    """A file or folder that lies here, as a worker with another working folder finds it; all else as it is.
+
+    >>> findable("s3://bucket/photos"), findable("compact")
+    ('s3://bucket/photos', 'compact')
+    """
+    return os.path.abspath(path) if os.path.exists(path) else path
+
+
 class Work(Protocol):
     """What one worker does; it is pickled to get there, and loads nothing before `load`."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from detection.cluster.crew import KILLED, Crew
-from detection.cluster.work import Work
+from detection.cluster.work import Work, findable
 from detection.common.errors import UsageError
 from detection.common.files import file_stamp
 from detection.common.places.paths import folder_of
@@ -74,7 +74,8 @@ class FolderWork(Work):
     """What a worker does of a folder run."""
 
     def __init__(self, detector: Any, options: CleanOptions):
-        self._detector, self._options = detector, options
+        file = options.detections and Path(findable(str(options.detections)))
+        self._detector, self._options = detector, options.model_copy(update={"detections": file})
 
     def load(self) -> FarFinder:
         options = self._options
@@ -89,8 +90,8 @@ class FolderWork(Work):
         output = folder_of(order.output) or Path(order.output)
         if not source.is_dir():
             raise UsageError(
-                f"A worker does not see IN '{source}': it must lie where all machines find it by this path, on a shared "
-                "file system or in a place such as s3://."
+                f"A worker does not see IN '{source}': it must lie where all machines find it by this path, on a "
+                "shared file system or in a place such as s3://."
             )
         if isinstance(output, Place):
             self._temp = tempfile.TemporaryDirectory(prefix="carclf-worker-")
