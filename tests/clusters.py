@@ -60,9 +60,9 @@ def draw_photos(folder: Path, count: int, killers: tuple[int, ...] = ()) -> Path
 
 
 class Nodes:
-    """A head without cores, and nodes of one core each."""
+    """A head without cores, and nodes of so many each."""
 
-    def __init__(self, count: int):
+    def __init__(self, count: int, cores: int):
         from ray.cluster_utils import Cluster as RayCluster
 
         self._cluster = RayCluster(
@@ -71,11 +71,12 @@ class Nodes:
         )
         self.address = self._cluster.address
         self.nodes: list[Any] = []
+        self._cores = cores
         for _ in range(count):
             self.add()
 
     def add(self) -> None:
-        self.nodes.append(self._cluster.add_node(num_cpus=1))
+        self.nodes.append(self._cluster.add_node(num_cpus=self._cores))
 
     def remove(self) -> None:
         self._cluster.remove_node(self.nodes.pop(0), allow_graceful=False)
@@ -85,11 +86,12 @@ class Nodes:
 
 
 @contextmanager
-def nodes(count: int) -> Iterator[Nodes]:
+def nodes(count: int, cores: int = 1) -> Iterator[Nodes]:
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(ROOT)  # for the workers, which unpickle what is defined here
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    made = Nodes(count)
+    os.environ["RAY_worker_niceness"] = "0"  # else all other work on this machine comes first
+    made = Nodes(count, cores)
     try:
         yield made
     finally:
