@@ -70,6 +70,7 @@ OPENVINO = ["openvino>=2025.0"]
 PARQUET = ["pyarrow"]
 # What fsspec needs for places elsewhere: s3://, gs://, az://, sftp:// and https://.
 CLOUD = ["s3fs", "gcsfs", "adlfs", "paramiko", "aiohttp"]
+RAY = ["ray>=2.40"]
 RAW = ["rawpy"]
 JXL = ["pillow-jxl-plugin"]
 KAGGLE = ["kagglehub>=1.0; python_version >= '3.11'"]  # earlier ones have another inside
@@ -112,6 +113,7 @@ setup(
         "openvino": OPENVINO,  # `--runtime openvino`, 180 MB
         "kaggle": KAGGLE,  # `carclf data fetch kaggle:...`
         "cloud": CLOUD,  # photos and results behind addresses
+        "ray": RAY,  # `--engine ray`: the workers of a cluster, 250 MB
         "parquet": PARQUET,  # tables ending in .parquet
         "export": EXPORT,  # `carclf export`; what it writes runs without
     },

@@ -29,7 +29,7 @@ FLOORS: dict[str, list[dict[str, float]]] = {
     "detection": [
         {"version": 1},
         {"common": 1},
-        {"vehicle": 1},
+        {"vehicle": 1, "cluster": 2},
         {"detectors": 0, "images": 2},
         {"cutout": 1, "masks": 2},
         {"folder": 1, "evaluation": 2},

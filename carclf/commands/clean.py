@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from carclf.commands.options import ALL_VEHICLES, Device, EveryVehicle, Kinds, Runtime, Small
+from carclf.commands.options import (
+    ALL_VEHICLES,
+    Address,
+    ClusterWorkers,
+    Device,
+    Engine,
+    EveryVehicle,
+    Kinds,
+    Runtime,
+    Small,
+    WorkerCores,
+    cluster_of,
+)
 from detection.common.console import say
 from detection.common.errors import UsageError
+
+if TYPE_CHECKING:
+    from detection.detectors.contract import Detector
 
 
 def clean(
@@ -103,6 +118,10 @@ def clean(
         typer.Option(metavar="PATTERN", help="Leave out what fits: a name, or a path below IN. May be repeated."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and write nothing.")] = False,
+    engine: Engine = "local",
+    address: Address = None,
+    worker_cores: WorkerCores = None,
+    cluster_workers: ClusterWorkers = None,
 ) -> None:
     """Cut the cars out of a folder of photos and replace their backgrounds.
 
@@ -151,26 +170,27 @@ def clean(
         raise typer.Exit()
     from functools import partial
 
-    from detection.common.machine import threads_for_many
     from detection.folder.run import clean_folder
 
-    threads = None if source.is_file() else threads_for_many()
+    cluster = cluster_of(engine, address, worker_cores, cluster_workers, device)
+    if cluster is not None and devices:
+        raise UsageError("--engine ray gives each worker a device of its own: leave out --devices.")
+    if cluster is not None:
+        from detection.cluster.work import findable
 
-    def load(place: str):
-        from detection.detectors.load import load_detector
-
-        return load_detector(
-            detector,
-            device=place,
-            weights=weights,
-            score_threshold=score_threshold,
-            precision=precision,
-            runtime=runtime,
-            threads=threads,
-        )
-
+        detector, weights = findable(detector), weights and findable(weights)
+    settings = {"weights": weights, "score_threshold": score_threshold, "precision": precision, "runtime": runtime}
     places = [place.strip() for place in devices.split(",")] if devices else [device]
-    _end(clean_folder(source, target, [partial(load, place) for place in places], style, options=options))
+    loaders = [partial(_load, detector, place, source.is_file(), settings) for place in places]
+    _end(clean_folder(source, target, loaders, style, options=options, cluster=cluster))
+
+
+def _load(detector: str, device: str, single: bool, settings: dict[str, Any]) -> Detector:
+    """The detector of a run, perhaps in a worker of a cluster. single: for one photo."""
+    from detection.common.machine import threads_for_many
+    from detection.detectors.load import load_detector
+
+    return load_detector(detector, device=device, threads=None if single else threads_for_many(), **settings)
 
 
 def _end(summary) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from detection.common.errors import UsageError
+
+if TYPE_CHECKING:
+    from detection.cluster.connect import Cluster
 
 # What `need` asks for: the parts of the install that trains.
 TRAINING = ("torch", "torchvision", "timm", "pytorch_lightning", "torchmetrics", "albumentations")
@@ -63,9 +68,47 @@ Small = Annotated[
         "with --all-vehicles.",
     ),
 ]
+Engine = Annotated[
+    str, typer.Option(help="Where the work is done: local (this machine), or ray (the workers of a Ray cluster).")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="With --engine ray: the cluster's head, or auto for the one that runs on this machine. Default: "
+        "RAY_ADDRESS of the environment, otherwise this machine alone.",
+    ),
+]
+WorkerCores = Annotated[
+    int | None, typer.Option(help="With --engine ray: cores of each worker. Default: 4, or all of a smaller machine.")
+]
+ClusterWorkers = Annotated[
+    int | None,
+    typer.Option(
+        help="With --engine ray: how many workers; a cluster that scales grows for them. Default: all that fit."
+    ),
+]
 EveryVehicle = Annotated[bool, typer.Option("--every-vehicle", hidden=True, help="The same as --all-vehicles.")]
 
 
 def broker_option(help: str) -> Any:
     """The address of a RabbitMQ; better from the environment than from a command that others can see."""
     return typer.Option(envvar="CARCLF_BROKER", show_envvar=True, show_default=False, help=help)
+
+
+def cluster_of(engine: str, address: str | None, cores: int | None, workers: int | None, device: str) -> Cluster | None:
+    """What the options above say; None for this machine alone. Raises `UsageError`."""
+    from detection.cluster.connect import ENGINES, Cluster
+    from detection.common.config import check_config
+
+    if engine not in ENGINES:
+        raise UsageError(f"'{engine}' is not an engine: choose {' or '.join(ENGINES)}.")
+    given = {"--address": address, "--worker-cores": cores, "--cluster-workers": workers}
+    named = [name for name, value in given.items() if value is not None]
+    if engine == "local":
+        if named:
+            raise UsageError(f"{named[0]} is for a cluster: pass --engine ray, too.")
+        return None
+    if ":" in device:
+        raise UsageError(f"--engine ray gives each worker a GPU of its own: pass --device cuda or auto, not {device}.")
+    return check_config(Cluster, {"address": address, "cores": cores, "workers": workers, "gpu": device != "cpu"})

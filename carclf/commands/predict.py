@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from carclf.commands.options import ALL_VEHICLES, MODEL, EveryVehicle, Kinds, Levels, Only, Runtime, Small, Sure
+from carclf.commands.options import (
+    ALL_VEHICLES,
+    MODEL,
+    Address,
+    ClusterWorkers,
+    Engine,
+    EveryVehicle,
+    Kinds,
+    Levels,
+    Only,
+    Runtime,
+    Small,
+    Sure,
+    WorkerCores,
+    cluster_of,
+)
 from detection.common.console import photo_bar, quiet_stdout, say, stdout_is_closed
 from detection.common.errors import UsageError
 from detection.common.tally import exit_code
 
 if TYPE_CHECKING:
     from io import BufferedIOBase
+
+    from carclf.recognition.far import FarRecognizer
+    from detection.cluster.connect import Cluster
+    from detection.folder.out.detections import Detections
 
 
 def predict(
@@ -76,6 +96,10 @@ def predict(
     device: Annotated[str, typer.Option(help="Device that runs the models: auto, cpu, cuda or cuda:N.")] = "auto",
     runtime: Runtime = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Cut-outs per classifier batch.")] = 32,
+    engine: Engine = "local",
+    address: Address = None,
+    worker_cores: WorkerCores = None,
+    cluster_workers: ClusterWorkers = None,
 ) -> None:
     """Name the make and model of the main car in every photo: one row per photo.
 
@@ -94,6 +118,10 @@ def predict(
         )
     if detections is not None and detector is not None:
         raise UsageError("Give a detector or a file of detections, not both.")
+    cluster = cluster_of(engine, address, worker_cores, cluster_workers, device)
+    if cluster is not None and (ask or save_cutouts or overlay):
+        what = "--interactive" if ask else "--save-cutouts" if save_cutouts else "--overlay"
+        raise UsageError(f"--engine ray gives rows alone: leave out {what}, or --engine.")
     settings = {"device": device, "top": top, "batch_size": batch_size, "threshold": threshold, "detector": detector}
     settings |= {"every_vehicle": every_vehicle, "kinds": kinds, "small": small, "runtime": runtime}
     settings |= {"levels": levels, "sure": sure, "only": only}
@@ -128,11 +156,15 @@ def predict(
     from detection.common.machine import threads_for_many
     from detection.folder.out.detections import read_detections
 
-    with read_detections(detections) if detections else nullcontext() as known:
+    with ExitStack() as stack:
+        known = stack.enter_context(read_detections(detections)) if detections else None
         stdout = sys.stdout
         with quiet_stdout():
-            threads = None if sources.total == 1 else threads_for_many()
-            recognizer = _load(model, tta, settings | {"detections": known, "threads": threads})
+            if cluster is None:
+                threads = None if sources.total == 1 else threads_for_many()
+                recognizer = _load(model, tta, settings | {"detections": known, "threads": threads})
+            else:
+                recognizer = stack.enter_context(_far(cluster, model, tta, settings, known))
             _note_detector(known, recognizer)
             start = time.perf_counter()
             # Rows on a terminal are progress enough, and a bar between them would tear them.
@@ -164,6 +196,23 @@ def _load(model: str, tta: str, settings: dict):
     return CarRecognizer(model, tta=TtaConfig.of(tta), **settings)
 
 
+@contextmanager
+def _far(cluster: Cluster, model: str, tta: str, settings: dict, known: Detections | None) -> Iterator[FarRecognizer]:
+    """The recognizer of a cluster's workers."""
+    from carclf.classifier.catalogue import find_model
+    from carclf.recognition.far import FarRecognizer, NamingWork
+    from detection.cluster.connect import connected
+    from detection.cluster.crew import Crew
+    from detection.cluster.work import findable
+
+    find_model(model)
+    detector = settings["detector"] and findable(settings["detector"])
+    file = None if known is None else known.path.absolute()
+    work = NamingWork(findable(model), tta, settings | {"detector": detector}, file)
+    with connected(cluster.address) as ray, Crew(ray, work, cluster) as crew:
+        yield FarRecognizer(crew, known)
+
+
 def _print(naming, kind: str, stdout) -> None:
     """Rows go out as they come."""
     import os
@@ -181,7 +230,7 @@ def _print(naming, kind: str, stdout) -> None:
 
 
 def _note_detector(known, recognizer) -> None:
-    trained = recognizer.classifier.detector
+    trained = recognizer.trained_on
     if known is not None and trained and known.detector != trained:
         say(f"Note: the detections are of '{known.detector}', and the model was trained on cut-outs of '{trained}'.")
 

@@ -23,6 +23,7 @@ from detection.common.rows import RowJournal
 from detection.common.tally import StatusCounts, counted
 
 if TYPE_CHECKING:
+    from carclf.recognition.far import FarRecognizer
     from carclf.recognition.pictures.folders import Pictures
     from carclf.recognition.recognizer import CarRecognizer
     from detection.folder.out.detections import Detections
@@ -68,13 +69,13 @@ class Naming:
 
     def __init__(
         self,
-        recognizer: CarRecognizer,
+        recognizer: CarRecognizer | FarRecognizer,
         sources: Iterable[Source],
         pictures: Pictures | None = None,
         advance: Advance = lambda: None,
     ):
         self._recognizer, self._sources, self._pictures, self._advance = recognizer, sources, pictures, advance
-        self.columns = row_columns(recognizer.every_vehicle, recognizer.answers.levels)
+        self.columns = row_columns(recognizer.every_vehicle, recognizer.levels)
         self.tally = Tally()
 
     def rows(self) -> Iterator[dict]:
@@ -165,7 +166,8 @@ class Naming:
                 self._pictures.finish(source)
             return source, whole
 
-        if getattr(self._sources, "total", None) is not None:  # else they are waited for, one by one
+        # Of unknown number, they are waited for, one by one; and the workers of a cluster fetch theirs.
+        if getattr(self._sources, "total", None) is not None and self._recognizer.reads_here:
             sources = fetched_ahead(sources, lambda source: path_of(source.path))
         for seen in self._recognizer.recognize_fully(items(), pictures=self._pictures is not None):
             rank = seen.prediction.vehicle

@@ -76,6 +76,8 @@ class CarRecognizer:
     Raises `UsageError` when a model can't be found or loaded.
     """
 
+    reads_here = True  # and not on another machine
+
     def __init__(
         self,
         model: str | os.PathLike | Classifier = "bundled",
@@ -141,6 +143,16 @@ class CarRecognizer:
     def threshold(self) -> float:
         """The least confidence of a class; with levels each level has its own."""
         return self.answers.threshold
+
+    @property
+    def levels(self) -> bool:
+        """Whether answers may be models and makes, too, and rows say so."""
+        return bool(self.answers.levels)
+
+    @property
+    def trained_on(self) -> str | None:
+        """The detector whose cut-outs the classifier was trained on; None where its file does not say."""
+        return self.classifier.detector
 
     @property
     def found_by(self) -> tuple[str | None, tuple[str, ...]]:

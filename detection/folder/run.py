@@ -17,6 +17,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from detection.cluster.connect import Cluster, connected
+from detection.cluster.crew import Crew
 from detection.common.console import photo_bar
 from detection.common.errors import UsageError
 from detection.common.files import file_stamp, replace_file
@@ -26,6 +28,7 @@ from detection.detectors.contract import Detector
 from detection.detectors.finder import wanted_kinds
 from detection.folder.clashes import BEGINNING
 from detection.folder.flow.engine import Engine
+from detection.folder.flow.far import FarEngine, FarFinder, FolderWork
 from detection.folder.flow.finder import Loader, PhotoFinder, make_finders
 from detection.folder.flow.meter import Meter
 from detection.folder.flow.writer import OutputError
@@ -48,6 +51,7 @@ def clean_folder(
     style: CutoutStyle,
     *,
     options: CleanOptions | None = None,
+    cluster: Cluster | None = None,
     progress: bool | Callable[[int, int], None] = True,
     **values: Any,
 ) -> CleanSummary:
@@ -64,16 +68,21 @@ def clean_folder(
     plan = plan_folder(source, output, style, options)
     with ExitStack() as stack:
         plan = stack.enter_context(at_hand(plan))
+        crew = None if cluster is None else stack.enter_context(_crew(cluster, detector, options))
         stored = None
-        if options.detections is not None:
+        if options.detections is not None and crew is None:
             stored = stack.enter_context(read_detections(options.detections))
-        finders = make_finders(detector, stored, options.check, options.turned, options.closer)
+        finders = (
+            make_finders(detector, stored, options.check, options.turned, options.closer)
+            if crew is None
+            else [crew.load()]
+        )
         plan = _with_kinds(plan, finders[0])
         finders = _as_begun(plan, finders)
         settings = settings_of(plan, finders[0].name, finders[0].fingerprint)
         try:
             journal = stack.enter_context(closing(open_output(plan, settings)))
-            run = _Run(plan, journal, finders, progress)
+            run = _Run(plan, journal, finders, progress, crew)
             if options.save_detections:
                 path = plan.output / options.shard.file(DETECTIONS)
                 run.saved = stack.enter_context(DetectionsWriter(path, *_about(finders[0])))
@@ -88,9 +97,15 @@ class _Run:
     """One run with its journal open."""
 
     def __init__(
-        self, plan: Plan, journal: Journal, finders: Sequence[PhotoFinder], progress: bool | Callable[[int, int], None]
+        self,
+        plan: Plan,
+        journal: Journal,
+        finders: Sequence[PhotoFinder],
+        progress: bool | Callable[[int, int], None],
+        crew: Crew | None = None,
     ):
         self._plan, self._journal, self._finders, self._progress = plan, journal, finders, progress
+        self._crew = crew
         self._workers = plan.options.workers or min(4, usable_cores())
         self._working, self._processed = 0.0, 0
         self._meter = Meter()
@@ -155,7 +170,7 @@ class _Run:
             record = self._journal.get(source)
             if record is not None:  # it does not hold any more
                 remove_files(self._plan.results, record)
-        engine = Engine(self._plan, self._finders, self._workers, self._meter, self.saved)
+        engine = self._engine()
         total = len(self._plan.sources)
         clashes, sink = self._plan.clashes, self._plan.sink
         finished = closing(engine.run([source for source in todo if source not in clashes]))
@@ -163,7 +178,9 @@ class _Run:
             with _progress(self._progress, total - len(todo), total) as advance, finished as records:
                 clashing = (self._clash(source) for source in todo if source in clashes)
                 done = chain(clashing, records)
-                for record in done if sink is None else sink.sent(done, lambda record: record.files):
+                # The workers of a cluster send what they have written.
+                here = sink is not None and self._crew is None
+                for record in sink.sent(done, lambda record: record.files) if sink is not None and here else done:
                     self._journal.append(record)
                     self._processed += 1
                     if sink is not None:
@@ -174,6 +191,13 @@ class _Run:
             if sink is not None:
                 with suppress(OSError):  # the fault that ended the run is the one to be told
                     sink.flush(*self._appended)
+
+    def _engine(self) -> Engine | FarEngine:
+        if self._crew is None:
+            return Engine(self._plan, self._finders, self._workers, self._meter, self.saved)
+        finder = self._finders[0]
+        assert isinstance(finder, FarFinder)
+        return FarEngine(self._plan, finder, self._workers, self._crew)
 
     @property
     def _appended(self) -> list[str]:
@@ -215,7 +239,7 @@ class _Run:
             notes.append(self._contact_sheet(plan.output / shard.file("manifest.csv")))
         threads = dict.fromkeys(("read", "cut", "write"), self._workers)
         threads["detect"] = sum(finder.side_by_side for finder in self._finders)
-        busy = self._meter.busy(self._working, threads) if self._processed else {}
+        busy = self._meter.busy(self._working, threads) if self._processed and self._crew is None else {}
         missed = plan.found.missed
         summary = CleanSummary(counts, self._processed, seconds, manifest, tuple(notes), busy, missed=missed)
         if self._processed:
@@ -253,6 +277,16 @@ class _Run:
                 source, output, manifest, target, detections=found, limit=_MOST_ON_SHEETS, workers=self._workers
             )
         return f"{len(pages)} page{'s' * (len(pages) != 1)} to look at: {output / SHEETS / 'index.html'}"
+
+
+@contextmanager
+def _crew(cluster: Cluster, detector: Any, options: CleanOptions) -> Iterator[Crew]:
+    if options.watch is not None:
+        raise UsageError("--engine ray does not watch a folder: leave out --watch, or let one machine watch it.")
+    if options.save_detections:
+        raise UsageError("--engine ray does not save detections: leave out --save-detections, or use --shard.")
+    with connected(cluster.address) as ray, Crew(ray, FolderWork(detector, options), cluster) as crew:
+        yield crew
 
 
 def _with_kinds(plan: Plan, finder: PhotoFinder) -> Plan:

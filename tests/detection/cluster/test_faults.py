@@ -1,0 +1,109 @@
+"""What dies on a cluster costs time, and nothing else: each photo once, and the bytes of a local run."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from detection.cluster.connect import Cluster
+from detection.cluster.crew import KILLED
+from detection.folder.run import clean_folder
+from tests.clusters import draw_photos, far, kill_a_worker, loader, nodes
+from tests.folder_runs import ROOT, STYLE, rows, tree
+
+pytest.importorskip("ray", reason="no Ray here: install the extra ray")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def no_network():
+    """In place of the one of all tests: Ray's nodes meet at this machine's own address, not at loopback's."""
+
+
+@pytest.fixture(scope="module")
+def three():
+    """A cluster of three nodes; what a test removes it adds again."""
+    with nodes(3) as made:
+        yield made
+
+
+@pytest.fixture
+def notes(tmp_path):
+    (tmp_path / "notes").mkdir()
+    return tmp_path / "notes"
+
+
+def local(source, output, deadly=True):
+    clean_folder(source, output, loader(deadly=deadly), STYLE, progress=False)
+    return tree(output)
+
+
+def test_as_a_local_run(three, tmp_path):
+    source = draw_photos(tmp_path / "in", 40)
+    expected = local(source, tmp_path / "reference")
+    summary = far(source, tmp_path / "out", loader(), Cluster(address=three.address))
+    assert tree(tmp_path / "out") == expected
+    assert (summary.processed, summary.exit_code) == (42, 3)
+    again = far(source, tmp_path / "out", loader(), Cluster(address=three.address))
+    assert again.processed == 0 and tree(tmp_path / "out") == expected
+
+
+def test_workers_and_nodes_die_at_many_moments(three, tmp_path, notes):
+    source = draw_photos(tmp_path / "in", 120)
+    expected = local(source, tmp_path / "reference")
+    seen = []
+
+    def strike(done, total):
+        seen.append(done)
+        if done % 17 == 5:
+            kill_a_worker(notes)
+        if done == 60:
+            three.remove()
+        if done == 80:
+            three.add()
+
+    far(source, tmp_path / "out", loader(notes), Cluster(address=three.address), progress=strike)
+    assert seen == list(range(1, 123))
+    assert tree(tmp_path / "out") == expected
+
+
+def test_a_photo_that_kills_its_worker_is_a_row(three, tmp_path):
+    source = draw_photos(tmp_path / "in", 60, killers=(7, 41))
+    summary = far(source, tmp_path / "out", loader(), Cluster(address=three.address))
+    found = rows(tmp_path / "out")
+    assert len(found) == 62 and summary.counts == {"ok": 58, "no_car": 1, "unreadable": 1, "error": 2}
+    assert [name for name, row in found.items() if row["reason"] == KILLED] == ["007.png", "041.png"]
+    # Without what killed them, they are photos like others.
+    expected = local(source, tmp_path / "reference", deadly=False)
+    far(source, tmp_path / "out", loader(deadly=False), Cluster(address=three.address), retry_failed=True)
+    assert tree(tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize("last", ["ray", "local"])
+def test_the_driver_dies_and_either_engine_ends_the_run(three, tmp_path, last):
+    source, out = draw_photos(tmp_path / "in", 60), tmp_path / "out"
+    expected = local(source, tmp_path / "reference")
+    for moment in (1, 12, 30):
+        command = [sys.executable, "-m", "tests.clusters", str(source), str(out), three.address, str(moment)]
+        assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == -signal.SIGKILL
+    cluster = Cluster(address=three.address) if last == "ray" else None
+    summary = clean_folder(source, out, loader(), STYLE, progress=False, cluster=cluster)
+    assert 0 < summary.processed < 32
+    assert tree(out) == expected
+
+
+def test_a_cluster_ends_what_a_local_run_began(three, tmp_path):
+    source, out = draw_photos(tmp_path / "in", 30), tmp_path / "out"
+    expected = local(source, tmp_path / "reference")
+    with pytest.raises(KeyboardInterrupt):
+        clean_folder(source, out, loader(), STYLE, progress=interrupt)
+    assert far(source, out, loader(), Cluster(address=three.address)).processed == 22
+    assert tree(out) == expected
+
+
+def interrupt(done, total):
+    if done == 10:
+        raise KeyboardInterrupt
