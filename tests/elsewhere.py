@@ -39,11 +39,11 @@ def take_away(keep: tuple[str, ...] = ()) -> None:
 
 
 def stand_in() -> None:
-    import carclf.recognition.recognizer
+    import carclf.recognition.loading
     import detection.detectors.load
     from tests.fakes import FakeDetector
 
-    carclf.recognition.recognizer._load_detector = lambda *_: FakeDetector()
+    carclf.recognition.loading._load_detector = lambda *_: FakeDetector()
     detection.detectors.load.load_detector = lambda *_, **__: FakeDetector()
 
 

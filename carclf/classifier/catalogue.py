@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from carclf.classifier.info import ModelInfo, read_info, written
+from carclf.classifier.info import ModelInfo, read_info
 from carclf.classifier.onnx.folder import read_classifier
 from carclf.weights import BEST, BUNDLED, DEFAULT, bundled_file, is_bundled
 from detection.common.errors import UsageError, need
@@ -118,7 +118,7 @@ def list_models() -> list[dict]:
                 "about": about,
                 "classes": len(info.classes),
                 "architecture": info.shown_architecture,
-                "image_size": written(info.image_size),
+                "image_size": info.shown_size,
                 "megabytes": round(file.stat().st_size / 1e6, 1),
                 "background": info.style.background,
                 "metrics": info.metrics,

@@ -35,7 +35,7 @@ def load_model(path: Path, device: str | torch.device = "cpu") -> tuple[CarNet |
     tensors, metadata = read_safetensors(path)
     info = info_of(path, metadata)
     nets = [CarNet(architecture, info.head, len(info.classes)) for architecture in info.member_architectures]
-    net: CarNet | Ensemble = nets[0] if info.members == 1 else Ensemble(nets)
+    net: CarNet | Ensemble = nets[0] if info.members == 1 else Ensemble(nets, info.member_sizes)
     wanted = {name: value for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")}
     if set(wanted) != set(tensors) or any(wanted[name].shape != tensors[name].shape for name in wanted):
         raise UsageError(f"The weights in '{path}' do not fit the '{info.architecture}' that it describes.")

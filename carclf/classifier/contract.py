@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from carclf.classifier.info import ModelInfo
+from carclf.classifier.levels.names import ClassName
+from carclf.classifier.levels.sure import SureTable
 from carclf.classifier.tta.views import TtaConfig
 from detection.cutout.cut import CutoutStyle
 from detection.detectors.contract import COMPACT
@@ -59,6 +61,16 @@ class Classifier(Protocol):
     def temperature(self) -> float:
         """The temperature that calibrates the probabilities."""
         return self.info.temperature
+
+    @property
+    def names(self) -> tuple[ClassName, ...]:
+        """The parts of each class's name; empty where they are not known."""
+        return self.info.names
+
+    @property
+    def levels(self) -> SureTable | None:
+        """How sure an answer must be at each level; None where that was not calibrated."""
+        return self.info.levels
 
     def predict(
         self, crops: Sequence[np.ndarray], batch_size: int = 32, tta: TtaConfig | str | int | bool | None = False
@@ -123,6 +135,14 @@ class _Adapted(Classifier):
     @property
     def temperature(self) -> float:
         return getattr(self._found, "temperature", 1.0)
+
+    @property
+    def names(self) -> tuple[ClassName, ...]:
+        return getattr(self._found, "names", ())
+
+    @property
+    def levels(self) -> SureTable | None:
+        return getattr(self._found, "levels", None)
 
     def predict(
         self, crops: Sequence[np.ndarray], batch_size: int = 32, tta: TtaConfig | str | int | bool | None = False

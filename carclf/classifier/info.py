@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from detection.common.config import StrictConfig
+from carclf.classifier.levels.names import ClassName, fault
+from carclf.classifier.levels.sure import SureTable
+from detection.common.config import StrictConfig, first_complaint
 from detection.common.errors import UsageError
 from detection.common.files import check_format, file_sha256
-from detection.common.networks.arrays import read_metadata
+from detection.common.networks.arrays import read_metadata, write_metadata
 from detection.cutout.cut import CutoutStyle
 
 Size = tuple[int, int]
@@ -58,14 +60,24 @@ class ModelInfo(StrictConfig):
     git: str | None = None
     members: int = Field(1, ge=1, le=16)  # networks in the file, whose probabilities are averaged
     architectures: tuple[str, ...] = ()  # of each member, where they are not all `architecture`
+    image_sizes: tuple[ImageSize, ...] = ()  # of each member, where they are not all `image_size`, the crops' own
     temperature: float = Field(1.0, gt=0, allow_inf_nan=False)  # probabilities are tempered by it: they are calibrated
     threshold: float = Field(0.0, ge=0, le=1)  # less confidence than this is `unknown`
     metrics: dict[str, Any] = Field(default_factory=dict)
+    names: tuple[ClassName, ...] = ()  # the parts of each class's name, where they are known
+    levels: SureTable | None = None  # how sure an answer must be at each level; set by `carclf calibrate`
 
     @model_validator(mode="after")
-    def _one_architecture_a_member(self):
-        if self.architectures and len(self.architectures) != self.members:
-            raise ValueError(f"{len(self.architectures)} architectures for {self.members} members")
+    def _one_of_each_per_member(self):
+        for what, given in (("architectures", self.architectures), ("image_sizes", self.image_sizes)):
+            if given and len(given) != self.members:
+                raise ValueError(f"{len(given)} {what} for {self.members} members")
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_a_tree(self):
+        if self.names and (wrong := fault(self.names, self.classes)):
+            raise ValueError(f"its names are no tree: {wrong}")
         return self
 
     @property
@@ -73,8 +85,18 @@ class ModelInfo(StrictConfig):
         return self.architectures or (self.architecture,) * self.members
 
     @property
+    def member_sizes(self) -> tuple[Size, ...]:
+        """(height, width) in pixels that each member computes at."""
+        return tuple(pair(size) for size in self.image_sizes or (self.image_size,) * self.members)
+
+    @property
     def shown_architecture(self) -> str:
         return " + ".join(self.member_architectures)
+
+    @property
+    def shown_size(self) -> str:
+        """As `written`, of each member where they differ."""
+        return " + ".join(written(size) for size in self.image_sizes) or written(self.image_size)
 
 
 LEAST = 32  # pixels per side: networks shrink by 32
@@ -110,10 +132,17 @@ def info_of(path: Path, metadata: Mapping[str, str]) -> ModelInfo:
             check_format(path, values.get("format"), FORMAT)
         info = ModelInfo.model_validate(values)
     except (ValidationError, json.JSONDecodeError) as error:
+        if isinstance(error, ValidationError) and (wrong := first_complaint(error)).kind == "value_error":
+            raise UsageError(f"'{path}' has wrong metadata: {wrong.text}.") from error
         raise UsageError(f"'{path}' has metadata that this version of carclf can't read: update carclf.") from error
     if info.format != FORMAT:
         raise UsageError(f"'{path}' has the format '{info.format}', this carclf reads '{FORMAT}': update carclf.")
     return info
+
+
+def write_info(path: Path, info: ModelInfo) -> None:
+    """Lets a classifier's file say this of itself; its weights stay, byte for byte. Raises `UsageError`."""
+    write_metadata(path, read_metadata(path) | {KEY: info.model_dump_json()})
 
 
 def fingerprint(path: Path) -> str:

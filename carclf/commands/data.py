@@ -1,4 +1,4 @@
-"""`carclf data check` and `carclf prepare`."""
+"""`carclf data check`, `carclf data fetch` and `carclf prepare`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Data = Annotated[
 ]
 Images = Annotated[Path | None, typer.Option(help="Folder that the file names in the csv are relative to.")]
 
-app = typer.Typer(help="Inspect labelled photos.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Inspect and fetch labelled photos.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
@@ -55,6 +55,31 @@ def check(
         write_table(csv, found.rows)
     typer.echo(report(found), nl=False)
     raise typer.Exit(exit_code(not found.clean))
+
+
+@app.command("fetch")
+def fetch(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="kaggle:COMPETITION, kaggle:OWNER/DATASET, or the https:// address of a zip or tar file.",
+        ),
+    ],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder to create, for `carclf train CONFIG data=DIR`.")
+    ],
+    max_gb: Annotated[float, typer.Option(min=0.001, help="Largest download, in gigabytes.")] = 200,
+) -> None:
+    """Download labelled photos and unpack them. The same command resumes where it stopped.
+
+    Exit code 0: ready to train on; 3: fetched, but in no layout that training knows; 2: it can't be fetched.
+    """
+    from carclf.tools.fetch.fetch import fetch
+
+    fetched = fetch(source, folder, round(max_gb * 1e9))
+    typer.echo(str(fetched))
+    raise typer.Exit(exit_code(fetched.trouble))
 
 
 def prepare(

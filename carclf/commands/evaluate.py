@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from carclf.commands.options import TRAINING, Detector, Device, Kinds, Runtime
+from carclf.commands.options import TRAINING, Detector, Device, Kinds, Levels, Only, Runtime, Sure
 from detection.common.console import never_in_the_way, quiet_stdout, say, tracked
 from detection.common.errors import UsageError, need
 
@@ -52,6 +52,9 @@ def evaluate(
     tta: Annotated[
         int, typer.Option(min=1, max=100, help="Number of views per cut-out, whose answers are averaged.")
     ] = 1,
+    levels: Levels = None,
+    sure: Sure = None,
+    only: Only = None,
     darken: Annotated[
         float, typer.Option(min=0.01, max=1, help="Multiply pixel values by this factor, to see what less light costs.")
     ] = 1.0,
@@ -65,14 +68,15 @@ def evaluate(
     A photo without an answer counts as wrong.
     """
     from carclf.classifier.catalogue import find_model
-    from carclf.datasets import read_table
+    from carclf.datasets.table import read_table_of
     from carclf.evaluation.held_out import choose_photos
     from carclf.runs.folder import check_no_run
 
     found = find_model(model)
     check_no_run(output)
-    table = choose_photos(read_table(data, images), split, found.path, parts)
+    table = choose_photos(read_table_of(found.info().classes, data, images), split, found.path, parts)
     from carclf.evaluation.chain import evaluate_chain
+    from carclf.evaluation.levels.report import level_lines
     from carclf.recognition.recognizer import CarRecognizer
     from carclf.runs.report.page import write_run_report
     from detection.common.files import user_path
@@ -90,6 +94,9 @@ def evaluate(
             runtime=runtime,
             threads=threads_for_many(),
             kinds=kinds,
+            levels=levels,
+            sure=sure,
+            only=only,
         )
         with results_at(output) as folder:
             metrics = evaluate_chain(
@@ -108,6 +115,8 @@ def evaluate(
             low, high = metrics["intervals"].get(name, (None, None))
             between = "" if low is None else f" (95 %: {low:.4f} to {high:.4f})"
             typer.echo(f"{name}: {value:.4f}{between}" if isinstance(value, float) else f"{name}: {value}")
+    for line in level_lines(metrics):
+        typer.echo(line)
     typer.echo(f"written to {output}; see {output / 'report.html'}")
 
 
@@ -141,16 +150,25 @@ def calibrate(
     ] = None,
     device: Annotated[str, typer.Option(help="Device that runs the models: auto, cpu, cuda or cuda:N.")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only measure; leave the model's file unchanged.")] = False,
+    names: Annotated[
+        Path | None,
+        typer.Option(help="A csv (class,make,model,body,years,trim) that the model is to know its classes' parts by."),
+    ] = None,
+    levels_only: Annotated[
+        bool, typer.Option("--levels-only", help="Choose the levels, and keep temperature and threshold.")
+    ] = False,
 ) -> None:
-    """Fit a model's temperature and threshold to photos it was not trained on, and write them into its file.
+    """Fit a model's temperature, threshold and levels to photos it was not trained on, and write them into its file.
 
-    The temperature makes its confidence true; below the threshold it answers unknown. Training fits both to its
-    validation crops. This command runs the detector too, and also reports how photos of other things are answered.
+    The temperature makes its confidence true; below the threshold it answers unknown. Where it knows the makes and
+    models of its classes, it also learns how sure each level must be. Training fits all to its validation crops. This
+    command runs the detector too, and also reports how photos of other things are answered.
     """
     need(("torch", "timm"), "Calibration")
     from carclf.classifier.catalogue import find_model
-    from carclf.datasets import read_table
+    from carclf.datasets.layouts.names_csv import read_names
     from carclf.datasets.parts import choose_part
+    from carclf.datasets.table import read_table_of
     from carclf.evaluation.calibrate import calibrate_chain
     from carclf.weights import BUNDLED
 
@@ -159,7 +177,8 @@ def calibrate(
         raise UsageError(
             f"'{model}' comes with carclf and stays as it is: copy its file, or measure it with --dry-run."
         )
-    table = choose_part(read_table(data, images), split, parts)
+    known = None if names is None else read_names(names)
+    table = choose_part(read_table_of(find_model(model).info().classes, data, images), split, parts)
     with quiet_stdout():
         trust = calibrate_chain(
             path,
@@ -170,8 +189,14 @@ def calibrate(
             device=device,
             write=not dry_run,
             track=tracked("recognizing"),
+            names=known,
+            only_levels=levels_only,
         )
     typer.echo(f"temperature {trust.temperature:.3f}, threshold {trust.threshold:.4f}")
+    if trust.levels is not None:
+        usual, most = trust.levels.usual, trust.levels.rows[-1].right
+        least = ", ".join(f"{level} {value:.4f}" for level, value in trust.levels.thresholds().items())
+        typer.echo(f"levels for {usual:g} right answers: {least}; these photos promise at most {most:g}")
     for name, value in trust.figures.items():
         typer.echo(f"known cars, {name}: {value:.4g}")
     for name, figures in trust.others.items():

@@ -12,9 +12,16 @@ from detection.common.errors import UsageError, need
 
 
 def models(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODEL]", help="List the classes of this model instead.", show_default=False),
+    ] = None,
+    tree: Annotated[
+        bool, typer.Option("--tree", help="List them below their models and makes, with body, years and trim.")
+    ] = False,
     format: Annotated[str, typer.Option(help="Output format: table or json.")] = "table",
     classes: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="List the classes of this model instead.")
+        str | None, typer.Option(metavar="MODEL", help="The same as naming MODEL as the argument.")
     ] = None,
 ) -> None:
     """List the bundled classifiers, or the classes of any model."""
@@ -22,8 +29,14 @@ def models(
 
     if format not in ("table", "json"):
         raise UsageError(f"Unknown format '{format}': choose table or json.")
-    if classes is not None:
-        names = list(find_model(classes).info().classes)
+    if model is not None and classes is not None:
+        raise UsageError(f"Name one model, '{model}' or '{classes}', not both.")
+    named = model or classes
+    if tree:
+        _print_tree(named or "bundled", format)
+        return
+    if named is not None:
+        names = list(find_model(named).info().classes)
         typer.echo(json.dumps(names, ensure_ascii=False) if format == "json" else "\n".join(names))
         return
     rows = list_models()
@@ -37,6 +50,28 @@ def models(
             f"    {row['classes']} classes, {row['architecture']} at {row['image_size']} px, {row['megabytes']} MB, "
             f"background {row['background']}{f'; validation: {figures}' if figures else ''}"
         )
+
+
+def _print_tree(model: str, format: str) -> None:
+    from carclf.classifier.catalogue import find_model
+    from carclf.classifier.levels.tree import outline
+
+    info = find_model(model).info()
+    if not info.names:
+        raise UsageError(
+            f"'{model}' knows no makes and models of its classes: give it a table with `carclf calibrate --names`."
+        )
+    makes = outline(info.names, info.classes)
+    if format == "json":
+        typer.echo(json.dumps(makes, ensure_ascii=False))
+        return
+    for make in makes:
+        typer.echo(make["make"])
+        for one in make["models"]:
+            typer.echo(f"  {one['model']}")
+            for car in one["classes"]:
+                parts = ", ".join(car[part] for part in ("body", "years", "trim") if car[part])
+                typer.echo(f"    {car['class']}{f'  ({parts})' if parts else ''}")
 
 
 def combine(

@@ -29,6 +29,26 @@ Tta = Annotated[int, typer.Option(help="Number of views per cut-out, whose answe
 Threshold = Annotated[
     float | None, typer.Option(help="Lowest confidence for a label, 0 to 1; below it: unknown. Default: the model's.")
 ]
+Levels = Annotated[
+    bool | None,
+    typer.Option(
+        "--levels/--no-levels",
+        help="Whether the answer is the deepest level that is sure: class, model or make. Default: where the model "
+        "knows its levels, and no --threshold is given.",
+        show_default=False,
+    ),
+]
+Sure = Annotated[
+    float | None,
+    typer.Option(help="Share of right answers to choose levels by, such as 0.95. Default: 0.98.", show_default=False),
+]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        help="The only classes, models and makes that there can be: names with commas, or a file with one per line.",
+    ),
+]
 MaxMegapixels = Annotated[float, typer.Option(help="Largest photo accepted, in megapixels.")]
 BatchSize = Annotated[int, typer.Option(help="Largest number of photos that the models process together.")]
 Kinds = Annotated[

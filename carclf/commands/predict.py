@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from carclf.commands.options import ALL_VEHICLES, EveryVehicle, Kinds, Runtime, Small
+from carclf.commands.options import ALL_VEHICLES, EveryVehicle, Kinds, Levels, Only, Runtime, Small, Sure
 from detection.common.console import photo_bar, quiet_stdout, say, stdout_is_closed
 from detection.common.errors import UsageError
 from detection.common.tally import exit_code
@@ -37,6 +37,9 @@ def predict(
         float | None,
         typer.Option(help="Lowest confidence for a label, 0 to 1; below it: unknown. Default: the model's."),
     ] = None,
+    levels: Levels = None,
+    sure: Sure = None,
+    only: Only = None,
     tta: Annotated[
         str, typer.Option(help="Views per cut-out, whose answers are averaged: a number, mirror (2) or ten (10).")
     ] = "1",
@@ -95,6 +98,7 @@ def predict(
         raise UsageError("Give a detector or a file of detections, not both.")
     settings = {"device": device, "top": top, "batch_size": batch_size, "threshold": threshold, "detector": detector}
     settings |= {"every_vehicle": every_vehicle, "kinds": kinds, "small": small, "runtime": runtime}
+    settings |= {"levels": levels, "sure": sure, "only": only}
     if ask:
         others = {"PHOTOS": photos, "--output": output, "--format": format, "--save-cutouts": save_cutouts}
         others |= {"--overlay": overlay, "--detections": detections}

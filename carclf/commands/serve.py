@@ -25,6 +25,9 @@ def serve(
     threads: options.Threads = None,
     tta: options.Tta = 1,
     threshold: options.Threshold = None,
+    levels: options.Levels = None,
+    sure: options.Sure = None,
+    only: options.Only = None,
     kinds: options.Kinds = None,
     api_key_file: Annotated[
         Path | None, typer.Option(help="File with the key that clients must send. Or set CARCLF_API_KEY.")
@@ -77,6 +80,12 @@ def serve(
     save_uploads: Annotated[
         Path | None, typer.Option(help="Folder to keep uploaded photos in. Without it no photo touches the disk.")
     ] = None,
+    allow_urls: Annotated[
+        bool,
+        typer.Option(
+            "--allow-urls", help='Also take {"url": "https://..."} in place of a photo, of public addresses only.'
+        ),
+    ] = False,
 ) -> None:
     """Serve a web page and an API that name the cars in photos. See docs/service.md."""
     from carclf.service.choose import wants_export, with_export
@@ -95,10 +104,14 @@ def serve(
         threads=threads,
         tta=tta,
         threshold=threshold,
+        levels=levels,
+        sure=sure,
+        only=only,
         kinds=kinds,
         broker=broker or None,
         api_key=find_api_key(api_key_file),
         save_uploads=save_uploads,
+        allow_urls=allow_urls,
         keep_alive=keep_alive,
         max_connections=max_connections,
         max_per_address=max_per_address,
@@ -165,6 +178,9 @@ def worker(
     threads: options.Threads = None,
     tta: options.Tta = 1,
     threshold: options.Threshold = None,
+    levels: options.Levels = None,
+    sure: options.Sure = None,
+    only: options.Only = None,
     kinds: options.Kinds = None,
     max_megapixels: options.MaxMegapixels = 50,
     batch_size: options.BatchSize = 8,
@@ -189,6 +205,9 @@ def worker(
         threads=threads,
         tta=tta,
         threshold=threshold,
+        levels=levels,
+        sure=sure,
+        only=only,
         kinds=kinds,
         max_pixels=round(max_megapixels * 1e6),
         batch_size=batch_size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +18,9 @@ from detection.common.places.paths import folder_of
 from detection.common.places.place import Place
 
 
-def read_table(data: str | Path, images: str | Path | None = None, *, keep_missing: bool = False) -> pd.DataFrame:
+def read_table(
+    data: str | Path, images: str | Path | None = None, *, keep_missing: bool = False, nested: bool = False
+) -> pd.DataFrame:
     """Labelled photos as columns file (absolute path) and label (str), sorted by file.
 
     Where the data say so there are also the columns split (train, val or test) and box ((x1, y1, x2, y2) in pixels, x2
@@ -32,7 +35,8 @@ def read_table(data: str | Path, images: str | Path | None = None, *, keep_missi
     - a .mat list of the Stanford devkit, or a folder that holds the devkit and its photos;
     - a zip file of any of these, as the competition's is;
     - an address of a folder or csv, and an archive in WebDataset's layout: a .cls or .json beside each photo.
-    keep_missing: listed photos that are not there stay in the table.
+    keep_missing: listed photos that are not there stay in the table. nested: of class folders each of the deepest ones
+    is a class, as in make/model/year.
     Raises `UsageError` when something is missing, empty or listed twice.
     """
     path = _opened(data)
@@ -46,10 +50,19 @@ def read_table(data: str | Path, images: str | Path | None = None, *, keep_missi
         if beside is not None:
             table = beside
         else:
-            table = read_devkit(devkit, folder or path, keep_missing) if devkit else read_folders(path)
+            table = read_devkit(devkit, folder or path, keep_missing) if devkit else read_folders(path, nested)
     else:
         table = read_devkit([path], folder or photo_folder(path), keep_missing)
     return table.sort_values("file", ignore_index=True)
+
+
+def read_table_of(classes: Sequence[str], data: str | Path, images: str | Path | None = None) -> pd.DataFrame:
+    """`read_table` for a model of these classes: nested folders are told by the names that they give."""
+    table = read_table(data, images)
+    if set(table["label"]) <= set(classes) or not _opened(data).is_dir():
+        return table
+    nested = read_table(data, images, nested=True)
+    return nested if set(nested["label"]) <= set(classes) else table
 
 
 def empty_classes(data: str | Path, table: pd.DataFrame) -> str:

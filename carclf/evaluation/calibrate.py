@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from carclf.classifier.checkpoint import load_model, save_model
+from carclf.classifier.checkpoint import load_model
 from carclf.classifier.classifier import TorchClassifier
 from carclf.classifier.contract import temper
+from carclf.classifier.info import ModelInfo, write_info
+from carclf.classifier.levels.names import LEVELS, make_names
+from carclf.classifier.levels.sure import SureTable
+from carclf.classifier.levels.tree import Tree
 from carclf.datasets.content import OWN, with_digests
 from carclf.evaluation.confidence import HIGHEST, LOST, LOWEST, calibration, fit_confidence
 from carclf.evaluation.evaluate import class_numbers
 from carclf.evaluation.held_out import leave_out_trained, mark_trained
+from carclf.evaluation.levels.figures import level_figures
+from carclf.evaluation.levels.fit import answer_level, fit_table, in_order, told_at_levels
 from carclf.evaluation.metrics import auroc
 from detection.common.console import Track, say, untracked
 from detection.common.errors import UsageError
@@ -39,8 +45,14 @@ def calibrate_file(path: Path, crops: pd.DataFrame, device: str) -> tuple[TorchC
     net, info = load_model(path, device)
     info = info.model_copy(update={"temperature": 1.0, "threshold": 0.0})
     raw = TorchClassifier(net, info, device).predict_files(crops["file"].tolist())
-    probabilities, temperature, threshold = first_fit(raw, class_numbers(crops["label"].tolist(), info.classes))
-    set_confidence(path, temperature, threshold)
+    truth = class_numbers(crops["label"].tolist(), info.classes)
+    probabilities, temperature, threshold = first_fit(raw, truth)
+    confidence = {
+        "temperature": temperature,
+        "threshold": threshold,
+        "levels": first_levels(info, probabilities, truth),
+    }
+    write_info(path, info.model_copy(update=confidence))
     return TorchClassifier.load(path, device), probabilities
 
 
@@ -52,20 +64,22 @@ def first_fit(raw: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, float, fl
     return told, temperature, threshold
 
 
-def set_confidence(path: Path, temperature: float, threshold: float) -> None:
-    """Writes both into the metadata of a classifier's file; its weights stay as they are."""
-    net, info = load_model(path)
-    save_model(net, info.model_copy(update={"temperature": temperature, "threshold": threshold}), path)
+def first_levels(info: ModelInfo, probabilities: np.ndarray, truth: np.ndarray) -> SureTable | None:
+    """The table of levels for a new model; None without names, and from fewer than 50 photos."""
+    if not info.names or len(truth) < LEAST_PHOTOS:
+        return None
+    return fit_table(told_at_levels(Tree(info.names, info.classes), probabilities, truth))
 
 
 @dataclass(frozen=True)
 class Trust:
-    """What a temperature and a threshold do. known, others: as in `judge`."""
+    """What a temperature and a threshold do. known, others: as in `judge`. levels: of a model with names."""
 
     temperature: float
     threshold: float
     figures: dict[str, float]
     others: dict[str, dict[str, float]]
+    levels: SureTable | None = None
 
 
 def judge(
@@ -74,12 +88,15 @@ def judge(
     others: Mapping[str, np.ndarray],
     lost: float = LOST,
     half: np.ndarray | None = None,
+    kept: tuple[float, float] | None = None,
+    tree: Tree | None = None,
 ) -> Trust:
     """Chooses both by photos of known classes, and tells what they do to these and to others.
 
     known: float [N, C], probabilities at temperature 1, rows of NaN where no car was found; truth: int [N].
     others: by name, the same of photos that show none of the classes.
     half: bool [N], which of the known photos are the first of two halves; None: every other one.
+    kept: a temperature and a threshold that stay. tree: of a model with names, whose levels are chosen, too.
     figures: ece, ece_before; lost, the share of known photos that get no name; accuracy_of_named. These photos chose
         the two values. ece_held_out, lost_held_out, accuracy_of_named_held_out: the same where each half reports on
         what the other one has chosen; first_half, second_half: their photos with a vehicle.
@@ -88,7 +105,11 @@ def judge(
     """
     found = np.isfinite(known).all(axis=1)
     raw, right = known[found], truth[found]
-    probabilities, temperature, threshold = fit_confidence(raw, right, lost)
+    if kept is None:
+        probabilities, temperature, threshold = fit_confidence(raw, right, lost)
+    else:
+        temperature, threshold = kept
+        probabilities = temper(raw, temperature)
     confidence = probabilities.max(axis=1)
     named = confidence >= threshold
     figures = {
@@ -99,18 +120,29 @@ def judge(
         "accuracy_of_named": float((probabilities.argmax(axis=1) == right)[named].mean()) if named.any() else 0.0,
     }
     half = np.arange(len(known)) % 2 == 0 if half is None else half
-    figures |= _crossed(raw, right, half[found], lost, len(known))
+    if kept is None:
+        figures |= _crossed(raw, right, half[found], lost, len(known))
+    table = None
+    if tree is not None:
+        told = told_at_levels(tree, probabilities, right)
+        table = fit_table(told)
+        figures |= level_figures(told, table, half[found], len(known))
     kinds = {}
     for name, rows in others.items():
         seen = rows[np.isfinite(rows).all(axis=1)]
-        sure = temper(seen, temperature).max(axis=1) if len(seen) else np.zeros(0)
+        calibrated = temper(seen, temperature)
+        sure = calibrated.max(axis=1) if len(seen) else np.zeros(0)
         kinds[name] = {
             "photos": len(rows),
             "found": len(seen) / max(1, len(rows)),
             "named": float((sure >= threshold).sum()) / max(1, len(rows)),
             "auroc": auroc(sure, confidence) if len(sure) and len(confidence) else float("nan"),
         }
-    return Trust(temperature, threshold, figures, kinds)
+        if tree is not None and table is not None:
+            told = told_at_levels(tree, calibrated, np.zeros(len(seen), int))
+            answered = answer_level(told.confidence, in_order(table)) < len(LEVELS)
+            kinds[name]["named_at_a_level"] = float(answered.sum()) / max(1, len(rows))
+    return Trust(temperature, threshold, figures, kinds, table)
 
 
 def _crossed(raw: np.ndarray, truth: np.ndarray, half: np.ndarray, lost: float, total: int) -> dict[str, float]:
@@ -146,11 +178,15 @@ def calibrate_chain(
     device: str = "auto",
     write: bool = True,
     track: Track = untracked,
+    names: Mapping[str, Mapping[str, str]] | None = None,
+    only_levels: bool = False,
 ) -> Trust:
     """`judge` for the file of a classifier, on raw photos; with `write` it takes temperature and threshold.
 
     table: columns file and label; photos that it was trained on, as far as its run knows, are left out. others: folders
-    of photos without its classes. track: the photos' results go through it. Raises `UsageError` for labels that the
+    of photos without its classes. track: the photos' results go through it. names: a table of names that the file is to
+    have from now on, see `make_names`; with names, the levels are chosen, too. only_levels: temperature and threshold
+    stay as they are. Raises `UsageError` for labels that the
     model does not know, for folders without photos, and, with `write`, where the fit means nothing (see `doubt`): then
     the file stays as it is.
     """
@@ -160,6 +196,10 @@ def calibrate_chain(
 
     net, info = load_model(path, choose_device(device))
     check_labels(sorted(set(table["label"])), info.classes)
+    if names is not None:
+        info = info.model_copy(update={"names": make_names(names, info.classes)})
+    if only_levels and not info.names:
+        raise UsageError(f"'{path}' has no names with parts, so it has no levels: give a table of them with --names.")
     total = len(table)
     table = leave_out_trained(mark_trained(table, path))
     kept = f"'{path}' keeps its temperature {info.temperature:.3f} and threshold {info.threshold:.4f}"
@@ -180,13 +220,16 @@ def calibrate_chain(
     rows = all_probabilities(track(seen, len(photos)), len(info.classes))
     parts = np.split(rows, np.cumsum([len(table), *map(len, folders.values())])[:-1])
     truth = class_numbers(table["label"].tolist(), info.classes)
-    trust = judge(parts[0], truth, dict(zip(folders, parts[1:], strict=True)), lost, halves(table))
+    tree = Tree(info.names, info.classes) if info.names else None
+    stay = (info.temperature, info.threshold) if only_levels else None
+    trust = judge(parts[0], truth, dict(zip(folders, parts[1:], strict=True)), lost, halves(table), stay, tree)
     if reason := doubt(parts[0], truth, trust.temperature):
         if write:
             raise UsageError(f"{reason} {kept}.")
         say(reason)
     if write:
-        set_confidence(path, trust.temperature, trust.threshold)
+        confidence = {"temperature": trust.temperature, "threshold": trust.threshold, "levels": trust.levels}
+        write_info(path, info.model_copy(update=confidence))
     return trust
 
 

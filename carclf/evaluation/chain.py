@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from carclf.classifier.levels.names import MAKE, MODEL
+from carclf.classifier.levels.only import among
 from carclf.evaluation.brightness import by_brightness, darkened
 from carclf.evaluation.cars import car_numbers
-from carclf.evaluation.evaluate import evaluate
+from carclf.evaluation.evaluate import class_numbers, evaluate
+from carclf.evaluation.levels.report import LevelResults
 from carclf.evaluation.slices import Renderings, slice_table
 from carclf.recognition.prediction import OK
-from detection.common.console import Track, untracked
+from detection.common.console import Track, say, untracked
 from detection.common.errors import UsageError
 from detection.common.files import write_table
 
@@ -40,12 +43,15 @@ def evaluate_chain(
     answer count as wrong. track: the results go through it.
     darken: the photos' values are multiplied by it first, to see what less light costs. brightness.csv has the accuracy
     of the photos as they are, from the darkest to the brightest.
+    Of a model whose classes have names with parts, the figures of each level are in metrics.json, levels.csv and
+    levels.png, too. Photos of classes that the recognizer's `only` leaves out are left out.
     slices: the figures slice by slice, too, in slices.csv (see `slice_table`); the classifier sees each cut-out seven
     times more.
     Raises `UsageError` for labels that the model does not know.
     """
     check_labels(sorted(set(table["label"])), recognizer.classes)
-    renderings = Renderings(partial(recognizer.classifier.predict, tta=recognizer.tta))
+    table = _leave_out_unlisted(recognizer, table)
+    renderings = Renderings(partial(_predict, recognizer))
     started = time.perf_counter()
     files = list(table["file"])
     results = recognizer.recognize_fully(files if darken == 1 else darkened(files, darken), pictures=slices)
@@ -58,7 +64,7 @@ def evaluate_chain(
     )
     about = {
         "model": _about(recognizer),
-        **_named(rows, table["label"].tolist()),
+        **_named(rows, table["label"].tolist(), recognizer),
         "seconds": round(seconds, 2),
         "photos_per_second": round(len(rows) / seconds, 2),
     }
@@ -70,10 +76,17 @@ def evaluate_chain(
     ]
     light = np.array([np.nan if row.brightness is None else row.brightness for row in rows])
     cars = car_numbers(table)
+    levels = None
+    if recognizer.classifier.names:
+        truth = class_numbers(table["label"].tolist(), recognizer.classes)
+        levels = LevelResults(recognizer, probabilities, truth)
+        about |= levels.metrics
     metrics = evaluate(answered, probabilities, recognizer.classes, Path(output), about, cars)
     if slices:
         parts = slice_table(table, rows, renderings, recognizer.classes, recognizer.threshold, cars)
         write_table(Path(output) / "slices.csv", parts)
+    if levels is not None:
+        levels.write(Path(output))
     write_table(Path(output) / "brightness.csv", by_brightness(light, np.array(right)))
     return metrics
 
@@ -84,14 +97,38 @@ def all_probabilities(rows: Iterable[Recognition], classes: int) -> np.ndarray:
     return np.stack([nothing if row.probabilities is None else row.probabilities for row in rows])
 
 
-def _named(rows: Sequence[Recognition], labels: Sequence[str]) -> dict:
-    """What a user sees of it: only answers of the status `ok` name a car."""
-    pairs = [
-        (row.prediction.label, label) for row, label in zip(rows, labels, strict=True) if row.prediction.status == OK
-    ]
-    named = {"named": round(len(pairs) / len(rows), 6)}
-    if pairs:
-        named["accuracy_of_named"] = round(sum(said == label for said, label in pairs) / len(pairs), 6)
+def _predict(recognizer: CarRecognizer, crops: Sequence[np.ndarray]) -> np.ndarray:
+    """As the recognizer tells it: of the classes that there can be."""
+    seen = recognizer.classifier.predict(crops, tta=recognizer.tta)
+    return np.stack([among(row, recognizer.answers.listed) for row in seen]) if len(seen) else seen
+
+
+def _leave_out_unlisted(recognizer: CarRecognizer, table: pandas.DataFrame) -> pandas.DataFrame:
+    """The table without the classes that `only` leaves out: they could but be wrong. Raises `UsageError` for none."""
+    listed = recognizer.answers.listed
+    if listed is None:
+        return table
+    kept = table["label"].isin([one for one, named in zip(recognizer.classes, listed, strict=True) if named])
+    if not kept.any():
+        raise UsageError(f"None of the {len(table)} photos shows a class that --only lists: list others.")
+    if not kept.all():
+        say(f"{int((~kept).sum())} of the {len(table)} photos show classes that --only leaves out, and are left out.")
+    return table[kept].reset_index(drop=True)
+
+
+def _named(rows: Sequence[Recognition], labels: Sequence[str], recognizer: CarRecognizer) -> dict:
+    """What a user sees of it: only answers of the status `ok` name a car. A make or model is right if it is the one of
+    the car's class."""
+    names = dict(zip(recognizer.classes, recognizer.classifier.names, strict=False))
+    right = []
+    for row, label in zip(rows, labels, strict=True):
+        if row.prediction.status == OK:
+            upper = row.prediction.level in (MODEL, MAKE)
+            true = getattr(names[label], str(row.prediction.level)) if upper else label
+            right.append(row.prediction.label == true)
+    named = {"named": round(len(right) / len(rows), 6)}
+    if right:
+        named["accuracy_of_named"] = round(sum(right) / len(right), 6)
     return named
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from carclf.recognition.inputs import Source
 from carclf.recognition.item import Item
-from carclf.recognition.output.formats import output_columns, row_of, write_rows
-from carclf.recognition.prediction import FAILED, STATUSES, VEHICLE
+from carclf.recognition.output.formats import row_of, write_rows
+from carclf.recognition.prediction import FAILED, STATUSES, VEHICLE, row_columns
 from detection.common.console import Advance
 from detection.common.files import file_stamp, user_path
 from detection.common.places.ahead import fetched_ahead
@@ -74,7 +74,7 @@ class Naming:
         advance: Advance = lambda: None,
     ):
         self._recognizer, self._sources, self._pictures, self._advance = recognizer, sources, pictures, advance
-        self.columns = output_columns(recognizer.every_vehicle)
+        self.columns = row_columns(recognizer.every_vehicle, recognizer.answers.levels)
         self.tally = Tally()
 
     def rows(self) -> Iterator[dict]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
+from carclf.classifier.levels.names import MAKE, Level
+
 if TYPE_CHECKING:
-    import numpy as np
     import pandas
 
     from detection.vehicle import Vehicle
@@ -25,6 +26,8 @@ STATUSES = (OK, NO_CAR, UNKNOWN, UNREADABLE, ERROR)
 FAILED = (UNREADABLE, ERROR)
 COLUMNS = ("file", "status", "label", "confidence", "top", "box", "kind", "reason")
 VEHICLE = "vehicle"  # a column more, where every vehicle of a photo is named
+# Columns more, where answers are at the deepest level that is sure.
+LEVEL_COLUMNS = ("level", "make", "make_confidence", "model", "model_confidence", "year", "year_confidence")
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,19 @@ class Prediction:
 
     status: `ok`; `no_car`, nothing found; `unknown`, a car, but not one of the classes or too unsure; `unreadable`;
         `error`, a model failed.
-    label: the class, None unless the status is `ok`.
-    confidence: how probable the best class is, 0 to 1, calibrated; of `ok` and `unknown`, else None.
+    label: the class, or with levels the name at the level that is sure (`Audi S4`, `Audi`); None unless the status is
+        `ok`.
+    confidence: how probable the label is, 0 to 1, calibrated; of `unknown` the best class; else None.
     top: (class, probability), best first; of `ok` and `unknown`.
     box: x1, y1, x2, y2 in pixels of the photo as it is seen, EXIF turned.
     kind: of vehicle (car, truck, bus); None where none was found, or the photos are cut out already.
     reason: why there is no label, that the photo had to be turned, or that two vehicles were equally prominent.
     vehicle: with `every_vehicle` the rank of this one in its photo, 1 for the main one; else None.
+    level: of the label: `class`, `model` or `make`. This and all that follows is None without levels.
+    make, model, year: as far as they are sure: of a label `Audi` there is no model. A model is written with its make.
+    make_confidence, model_confidence, year_confidence: how probable they are, 0 to 1; where they are not told, how
+        probable the best ones are.
+    likely: the most probable names one level below the label, at most two; no column of a row.
     """
 
     file: str
@@ -51,12 +60,29 @@ class Prediction:
     reason: str = ""
     vehicle: int | None = None
     kind: str | None = None
+    level: Level | None = None
+    make: str | None = None
+    make_confidence: float | None = None
+    model: str | None = None
+    model_confidence: float | None = None
+    year: str | None = None
+    year_confidence: float | None = None
+    likely: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """The answer in words, such as `Audi, probably an S4 or an A4`; the status of what has no label."""
+        return self.status if self.label is None else in_words(self.label, self.level, self.likely)
 
     def row(self) -> dict:
-        """The same as plain lists and numbers; `vehicle` only where it is known."""
+        """The same as plain lists and numbers; `vehicle` and the columns of levels only where they are known."""
         plain = asdict(self)
+        del plain["likely"]
         if self.vehicle is None:
             del plain[VEHICLE]
+        if self.make_confidence is None:
+            for name in LEVEL_COLUMNS:
+                del plain[name]
         return plain | {
             "top": [list(pair) for pair in self.top],
             "box": None if self.box is None else list(self.box),
@@ -78,10 +104,46 @@ class Predictions(list[Prediction]):
         return pandas.DataFrame(rows, columns=columns(self))
 
 
-def columns(predictions: Iterable[Prediction]) -> list[str]:
+def columns(predictions: Sequence[Prediction]) -> list[str]:
     """The names of the columns of these rows."""
-    more = any(prediction.vehicle is not None for prediction in predictions)
-    return [COLUMNS[0], *([VEHICLE] if more else []), *COLUMNS[1:]]
+    return list(
+        row_columns(
+            any(prediction.vehicle is not None for prediction in predictions),
+            any(prediction.make_confidence is not None for prediction in predictions),
+        )
+    )
+
+
+def row_columns(every_vehicle: bool, levels: bool = False) -> tuple[str, ...]:
+    """The names of a row's values; `vehicle` where every vehicle of a photo is named, and more of levels."""
+    place = COLUMNS.index("top")
+    more = LEVEL_COLUMNS if levels else ()
+    return (COLUMNS[0], *([VEHICLE] if every_vehicle else []), *COLUMNS[1:place], *more, *COLUMNS[place:])
+
+
+def in_words(label: str, level: Level | None, likely: Sequence[str]) -> str:
+    """A label, and what it probably is below its level.
+
+    >>> in_words("Audi", "make", ("Audi S4", "Audi A4"))
+    'Audi, probably an S4 or an A4'
+    >>> in_words("Audi S4", "model", ("Audi S4 Sedan 2012", "Audi S4 Sedan 2007"))
+    'Audi S4, probably the Sedan 2012 or the Sedan 2007'
+    """
+    rest = [name.removeprefix(label).strip() for name in likely if name != label]
+    if not rest:
+        return label
+    return f"{label}, probably {' or '.join(f'{_article(name, level)} {name}' for name in rest)}"
+
+
+def _article(name: str, level: Level | None) -> str:
+    """A word of letters that are spelled out, such as `S4`, begins with the sound of its first letter's name."""
+    if level != MAKE:
+        return "the"
+    word = name.split()[0]
+    spelled = any(one.isdigit() for one in word) or (len(word) < 4 and word.isupper())
+    if word[0].isdigit():
+        return "an" if word[0] == "8" or word in ("11", "18") else "a"
+    return "an" if word[0] in ("AEFHILMNORSX" if spelled else "AEIOaeio") else "a"
 
 
 @dataclass(frozen=True)

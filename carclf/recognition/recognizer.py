@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -13,17 +12,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from carclf.classifier.contract import Classifier, as_classifier
+from carclf.classifier.contract import Classifier
+from carclf.recognition.answers import Answers
 from carclf.recognition.item import Item, batches, limited, opaque
+from carclf.recognition.loading import load_models
 from carclf.recognition.photo import is_photo
-from carclf.recognition.prediction import ERROR, NO_CAR, OK, UNKNOWN, Prediction, Predictions, Recognition, decide
+from carclf.recognition.prediction import ERROR, NO_CAR, Prediction, Predictions, Recognition
 from detection.common.errors import UsageError, brief
 from detection.common.machine import MOST_SIDE_BY_SIDE, opencv_in_one_thread, usable_cores
 from detection.common.places.ahead import fetched_ahead
 from detection.common.places.paths import path_of
 from detection.common.stream import read_ahead, side_by_side, try_batch
 from detection.cutout.extract import detector_view, extract
-from detection.detectors.contract import COMPACT, CarChecker, Detector, as_detector
+from detection.detectors.contract import CarChecker, Detector
 from detection.detectors.finder import (
     CheckError,
     Finding,
@@ -56,7 +57,10 @@ class CarRecognizer:
         classifier was trained on its cut-outs.
     crops: the photos are cut out already, so no detector is used.
     tta: how many views of each cut-out are averaged, see `carclf.classifier.tta.network`.
-    threshold: the least confidence of an answer, 0 to 1; less is `unknown`. None takes the model's own.
+    threshold: the least confidence of a class, 0 to 1; less is `unknown`. None takes the model's own, or its levels.
+    levels: whether the answer is the deepest level (class, model, make) that is sure; None: where the model knows
+        levels, and no threshold is given. sure: the share of right answers that is asked for then; None: 0.98.
+    only: the classes, models and makes that there can be, as a list, a text with commas or a file; None: all.
     every_vehicle: names all vehicles of a photo, the main one first, each in a prediction of its own.
     detections: what a detector has found in these photos before, see `detection.folder.out.detections`; then no
         detector is used.
@@ -91,26 +95,24 @@ class CarRecognizer:
         runtime: str = "auto",
         threads: int | None = None,
         small: bool | None = None,
+        levels: bool | None = None,
+        sure: float | None = None,
+        only: Sequence[str] | str | None = None,
     ):
-        if top < 1 or batch_size < 1:
+        if batch_size < 1:
             raise UsageError("top and batch_size must be 1 or more.")
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise UsageError(f"The threshold is a confidence from 0 to 1, not {threshold}.")
         if crops and (every_vehicle or detections):
             raise UsageError("Photos that are cut out already show one vehicle each: no detections are needed.")
         self.name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else ""
-        if isinstance(model, (str, os.PathLike)):
-            from carclf.classifier.catalogue import load_classifier
-
-            model = load_classifier(os.fspath(model), device, runtime, threads)
-        self.classifier = model = as_classifier(model)
         self.detections = detections
-        self.finder: VehicleFinder | None = None
-        if not crops and detections is None:
-            found_by = _load_detector(detector or model.detector or COMPACT, device, runtime, threads)
-            self.finder = VehicleFinder(
-                found_by, check, turned=turned, closer=every_vehicle if small is None else small
-            )
+
+        def make_finder(detector: Detector) -> VehicleFinder:
+            return VehicleFinder(detector, check, turned=turned, closer=every_vehicle if small is None else small)
+
+        finds = not crops and detections is None
+        model, self.finder = load_models(model, detector, make_finder if finds else None, device, runtime, threads)
+        self.classifier = model
+        self.answers = Answers(model, top, threshold, levels, sure, only)
         self._stored_check = None if detections is None else check_of(detections.detector, check)
         self.kinds: tuple[str, ...] = ()
         if self.finder is not None:
@@ -118,10 +120,9 @@ class CarRecognizer:
         elif detections is not None:
             self.kinds = wanted_kinds(split_kinds(kinds), detections.detector, detections.kinds)
         self.crops = crops
-        self.top = min(top, len(model.classes))
+        self.top = self.answers.top
         self.batch_size = batch_size
         self.tta = _tta(tta)
-        self.threshold = float(model.threshold if threshold is None else threshold)
         self.every_vehicle = every_vehicle
         self.workers = workers or min(4, usable_cores())
         # How many photos are looked at at a time, each in a thread; of 1, they go in batches. A check of one's own is
@@ -135,6 +136,11 @@ class CarRecognizer:
     def detector(self) -> Detector | None:
         """What finds the vehicles; None where the photos are cut out already, or were looked at before."""
         return None if self.finder is None else self.finder.detector
+
+    @property
+    def threshold(self) -> float:
+        """The least confidence of a class; with levels each level has its own."""
+        return self.answers.threshold
 
     @property
     def found_by(self) -> tuple[str | None, tuple[str, ...]]:
@@ -155,6 +161,7 @@ class CarRecognizer:
             "tta": self.tta.model_dump() if self.tta else None,
             "top": self.top,
             "every-vehicle": self.every_vehicle,
+            **self.answers.settings,
         }
         if self.kinds:
             settings["kinds"] = list(self.kinds)
@@ -241,9 +248,8 @@ class CarRecognizer:
         """What counts in each photo."""
         if self.finder is not None:
             seen = [_view(item) for item in items]
-            return self.finder.decide(
-                [partial(_same, view) for view in seen], self.finder.find(seen), self.kinds, self.every_vehicle
-            )
+            found = self.finder.find(seen, whole=self.every_vehicle)
+            return self.finder.decide([partial(_same, view) for view in seen], found, self.kinds, self.every_vehicle)
         assert self.detections is not None
         views = [partial(_view, item) for item in items]
         found = [_known(self.detections, item) for item in items]
@@ -305,7 +311,7 @@ class CarRecognizer:
         shown = item.pictures
         return Recognition(
             self._prediction(item),
-            item.probabilities,
+            self.answers.limited(item.probabilities),
             item.brightness,
             item.size if any(item.size) else None,
             item.others,
@@ -316,17 +322,7 @@ class CarRecognizer:
 
     def _prediction(self, item: Item) -> Prediction:
         plain = Prediction(item.name, item.status, box=item.box, reason=item.reason, vehicle=item.rank, kind=item.kind)
-        if item.probabilities is None:
-            return plain
-        status, first = decide(item.probabilities, self.threshold)
-        best = np.argsort(-item.probabilities, kind="stable")[: self.top]
-        top = tuple((self.classifier.classes[i], round(float(item.probabilities[i]), 6)) for i in best)
-        confidence, reason = top[0][1], item.reason
-        if status == UNKNOWN:
-            unsure = f"not one of the {len(self.classes)} classes, or too unsure: {confidence:.0%} for {top[0][0]}"
-            reason = "; ".join(part for part in (unsure, item.reason) if part)
-        label = self.classifier.classes[first] if status == OK else None
-        return replace(plain, status=status, label=label, confidence=confidence, top=top, reason=reason)
+        return plain if item.probabilities is None else self.answers.complete(plain, item.probabilities)
 
 
 def _tie(choice: MainChoice, size: tuple[int, int]) -> str:
@@ -356,14 +352,6 @@ def _tta(tta: TtaConfig | str | int | bool | None) -> TtaConfig | None:
 
 def _path(photo: Photo | Item) -> Path:
     return path_of(photo) if isinstance(photo, str) else Path()
-
-
-def _load_detector(detector, device: str, runtime: str, threads: int | None) -> Detector:
-    if not isinstance(detector, (str, os.PathLike)):
-        return as_detector(detector)
-    from detection.detectors.load import load_detector
-
-    return as_detector(load_detector(os.fspath(detector), device=device, runtime=runtime, threads=threads))
 
 
 def _known(detections: Detections, item: Item) -> list[Vehicle] | Exception:

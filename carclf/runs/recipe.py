@@ -152,12 +152,18 @@ class ModelConfig(StrictConfig):
         return re.sub(r"^(hf[-_]hub:)?timm/", "", name)
 
 
+BY_FOLDERS, NO_NAMES = "folders", "none"
+
+
 class TrainConfig(StrictConfig):
     """Everything a training depends on; the resolved one is saved in its run folder."""
 
     name: str = Field("train", pattern=r"^[\w.-]+$")
     data: Path  # a folder per class, or a csv
     images: Path | None = None  # where the csv's photos lie
+    # The makes and models of the classes: a csv (class,make,model,body,years,trim); `folders`, for photos in folders of
+    # make/model/year, each of the deepest being a class; `none`. None: a names.csv beside the data, if there is one.
+    names: str | None = None
     crops: bool = False  # the photos are cut out already
     boxes: bool = False  # the photos are cropped to the boxes that the data bring, not by stage 1
     crops_dir: Path | None = None  # where stage 1 puts its cut-outs, to be used again; None: inside the run

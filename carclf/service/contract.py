@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from carclf.classifier.levels.names import Level
 from carclf.recognition.prediction import Status
 
 
@@ -54,12 +55,13 @@ class Guess(BaseModel):
 
 
 class Answer(BaseModel):
-    """What is known of one photo. The meaning of status, label, confidence, top, box and reason is that of
-    `carclf.recognition.prediction.Prediction`.
+    """What is known of one photo. The meaning of status, label, confidence, top, box, reason, and of level and what
+    follows it, is that of `carclf.recognition.prediction.Prediction`.
 
     file: the name that the photo was sent with. width, height: of the photo as it is seen, in pixels; None when it
     could not be read. outline: polygons round the car, each a list of [x, y] in pixels of the photo. cutout: the
     cut-out that the classifier saw, as a data URI of a JPEG or WebP, small enough for a page. Both only on demand.
+    said: the answer in words, such as `Audi, probably an S4 or an A4`; None without a label.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -75,3 +77,11 @@ class Answer(BaseModel):
     height: int | None = None
     outline: list[list[tuple[float, float]]] | None = None
     cutout: str | None = None
+    level: Level | None = None
+    make: str | None = None
+    make_confidence: float | None = None
+    model: str | None = None
+    model_confidence: float | None = None
+    year: str | None = None
+    year_confidence: float | None = None
+    said: str | None = None

@@ -49,6 +49,7 @@ def _serve(settings: ServiceSettings, make: Callable, listener: socket.socket) -
     import uvicorn
 
     from carclf.service.metrics import Metrics
+    from carclf.service.remote.fetch import MOST_FETCHES
     from carclf.service.web.app import create_app
     from carclf.service.web.door import SPARE, server_config
 
@@ -64,7 +65,7 @@ def _serve(settings: ServiceSettings, make: Callable, listener: socket.socket) -
         failures.append(error)
         server.should_exit = True
 
-    _open_files(settings.max_connections + SPARE + OWN_FILES)
+    _open_files(settings.max_connections + SPARE + OWN_FILES + (MOST_FETCHES if settings.allow_urls else 0))
     metrics = Metrics()
     app = create_app(make(settings, metrics), settings, metrics, failed)
     server = Server(server_config(app, settings))
@@ -72,6 +73,8 @@ def _serve(settings: ServiceSettings, make: Callable, listener: socket.socket) -
     log.info("listening on http://%s:%d (pid %d)", f"[{host}]" if ":" in host else host, port, os.getpid())
     if settings.api_key is None:
         log.info("there is no API key: whoever reaches this address is answered")
+    if settings.allow_urls:
+        log.info("clients may name photos by URL: this process fetches them from public addresses")
     # uvicorn raises the signal again when it is done; a stop that was asked for is a good end.
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:

@@ -37,12 +37,17 @@ class ServiceSettings(BaseModel):
     threads: int | None = Field(None, ge=1, le=1024)
     tta: int = Field(1, ge=1, le=100)
     threshold: float | None = Field(None, ge=0, le=1)
+    levels: bool | None = None  # whether answers are at the deepest level that is sure; None: where the model can
+    sure: float | None = Field(None, gt=0, lt=1)
+    only: str | None = None  # the classes, models and makes that there can be, as `CarRecognizer` takes them
     kinds: str | None = None  # of vehicle that count, as `CarRecognizer` takes them
     # The address of a message broker, with its password, where workers answer in place of this process.
     broker: SecretStr | None = None
 
     api_key: SecretStr | None = None
     save_uploads: Path | None = None
+    # Whether a client may name a photo by its URL, which this process fetches then: public addresses only.
+    allow_urls: bool = False
 
     max_files: int = Field(16, ge=1, le=1000)
     max_photo_bytes: int = Field(20 * MEGABYTE, ge=1)

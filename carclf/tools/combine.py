@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +11,11 @@ import pandas as pd
 from carclf.classifier.catalogue import find_model
 from carclf.classifier.checkpoint import load_model, save_model
 from carclf.classifier.classifier import TorchClassifier
-from carclf.classifier.info import ModelInfo
+from carclf.classifier.info import ModelInfo, pair
 from carclf.classifier.network import Ensemble
 from carclf.datasets import read_split
 from carclf.datasets.content import OWN, SOURCE, run_split
-from carclf.evaluation.calibrate import first_fit
+from carclf.evaluation.calibrate import first_fit, first_levels
 from carclf.evaluation.cars import car_numbers
 from carclf.evaluation.evaluate import class_numbers, evaluate
 from carclf.runs.folder import git_state
@@ -26,7 +27,6 @@ from detection.common.files import write_json, write_table
 _SHARED = {
     "classes": "classes",
     "head": "head",
-    "image_size": "image size",
     "mean": "normalisation",
     "std": "normalisation",
     "style": "cut-out style",
@@ -53,7 +53,7 @@ def combine(names: Sequence[str], output: Path) -> dict:
     info = _common(names, infos)
     photos = _held_out(names)
     members = [TorchClassifier(net, own) for net, own in zip(nets, infos, strict=True)]
-    whole = TorchClassifier(Ensemble(nets).eval(), info)
+    whole = TorchClassifier(Ensemble(nets, info.member_sizes).eval(), info)
     metrics: dict = {}
     if len(photos):
         rows, cars = photos.assign(status="ok"), car_numbers(photos)
@@ -63,8 +63,10 @@ def combine(names: Sequence[str], output: Path) -> dict:
             seen = evaluate(rows, probabilities, info.classes, output / "members" / str(len(measured) + 1), cars=cars)
             measured.append({"model": name} | {key: seen[key] for key in _KEPT})
         raw = whole.predict_files(photos["file"].tolist())
-        together, temperature, threshold = first_fit(raw, class_numbers(photos["label"].tolist(), info.classes))
-        info = info.model_copy(update={"temperature": temperature, "threshold": threshold})
+        truth = class_numbers(photos["label"].tolist(), info.classes)
+        together, temperature, threshold = first_fit(raw, truth)
+        levels = first_levels(info, together, truth)
+        info = info.model_copy(update={"temperature": temperature, "threshold": threshold, "levels": levels})
         metrics = evaluate(rows, together, info.classes, output / "validation", cars=cars)
         metrics |= {"members": measured, "git": git_state()}
         write_json(output / "metrics.json", metrics)
@@ -91,15 +93,20 @@ def _common(names: Sequence[str], infos: Sequence[ModelInfo]) -> ModelInfo:
             if getattr(info, field) != getattr(infos[0], field):
                 raise UsageError(f"'{name}' has another {said} than '{names[0]}': all members must have the same.")
     architectures = tuple(info.architecture for info in infos)
-    mixed = architectures if len(set(architectures)) > 1 else ()
+    sizes = tuple(info.image_size for info in infos)
     return infos[0].model_copy(
         update={
             "members": len(infos),
-            "architectures": mixed,
+            "architectures": architectures if len(set(architectures)) > 1 else (),
+            # Crops come at the largest size, and members of a smaller one shrink them: nothing is enlarged.
+            "image_size": max(sizes, key=lambda size: math.prod(pair(size))),
+            "image_sizes": sizes if len(set(map(pair, sizes))) > 1 else (),
             "stage": "",
             "metrics": {},
             "temperature": 1.0,
             "threshold": 0.0,
+            "names": next((info.names for info in infos if info.names), ()),
+            "levels": None,
         }
     )
 

@@ -37,6 +37,8 @@ SHOWN = (
     ("pytorch-lightning", None),
     ("albumentations", None),
 )
+# Packages that bring the same module as another, and stand in for it.
+STAND_INS = {"onnxruntime": ("onnxruntime-gpu",)}
 # Photos that only an optional distribution reads. By the distribution's name and not as an extra: see
 # `pip_install_carclf`.
 READERS = (("raw photos", "rawpy"), ("JPEG XL photos", "pillow-jxl-plugin"))
@@ -112,7 +114,8 @@ def check_onnxruntime() -> Check:
     """What the light install computes with, and on what."""
     trouble = import_trouble("onnxruntime")
     if trouble:
-        fix = f"{pip()} install --force-reinstall --no-deps onnxruntime"
+        wheel, _ = wheel_of("onnxruntime") or ("onnxruntime", "")
+        fix = f"{pip()} install --force-reinstall --no-deps {wheel}"
         return Check("ONNX Runtime", False, f"it can't be imported: {trouble}", fix)
     import onnxruntime
 
@@ -316,11 +319,18 @@ def requirements() -> dict[str, Requirement]:
 
 
 def installed(name: str) -> str | None:
-    """The installed version of a distribution, without importing it."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+    """The installed version of a distribution or of what stands in for it, without importing it."""
+    return found[1] if (found := wheel_of(name)) else None
+
+
+def wheel_of(name: str) -> tuple[str, str] | None:
+    """The distribution that is installed, this one or what stands in for it, and its version."""
+    for one in (name, *STAND_INS.get(name, ())):
+        try:
+            return one, metadata.version(one)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
 
 
 def import_trouble(module: str) -> str:

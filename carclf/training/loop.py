@@ -22,6 +22,7 @@ from carclf.runs.report.page import write_run_report
 from carclf.runs.resume import note_resumed
 from carclf.runs.tables import read_epochs
 from carclf.training.data.crops import prepare_crops
+from carclf.training.data.names import class_names
 from carclf.training.data.split import split_photos
 from carclf.training.distributed import is_first, joined, launch, on_first, partners_told, say_once, wants_launch
 from carclf.training.record.checkpoints import remove_checkpoints
@@ -80,6 +81,9 @@ def _run_stages(config: TrainConfig, run: Path, device: str, state: RunState) ->
     try:
         table, style, detector = on_first(_prepare, config, run)
         classes = tuple(sorted(table["label"].unique()))
+        names = class_names(config, classes)
+        if names:
+            say_once(f"makes and models of the classes by {config.names or 'the names.csv beside the data'}")
         counts = table["split"].value_counts()
         say_once(f"{len(classes)} classes, {counts['train']} photos to train, {counts['val']} to validate; run folder "
                  f"{run}")  # fmt: skip
@@ -96,6 +100,7 @@ def _run_stages(config: TrainConfig, run: Path, device: str, state: RunState) ->
             style=style,
             detector=detector,
             git=git_state()["hash"],
+            names=names,
         )
         teacher = Teacher(config.teachers, info) if config.teachers else None
     except UsageError:
@@ -140,6 +145,7 @@ def _do_stage(net: CarNet, number: int, best: float, job: TrainingJob) -> float:
 def _prepare(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutStyle, str]:
     """The table with its split, how the photos were cut out, and by which detector."""
     table, style, detector = prepare_crops(config, run)
+    class_names(config, sorted(table["label"].unique()))  # before anything of the run is there that would stay
     table = split_photos(config, run, table)
     note_resumed(run, config)
     return table, style, detector

@@ -10,11 +10,10 @@ WEIGHTS = Path(__file__).parent
 BUNDLED = {
     "stanford196": "196 makes, models and years of the American market, 1991-2012 (Stanford Cars)",
     "dealer19": "19 models of the European market, as dealers and makers photograph them",
-    "stanford196@0.4": "the stanford196 of version 0.4.0, which is still this one",
-    "dealer19@0.4": "the dealer19 of version 0.4.0, which is still this one",
+    # Kept, so that what was measured with them can be measured again.
+    "stanford196@0.4": "the stanford196 of version 0.4.0",
+    "dealer19@0.4": "the dealer19 of version 0.4.0",
 }
-# Names of weights that have not changed since.
-_SAME = {"stanford196@0.4": "stanford196", "dealer19@0.4": "dealer19"}
 DEFAULT = "stanford196"
 BEST = "best.safetensors"  # the classifier in a run folder
 
@@ -31,4 +30,4 @@ def is_bundled(file: Path) -> bool:
 
 def bundled_file(name: str) -> Path:
     """The weights of a bundled classifier; `bundled` is the default one."""
-    return WEIGHTS / f"{DEFAULT if name == 'bundled' else _SAME.get(name, name)}.safetensors"
+    return WEIGHTS / f"{DEFAULT if name == 'bundled' else name}.safetensors"

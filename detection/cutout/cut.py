@@ -111,19 +111,20 @@ def _own_colours(
     sure = _eroded(fitted >= 250)
     if not sure.any():
         sure = (solid > 0).astype(np.uint8)
-    band = (soft > 0) & (sure == 0)
-    if not band.any():
+    band = np.flatnonzero((soft > 0) & (sure == 0))
+    if not len(band):
         return image
     colours = image.copy()
-    pixels = image[band].astype(np.float32)
+    by_pixel = colours.reshape(-1, 3)
+    pixels = by_pixel[band].astype(np.float32)
     own, known = _spread(image, sure, band, feather + 1.0)
     if alpha is not None:
         other, seen = _spread(image, _eroded(alpha <= 5), band, feather + 1.0)
-        part = (alpha[band].astype(np.float32) / 255)[:, None]
+        part = (alpha.reshape(-1)[band].astype(np.float32) / 255)[:, None]
         mixed = part * own + (1 - part) * np.where(seen[:, None], other, pixels)
         own += part**2 * (pixels - mixed)
     # Where no vehicle is surely near (an antenna one pixel wide), the photo's own colour stays.
-    colours[band] = np.where(known[:, None], np.clip(np.rint(own), 0, 255), pixels).astype(np.uint8)
+    by_pixel[band] = np.where(known[:, None], np.clip(np.rint(own), 0, 255), pixels).astype(np.uint8)
     return colours
 
 
@@ -132,25 +133,31 @@ def _eroded(mask: np.ndarray) -> np.ndarray:
 
 
 def _spread(image: np.ndarray, source: np.ndarray, band: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-    """Colours (float32 Nx3) at the band's N pixels, spread there from the source (uint8 0 or 1, HxW).
+    """Colours (float32 Nx3) at the band's N pixels (their places in a row), spread there from the source (uint8 0 or 1,
+    HxW).
 
     And bool N: whether there was any source near. A wider blur answers where the narrow one sees nothing.
     """
-    colours = np.zeros((np.count_nonzero(band), 3), np.float32)
-    known = np.zeros(len(colours), bool)
-    lit = cv2.bitwise_and(image, image, mask=source).astype(np.float32)
-    source = source.astype(np.float32)
+    colours = np.zeros((len(band), 3), np.float32)
+    known = np.zeros(len(band), bool)
+    lit = cv2.bitwise_and(image, image, mask=source)
     for reach in (math.ceil(2 * sigma), math.ceil(6 * sigma)):
-        window = (2 * reach + 1, 2 * reach + 1)
-        weight = cv2.blur(source, window, borderType=cv2.BORDER_REPLICATE)[band]
+        weight = _means(source, reach, band)[:, 0]
         found = ~known & (weight >= _LEAST_SOURCE)
         if found.any():
-            near = cv2.blur(lit, window, borderType=cv2.BORDER_REPLICATE)[band]
-            colours[found] = near[found] / weight[found, None]
+            colours[found] = _means(lit, reach, band)[found] / weight[found, None]
             known |= found
         if known.all():
             break
     return colours, known
+
+
+def _means(array: np.ndarray, reach: int, places: np.ndarray) -> np.ndarray:
+    """Means (float32 NxC) of a uint8 HxW or HxWxC array over the windows round N of its pixels."""
+    side = 2 * reach + 1
+    # Whole sums are exact in float32, and take OpenCV half the time of means.
+    sums = cv2.boxFilter(array, cv2.CV_32F, (side, side), normalize=False, borderType=cv2.BORDER_REPLICATE)
+    return (sums.reshape(array.shape[0] * array.shape[1], -1)[places] * np.float64(1 / side**2)).astype(np.float32)
 
 
 def _blur(array: np.ndarray, sigma: float) -> np.ndarray:
@@ -178,8 +185,8 @@ def _composite(colours: np.ndarray, alpha: np.ndarray, background: np.ndarray) -
     result = np.empty_like(colours)
     result[:] = background
     cv2.copyTo(np.ascontiguousarray(colours), (alpha == 255).astype(np.uint8), result)
-    edge = (alpha > 0) & (alpha < 255)
+    edge = np.nonzero((alpha > 0) & (alpha < 255))
     part = alpha[edge].astype(np.float32)[:, None] / 255
-    behind = np.broadcast_to(background, colours.shape)[edge]
+    behind = result[edge]
     result[edge] = np.rint(colours[edge] * part + behind * (1 - part)).astype(np.uint8)
     return result

@@ -82,51 +82,67 @@ def _fitted(image: np.ndarray, mask: np.ndarray, scale: float, radius: int) -> n
         small = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
         guide = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
         hard = cv2.resize(solid, small, interpolation=cv2.INTER_AREA)
-    slopes, offset = _linear_model(guide, hard, radius)
     reach = 2 * radius + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     band = cv2.morphologyEx(hard, cv2.MORPH_GRADIENT, kernel)
+    slopes, offset = _linear_model(guide, hard, radius, band)
     if scale < 1:
         slopes, offset, band = (
             cv2.resize(array, size, interpolation=cv2.INTER_LINEAR) for array in (slopes, offset, band)
         )
-    near = band > 0
-    colours = image[near].astype(np.float32) / 255
-    soft = np.einsum("ij,ij->i", colours, slopes[near]) + offset[near]
+    near = np.flatnonzero(band)
+    colours = image[np.unravel_index(near, band.shape)].astype(np.float32) / 255
+    soft = np.einsum("ij,ij->i", colours, slopes.reshape(-1, 3)[near]) + offset.reshape(-1)[near]
     # The filter's edge is about as wide as its window; a photo's is a pixel or two.
     sharp = (soft - 0.5) * 2 + 0.5
     alpha = solid
-    alpha[near] = np.clip(np.rint(sharp * 255), 0, 255).astype(np.uint8)
+    alpha.reshape(-1)[near] = np.clip(np.rint(sharp * 255), 0, 255).astype(np.uint8)
     return alpha
 
 
-def _linear_model(guide: np.ndarray, hard: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes (float32 HxWx3) and offset (HxW) such that slopes . colour + offset is nearest to the mask around."""
+def _linear_model(guide: np.ndarray, hard: np.ndarray, radius: int, band: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes (float32 HxWx3) and offset (HxW) such that slopes . colour + offset is nearest to the mask around.
+
+    band: uint8 HxW, above 0 where they are asked for; a pixel further on they hold, too, beyond it they do not.
+    """
     colours = guide.astype(np.float32) / 255
     wanted = hard.astype(np.float32) / 255
     r, g, b = cv2.split(colours)
-    means = _mean(colours, radius)
-    mean = _mean(wanted, radius)
-    joint = _mean(colours * wanted[..., None], radius) - means * mean[..., None]
-    products = _mean(cv2.merge([r * r, g * g, b * b]), radius), _mean(cv2.merge([r * g, r * b, g * b]), radius)
-    mr, mg, mb = cv2.split(means)
-    rr, gg, bb = cv2.split(products[0])
-    rg, rb, gb = cv2.split(products[1])
+    blurred = (
+        _mean(array, radius)
+        for array in (
+            colours,
+            cv2.merge([r * wanted, g * wanted, b * wanted]),
+            cv2.merge([r * r, g * g, b * b]),
+            cv2.merge([r * g, r * b, g * b]),
+        )
+    )
+    # Windows that meet the band: an eighth of a photo. Of them the model is solved, and that is most of the work.
+    side = 2 * (radius + 1) + 1
+    some = np.flatnonzero(cv2.dilate(band, np.ones((side, side), np.uint8)))
+    means, joint, squares, products = (array.reshape(-1, 3)[some] for array in blurred)
+    mean = _mean(wanted, radius).reshape(-1)[some]
+    mr, mg, mb = (np.ascontiguousarray(plane) for plane in means.T)
+    rr, gg, bb = squares.T
+    rg, rb, gb = products.T
     rr, gg, bb = rr - mr * mr + _CONTRAST, gg - mg * mg + _CONTRAST, bb - mb * mb + _CONTRAST
     rg, rb, gb = rg - mr * mg, rb - mr * mb, gb - mg * mb
     # The inverse of the symmetric 3x3 covariance of every window, by cofactors.
     c_rr, c_rg, c_rb = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
     c_gg, c_gb, c_bb = rr * bb - rb * rb, rg * rb - rr * gb, rr * gg - rg * rg
     determinant = rr * c_rr + rg * c_rg + rb * c_rb
-    jr, jg, jb = (plane / determinant for plane in cv2.split(joint))
-    slopes = cv2.merge(
+    jr, jg, jb = ((plane - own * mean) / determinant for plane, own in zip(joint.T, (mr, mg, mb), strict=True))
+    solved = np.stack(
         [
             c_rr * jr + c_rg * jg + c_rb * jb,
             c_rg * jr + c_gg * jg + c_gb * jb,
             c_rb * jr + c_gb * jg + c_bb * jb,
-        ]
+        ],
+        axis=1,
     )
-    offset = mean - np.einsum("ijk,ijk->ij", slopes, means)
+    slopes, offset = np.zeros_like(colours), np.zeros_like(wanted)
+    slopes.reshape(-1, 3)[some] = solved
+    offset.reshape(-1)[some] = mean - np.einsum("ij,ij->i", solved, means)
     return _mean(slopes, radius), _mean(offset, radius)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +18,15 @@ class CarChecker(Protocol):
     def look(self, views: Sequence[np.ndarray]) -> list[Look]:
         """views: RGB uint8 224x224x3, as `car_view` gives them."""
         ...
+
+
+class SureOnes(list[Vehicle]):
+    """The vehicles of a photo that a detector is sure of, where the others have not been outlined yet: `rest` does it,
+    and gives them, best score first."""
+
+    def __init__(self, sure: Sequence[Vehicle], rest: Callable[[], list[Vehicle]]):
+        super().__init__(sure)
+        self.rest = rest
 
 
 class Detector(Protocol):
@@ -40,6 +49,13 @@ class Detector(Protocol):
         Raises `ValueError` for another shape or dtype.
         """
         ...
+
+    def detect_sure(self, images: Sequence[np.ndarray], sure: float) -> list[list[Vehicle]]:
+        """As `detect`; a photo with vehicles of at least the score `sure` may come without the others, as `SureOnes`.
+
+        For who needs them only where the sure ones turn out to be none.
+        """
+        return self.detect(images)
 
     @property
     def score_threshold(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -40,7 +40,7 @@ def make_vehicles(
     boxes: np.ndarray,
     scores: np.ndarray,
     classes: np.ndarray,
-    soft: np.ndarray | None,
+    soft: Sequence[np.ndarray] | np.ndarray | None,
     size: tuple[int, int],
     kinds: Mapping[int, str],
     threshold: float,

@@ -1,17 +1,15 @@
-"""Zip files as downloaded: unpacked once, beside the file or in a cache folder, and found again."""
+"""Zip and tar files as downloaded: unpacked whole or not at all; a zip beside its file, where it is found again."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
-import stat
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
+from carclf.datasets.layouts.members import DAMAGED, Archive, Member, Unpackable, opened
 from carclf.datasets.names import split_named
 from detection.common.console import photo_bar, say
 from detection.common.errors import UsageError
@@ -36,21 +34,41 @@ def unpack(archive: Path) -> Path:
     links, for content that grows beyond all measure, and when there is no place for it.
     """
     archive = archive.absolute()
-    with _opened(archive) as content:
+    with opened(archive) as content:
         name = f"{archive.stem}-{_fingerprint(content)}"
     beside = archive.parent / name
     folder = beside if beside.is_dir() or os.access(archive.parent, os.W_OK) else cache_folder() / "archives" / name
     if not folder.is_dir():
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(folder) as temp:
-                if temp is not None:
-                    say(f"unpacking {archive} into {folder}")
-                    _unpack_into(archive, temp, _Allowance(archive), _NESTED)
-                    move_over(temp, folder)
-        except OSError as error:
-            raise UsageError(f"'{archive}' can't be unpacked into '{folder}': {error.strerror or error}.") from error
+        _unpack(archive, folder, lambda temp: temp)
     return _inner(folder)
+
+
+def unpack_to(archive: Path, folder: Path, ready: Callable[[Path], object]) -> None:
+    """Makes `folder`, which must not be there, of the zip's or tar's content; a single folder that holds all else is
+    left out. ready: called with the content before it becomes `folder`, to add to it.
+
+    Raises `UsageError` as `unpack` does; `Unpackable` where the file is worth keeping.
+    """
+
+    def finished(temp: Path) -> Path:
+        content = _inner(temp)
+        ready(content)
+        return content
+
+    _unpack(archive, folder, finished)
+
+
+def _unpack(archive: Path, folder: Path, finished: Callable[[Path], Path]) -> None:
+    """finished: gives the part of the temporary folder that becomes `folder`."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder) as temp:
+            if temp is not None:
+                say(f"unpacking {archive} into {folder}")
+                _unpack_into(archive, temp, _Allowance(archive), _NESTED)
+                move_over(finished(temp), folder)
+    except OSError as error:
+        raise Unpackable(f"'{archive}' can't be unpacked into '{folder}': {error.strerror or error}.") from error
 
 
 class _Allowance:
@@ -61,23 +79,27 @@ class _Allowance:
         self.bytes = max(FREE_GROWTH, MOST_GROWTH * archive.stat().st_size)
         self.files = MOST_FILES
 
-    def take(self, members: list[zipfile.ZipInfo], folder: Path) -> None:
-        size = sum(member.file_size for member in members)
-        self.bytes -= size
-        self.files -= len(members)
-        if self.bytes < 0 or self.files < 0:
-            raise UsageError(f"'{self.archive}' would grow to more than {MOST_GROWTH} times its size or "
-                             f"{MOST_FILES} files: it is not a data set, and was not unpacked.")  # fmt: skip
+    def taken(self, members: Iterable[Member]) -> Iterator[Member]:
+        """Passes them on while they are allowed: the names in a tar that grows without end come without end."""
+        for member in members:
+            self.bytes -= member.size
+            self.files -= 1
+            if self.bytes < 0 or self.files < 0:
+                raise UsageError(f"'{self.archive}' would grow to more than {MOST_GROWTH} times its size or "
+                                 f"{MOST_FILES} files: it is not a data set, and was not unpacked.")  # fmt: skip
+            yield member
+
+    def check_room(self, size: int, folder: Path) -> None:
         free = shutil.disk_usage(folder).free
         if size > free:
-            raise UsageError(f"'{self.archive}' needs {_gigabytes(size)} in '{folder.parent}', "
-                             f"where only {_gigabytes(free)} are free: make room.")  # fmt: skip
+            raise Unpackable(f"'{self.archive}' needs {_gigabytes(size)} in '{folder.parent}', "
+                         f"where only {_gigabytes(free)} are free: make room.")  # fmt: skip
 
 
 def _unpack_into(archive: Path, folder: Path, allowance: _Allowance, nested: int) -> None:
-    with _opened(archive) as content:
-        places = _places(content, archive)
-        allowance.take(list(places.values()), folder)
+    with opened(archive) as content:
+        places = _places(allowance.taken(content), archive)
+        allowance.check_room(sum(member.size for member in places.values()), folder)
         with photo_bar("unpacking", len(places)) as advance:
             for place, member in places.items():
                 _write(content, member, folder / place, archive)
@@ -89,21 +111,21 @@ def _unpack_into(archive: Path, folder: Path, allowance: _Allowance, nested: int
             inner.unlink()
 
 
-def _places(content: zipfile.ZipFile, archive: Path) -> dict[PurePosixPath, zipfile.ZipInfo]:
+def _places(content: Iterable[Member], archive: Path) -> dict[PurePosixPath, Member]:
     """Where each member goes, below the folder; all are checked before the first is written."""
-    places: dict[PurePosixPath, zipfile.ZipInfo] = {}
-    for member in content.infolist():
-        name = member.filename.replace("\\", "/")
+    places: dict[PurePosixPath, Member] = {}
+    for member in content:
+        name = member.name.replace("\\", "/")
         place = PurePosixPath(name)
         if place.is_absolute() or ".." in place.parts or ":" in name.partition("/")[0]:
-            raise UsageError(f"'{archive}' holds '{member.filename}', which leads out of its folder: don't trust it.")
-        if member.is_dir() or name.endswith("/") or _is_clutter(place):
+            raise UsageError(f"'{archive}' holds '{member.name}', which leads out of its folder: don't trust it.")
+        if member.kind == "folder" or _is_clutter(place):
             continue
-        if member.flag_bits & 1:
-            raise UsageError(f"'{archive}' is encrypted: unpack it with its password, and pass the folder.")
-        if stat.S_ISLNK(member.external_attr >> 16):
-            raise UsageError(
-                f"'{archive}' holds the link '{member.filename}': unpack it yourself, and pass the folder."
+        if member.encrypted:
+            raise Unpackable(f"'{archive}' is encrypted: unpack it with its password, and pass the folder.")
+        if member.kind != "file":
+            raise Unpackable(
+                f"'{archive}' holds the {member.kind} '{member.name}': unpack it yourself, and pass the folder."
             )
         if ON_WINDOWS:
             place = PurePosixPath(windows_path(str(place)))
@@ -121,7 +143,7 @@ def _is_clutter(place: PurePosixPath) -> bool:
 
 def _place_for(archive: Path) -> Path:
     """For a zip in the zip: train.zip may hold a folder train, or what belongs into one."""
-    with _opened(archive) as content:
+    with opened(archive) as content:
         tops = {place.parts[0] if len(place.parts) > 1 else "" for place in _places(content, archive)}
     if len(tops) == 1 and "" not in tops and not (archive.parent / next(iter(tops))).exists():
         return archive.parent
@@ -130,34 +152,22 @@ def _place_for(archive: Path) -> Path:
     return folder
 
 
-def _write(content: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, archive: Path) -> None:
+def _write(content: Archive, member: Member, path: Path, archive: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with content.open(member) as source, open(path, "xb") as target:
             shutil.copyfileobj(source, target, _CHUNK)
     except NotImplementedError as error:
-        raise UsageError(f"'{archive}' is packed in a way that can't be read here ({error}): unpack it yourself, and "
+        raise Unpackable(f"'{archive}' is packed in a way that can't be read here ({error}): unpack it yourself, and "
                          "pass the folder.") from error  # fmt: skip
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
-        raise UsageError(f"'{archive}' is damaged at '{member.filename}': download it again.") from error
+    except DAMAGED as error:
+        raise UsageError(f"'{archive}' is damaged at '{member.name}': download it again.") from error
 
 
-@contextmanager
-def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
-    try:
-        content = zipfile.ZipFile(archive)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise UsageError(f"'{archive}' is not a zip file, or its end is missing: download it again.") from error
-    except OSError as error:
-        raise UsageError(f"'{archive}' can't be read: {error.strerror or error}.") from error
-    with content:
-        yield content
-
-
-def _fingerprint(content: zipfile.ZipFile) -> str:
+def _fingerprint(content: Archive) -> str:
     digest = hashlib.sha256()
-    for member in content.infolist():
-        digest.update(f"{member.filename}\0{member.file_size}\0{member.CRC}\n".encode("utf-8", "surrogateescape"))
+    for member in content:
+        digest.update(f"{member.name}\0{member.size}\0{member.crc}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:8]
 
 

@@ -22,27 +22,29 @@ from detection.images.find import is_clutter, passed_over, survey_images
 log = logging.getLogger("carclf")
 
 
-def read_folders(root: Path) -> pd.DataFrame:
+def read_folders(root: Path, nested: bool = False) -> pd.DataFrame:
     """Columns file and label, and split when there is one, of a folder per class.
+
+    nested: each of the deepest folders is a class, named by all above it, as in make/model/year.
 
     Raises `UsageError` when there are no photos, or none lies in a class folder.
     """
     if (root / "manifest.csv").is_file():
-        return _read_cleaned(root)
+        return _read_cleaned(root, nested)
     found = survey_images(root)
     inside = found.names
     for note in found.notes:
         log.warning("%s", note)
     if not inside:
         raise UsageError(f"There are no photos in '{root}': it must hold a folder of photos for each class.")
-    table = _by_folders([(str((root / name).absolute()), name) for name in inside])
+    table = _by_folders([(str((root / name).absolute()), name) for name in inside], nested)
     if table.empty:
         raise UsageError(
             f"The photos in '{root}' are not in class folders: make one folder per class, or pass a csv of file,class."
         )
     if len(table) < len(inside):
         log.warning("%d photos that lie in no class folder are left out of '%s'.", len(inside) - len(table), root)
-    note = empty_folders_note(root, table)
+    note = "" if nested else empty_folders_note(root, table)
     if note:
         log.warning("%s", note)
     return table
@@ -94,32 +96,63 @@ def read_manifest(folder: Path) -> dict[str, Path | None]:
     return made
 
 
-def _read_cleaned(root: Path) -> pd.DataFrame:
+def folder_names(root: Path) -> dict[str, dict[str, str]]:
+    """Class -> its parts, of folders make/model/year, as `read_folders` with `nested` names them.
+
+    Folders above a photo are make, model, years and, if there are more, trim. Raises `UsageError` where two folders
+    give the same name to different things.
+    """
+    inside = list(read_manifest(root)) if (root / "manifest.csv").is_file() else survey_images(root).names
+    parts = [name.split("/") for name in inside]
+    skipped = 1 if _has_splits(parts) else 0
+    table: dict[str, dict[str, str]] = {}
+    for folders in sorted({tuple(map(escape_name, part[skipped:-1])) for part in parts} - {()}):
+        name, found = _nested(folders)
+        if table.setdefault(name, found) != found:
+            raise UsageError(f"Two folders in '{root}' give the name '{name}', one of them "
+                             f"'{'/'.join(folders)}': write make, model and year as folders of their own.")  # fmt: skip
+    return table
+
+
+def _nested(folders: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """The name of a class, and its parts. A model's folder may have the make's name in front, or not."""
+    make, model, years, *trim = (*folders, "", "")[: max(3, len(folders))]
+    model = model if model == make or model.startswith(f"{make} ") else f"{make} {model}".strip()
+    name = " ".join(part for part in (model, years, *trim) if part)
+    return name, {"make": make, "model": model, "years": years, "trim": " ".join(trim)}
+
+
+def _read_cleaned(root: Path, nested: bool = False) -> pd.DataFrame:
     """Only what the manifest lists as a result of a class folder's photo."""
     made = read_manifest(root)
-    table = _by_folders([(str(output), source) for source, output in made.items() if output is not None])
+    table = _by_folders([(str(output), source) for source, output in made.items() if output is not None], nested)
     if table.empty:
         raise UsageError(f"The manifest in '{root}' lists no cut-out in a class folder: clean it again.")
     if len(table) < len(made):
         log.warning("%d photos that stage 1 gave no cut-out for are left out of '%s'.", len(made) - len(table), root)
-        listed = _by_folders([(source, source) for source in made])
+        listed = _by_folders([(source, source) for source in made], nested)
         if note := lost_note(listed["label"], table["label"], "stage 1 gave no cut-out for any of their photos"):
             log.warning("%s", note)
     return table
 
 
-def _by_folders(photos: Sequence[tuple[str, str]]) -> pd.DataFrame:
+def _by_folders(photos: Sequence[tuple[str, str]], nested: bool = False) -> pd.DataFrame:
     """The table of (file, path below the root with slashes); photos in no class folder are left out.
 
     A folder's name that is not UTF-8 is escaped: labels go into models and pages. pandas' own text can't hold such
     names of files, so columns are objects.
     Where train, val and test lie at the top, classes are the folders in them.
     """
+
+    def label(folders: list[str]) -> str:
+        names = [escape_name(folder) for folder in folders]
+        return _nested(names)[0] if nested else names[0]
+
     parts = [(file, name.split("/")) for file, name in photos]
     if not _has_splits([inside for _, inside in parts]):
-        rows = [(file, escape_name(inside[0])) for file, inside in parts if len(inside) > 1]
+        rows = [(file, label(inside[:-1])) for file, inside in parts if len(inside) > 1]
         return pd.DataFrame(rows, columns=["file", "label"], dtype=object)
-    placed = [(file, escape_name(inside[1]), split_named(inside[0])) for file, inside in parts if len(inside) > 2]
+    placed = [(file, label(inside[1:-1]), split_named(inside[0])) for file, inside in parts if len(inside) > 2]
     return pd.DataFrame([row for row in placed if row[2]], columns=["file", "label", "split"], dtype=object)
 
 

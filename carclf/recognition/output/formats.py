@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from carclf.recognition.output.text_table import table_lines
-from carclf.recognition.prediction import COLUMNS, VEHICLE, Prediction
+from carclf.recognition.prediction import Prediction
 from detection.common.errors import UsageError
 from detection.common.files import check_output, escape_name, escaped, replace_chunks
 from detection.images.find import IMAGE_SUFFIXES
@@ -48,11 +48,6 @@ def check_target(output: Path | None, photos: Sequence[str]) -> None:
         raise UsageError(f"'{output}' is the name of a photo: give the output file another name.")
     if output.exists() and any(os.path.exists(photo) and os.path.samefile(photo, output) for photo in photos):
         raise UsageError(f"'{output}' is an input, so it can't be the output too: give the output file another name.")
-
-
-def output_columns(every_vehicle: bool) -> tuple[str, ...]:
-    """The names of a row's values; `vehicle` where every vehicle of a photo is named."""
-    return (COLUMNS[0], VEHICLE, *COLUMNS[1:]) if every_vehicle else COLUMNS
 
 
 def row_of(prediction: Prediction, columns: Sequence[str]) -> dict:

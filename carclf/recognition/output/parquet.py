@@ -10,6 +10,7 @@ from detection.common.errors import UsageError
 from detection.common.files import escaped
 
 _ROWS = 10_000  # per row group
+_SHARES = ("confidence", "make_confidence", "model_confidence", "year_confidence")
 
 
 def check_parquet() -> None:
@@ -23,7 +24,7 @@ def check_parquet() -> None:
 def parquet_chunks(rows: Iterable[dict], columns: Sequence[str]) -> Iterator[bytes]:
     """The file's bytes, row group by row group.
 
-    confidence is a double, vehicle an int32, `box` a list of doubles, `top` a list of (label, probability). Of a file
+    confidences are doubles, vehicle an int32, `box` a list of doubles, `top` a list of (label, probability). Of a file
     name that is not UTF-8, see `escape_name`.
     """
     import pyarrow
@@ -32,7 +33,7 @@ def parquet_chunks(rows: Iterable[dict], columns: Sequence[str]) -> Iterator[byt
     pair = pyarrow.struct([("label", pyarrow.string()), ("probability", pyarrow.float64())])
     kinds = {
         VEHICLE: pyarrow.int32(),
-        "confidence": pyarrow.float64(),
+        **dict.fromkeys(_SHARES, pyarrow.float64()),
         "top": pyarrow.list_(pair),
         "box": pyarrow.list_(pyarrow.float64()),
     }

@@ -8,6 +8,7 @@ from itertools import chain, islice
 
 from rich.cells import cell_len, set_cell_size
 
+from carclf.classifier.levels.names import CLASS
 from carclf.recognition.prediction import ERROR, NO_CAR, OK, UNKNOWN, UNREADABLE, VEHICLE
 
 # The widths follow from the first rows: later ones are written as they come. On a terminal somebody waits for them.
@@ -46,7 +47,9 @@ def _header(ranked: bool) -> tuple[str, ...]:
 
 def _cells(row: dict, ranked: bool) -> tuple[str, ...]:
     confidence = "" if row["confidence"] is None else f"{row['confidence']:.1%}"
-    others = ", ".join(f"{_printable(label)} {probability:.1%}" for label, probability in row["top"][1:3])
+    # With levels, the best class is news where it is not the label.
+    start = 0 if row.get("make_confidence") is not None and row.get("level") != CLASS else 1
+    others = ", ".join(f"{_printable(label)} {share:.1%}" for label, share in row["top"][start : start + 2])
     note = f"({_printable(row['reason'])})" if row["reason"] else ""
     rank = ["" if row[VEHICLE] is None else str(row[VEHICLE])] if ranked else []
     label = _printable(row["label"] or "")

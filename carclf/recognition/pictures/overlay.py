@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from carclf.classifier.levels.names import CLASS
 from carclf.recognition.prediction import ERROR, NO_CAR, OK, UNKNOWN, UNREADABLE, Prediction
 from detection.images.lettering import draw_text, drawable, tell_lacking, text_length
 
@@ -138,8 +139,9 @@ def _texts(one: Prediction) -> list[tuple[str, str]]:
     single = (one.vehicle or 1) > 1  # of the others their names must do, or a street is nothing but labels
     guesses = [(label, f"  {probability:.0%}") for label, probability in one.top]
     if one.status == OK:
-        (label, figure), *others = guesses
-        return [(rank + label, figure), *(others[:2] if one.vehicle is None else [])]
+        figure = f"  {one.confidence or 0:.0%}"
+        others = [] if one.vehicle is not None else guesses[1:3] if one.level in (None, CLASS) else guesses[:2]
+        return [(rank + (one.label or ""), figure), *others]
     if one.status == UNKNOWN:
         label, figure = guesses[0]
         return [(f"{rank}unknown", ""), *([] if single else [(f"at best {label}", figure)])]

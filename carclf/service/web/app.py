@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from carclf.service.contract import Backend
 from carclf.service.metrics import Metrics
+from carclf.service.remote.fetch import Remote
 from carclf.service.settings import ServiceSettings
 from carclf.service.web.door import Share
 from carclf.service.web.middleware import Prefix, Watch
@@ -37,11 +38,12 @@ def create_app(
     settings: ServiceSettings | None = None,
     metrics: Metrics | None = None,
     failed: Callable[[BaseException], None] | None = None,
+    remote: Remote | None = None,
 ) -> FastAPI:
     """The service. It answers `/healthz` at once and starts the backend meanwhile.
 
     metrics: those that the backend writes to, too. failed: is told when the backend can't be started; without it the
-    service keeps running and is never ready.
+    service keeps running and is never ready. remote: how photos are fetched with `allow_urls`; tests have their own.
     """
     settings = settings or ServiceSettings()
     metrics = metrics or Metrics()
@@ -66,7 +68,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.stopping = False
-    app.include_router(make_router(backend, settings, metrics))
+    app.include_router(make_router(backend, settings, metrics, remote))
     add_page(app, settings)
     if settings.cors:
         app.add_middleware(

@@ -19,8 +19,32 @@ _CAR = {
     "height": 480,
     "outline": None,
     "cutout": None,
+    "level": "class",
+    "make": "Audi",
+    "make_confidence": 0.994,
+    "model": "Audi S5",
+    "model_confidence": 0.971,
+    "year": "2012",
+    "year_confidence": 0.971,
+    "said": "Audi S5 Coupe 2012",
 }
-_EMPTY = dict.fromkeys(("label", "confidence", "box", "outline", "cutout")) | {"top": []}
+_MAKE = _CAR | {
+    "label": "Audi",
+    "confidence": 0.951,
+    "top": [
+        {"label": "Audi S4 Sedan 2012", "probability": 0.52},
+        {"label": "Audi A5 Coupe 2012", "probability": 0.36},
+    ],
+    "level": "make",
+    "make_confidence": 0.951,
+    "model": None,
+    "model_confidence": 0.553,
+    "year": None,
+    "year_confidence": 0.541,
+    "said": "Audi, probably an S4 or an A5",
+}
+_LEVELS = ("level", "make", "make_confidence", "model", "model_confidence", "year", "year_confidence", "said")
+_EMPTY = dict.fromkeys(("label", "confidence", "box", "outline", "cutout", *_LEVELS)) | {"top": []}
 _CAT = _EMPTY | {
     "file": "cat.jpg", "status": "no_car", "reason": "no vehicle found in the photo", "width": 500, "height": 375,
 }  # fmt: skip
@@ -87,6 +111,7 @@ PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
             "application/json": {
                 "examples": {
                     "a car": _answers(_CAR),
+                    "only the make is sure": _answers(_MAKE),
                     "several photos": _answers(_CAR, _CAT, _BROKEN),
                     "pictures=true": _answers(_PICTURES),
                 }
@@ -119,4 +144,33 @@ PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
     },
     429: problem("Too many connections or requests from this address."),
     503: problem("Too busy, still loading, or stopping; Retry-After says when to come again."),
+}
+# What the service answers in addition where it takes URLs.
+URL_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": PREDICT_BODY["requestBody"]["content"]  # type: ignore[operator]
+        | {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["url"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "url": {
+                            "type": "string",
+                            "description": "Of one photo, on the public internet.",
+                            "minLength": 1,
+                        }
+                    },
+                },
+                "example": {"url": "https://cars.example/car.jpg"},
+            }
+        },
+    }
+}
+URL_RESPONSES: dict[int | str, dict[str, Any]] = {
+    403: problem("The host of the URL is not on the public internet."),
+    502: problem("The server of the URL can't be reached, or gives no photo."),
+    504: problem("The server of the URL is too slow."),
 }

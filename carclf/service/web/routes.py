@@ -17,12 +17,14 @@ from starlette.responses import JSONResponse, Response
 from carclf.recognition.prediction import UNREADABLE
 from carclf.service.contract import Answer, Backend, Busy, Upload
 from carclf.service.metrics import Metrics
-from carclf.service.room import Room
+from carclf.service.remote.fetch import Remote
+from carclf.service.room import Holding, Room
 from carclf.service.settings import ServiceSettings
-from carclf.service.web.examples import PREDICT_BODY, PREDICT_RESPONSES, problem
+from carclf.service.web.examples import PREDICT_BODY, PREDICT_RESPONSES, URL_BODY, URL_RESPONSES, problem
 from carclf.service.web.keys import check_key
 from carclf.service.web.refusal import RETRY_AFTER, Refused, busy, too_large
-from carclf.service.web.uploads import read_uploads
+from carclf.service.web.uploads import Body, read_uploads
+from carclf.service.web.urls import Urls
 from detection.common.files import replace_file
 from detection.images.read import declared_size
 
@@ -40,8 +42,12 @@ class State(BaseModel):
     status: str
 
 
-def make_router(backend: Backend, settings: ServiceSettings, metrics: Metrics) -> APIRouter:
+def make_router(
+    backend: Backend, settings: ServiceSettings, metrics: Metrics, remote: Remote | None = None
+) -> APIRouter:
+    """remote: how URLs are fetched, where they are."""
     router = APIRouter()
+    urls = Urls(settings, remote or Remote()) if settings.allow_urls else None
     key = Depends(check_key(settings.api_key))
     keyed: dict[int | str, dict[str, Any]] = (
         {} if settings.api_key is None else {401: problem("The API key is missing or wrong.")}
@@ -52,8 +58,8 @@ def make_router(backend: Backend, settings: ServiceSettings, metrics: Metrics) -
         "/predict",
         response_model=Answers,
         dependencies=[key],
-        openapi_extra=PREDICT_BODY,
-        responses=PREDICT_RESPONSES | keyed,
+        openapi_extra=PREDICT_BODY if urls is None else URL_BODY,
+        responses=PREDICT_RESPONSES | ({} if urls is None else URL_RESPONSES) | keyed,
         summary="Name the cars in one or many photos",
     )
     async def predict(
@@ -66,7 +72,7 @@ def make_router(backend: Backend, settings: ServiceSettings, metrics: Metrics) -
         photo, in their order. A photo that can't be read costs only its own answer."""
         with room.holding() as holding:
             with metrics.stage("receive"):
-                uploads = await read_uploads(request, settings, holding)
+                uploads = await received(request, holding)
             await asyncio.to_thread(check_pixels, uploads, settings.max_pixels)
             if settings.save_uploads is not None:
                 await asyncio.to_thread(save, uploads, settings.save_uploads)
@@ -77,6 +83,11 @@ def make_router(backend: Backend, settings: ServiceSettings, metrics: Metrics) -
         for answer in answers:
             metrics.answers.labels(answer.status).inc()
         return response(answers)
+
+    async def received(request: Request, holding: Holding) -> list[Upload]:
+        if urls is not None and urls.named_by(request):
+            return await urls.read(request, holding)
+        return await read_uploads(request, settings, holding)
 
     @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz", response_model=State, summary="Whether the service runs")
@@ -145,7 +156,7 @@ def save(uploads: Sequence[Upload], folder: Path) -> None:
 async def while_connected(request: Request, work: Awaitable[list[Answer]], seconds: float) -> list[Answer]:
     """The result of `work`, which is cancelled when the client goes away or it takes too long. Raises `Refused`."""
     task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_gone(request))
+    gone = asyncio.ensure_future(Body(request).left())
     try:
         done, _ = await asyncio.wait({task, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -158,8 +169,3 @@ async def while_connected(request: Request, work: Awaitable[list[Answer]], secon
     if gone in done:
         raise Refused(400, "The connection was closed before the answer.")
     raise Refused(503, f"No answer within {seconds:g} seconds: try again later.", {"Retry-After": str(RETRY_AFTER)})
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

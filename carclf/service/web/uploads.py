@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from email.message import Message
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -25,6 +25,7 @@ from carclf.service.web.refusal import RETRY_AFTER, Refused, busy, too_large
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
+Thing = TypeVar("Thing")
 HOW = "send the photos as files in a multipart/form-data body, as curl -F photos=@car.jpg does"
 _MAX_FIELDS = 32  # other fields than photos: read and passed over
 _MAX_FIELD_BYTES = 65_536
@@ -56,6 +57,11 @@ class Body:
             self.ended = not message.get("more_body", False)
             yield message.get("body", b"")
 
+    async def left(self) -> None:
+        """Returns when the client has gone; only for a body that has ended."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
     async def drain(self) -> None:
         """Reads the rest that nobody wants, within reason."""
         if self.held_back:
@@ -75,12 +81,23 @@ class Body:
 async def read_uploads(request: Request, settings: ServiceSettings, holding: Holding) -> list[Upload]:
     """All photos of a request, in order, at least one. Raises `Refused`."""
     body = Body(request)
-    try:
+
+    async def read() -> list[Upload]:
         boundary = _boundary(request)
         _check_length(request, settings)
-        parsing = asyncio.ensure_future(_parse(body, boundary, settings, holding))
-        with holding.arriving(parsing.cancel):
-            return await asyncio.wait_for(parsing, settings.body_timeout)
+        return await _parse(body, boundary, settings, holding)
+
+    return await arrived(body, read(), settings, holding)
+
+
+async def arrived(
+    body: Body, reading: Coroutine[Any, Any, Thing], settings: ServiceSettings, holding: Holding
+) -> Thing:
+    """What `reading` gives, which reads the body. Raises `Refused`, also when it comes too slowly or ends early."""
+    try:
+        task = asyncio.ensure_future(reading)
+        with holding.arriving(task.cancel):
+            return await asyncio.wait_for(task, settings.body_timeout)
     except asyncio.CancelledError:
         if not holding.lost:
             raise

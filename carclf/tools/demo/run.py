@@ -14,8 +14,8 @@ import numpy as np
 from carclf.datasets.drawn.scenes import write_dataset
 from carclf.evaluation.chain import evaluate_chain
 from carclf.recognition.inputs import find_sources
-from carclf.recognition.output.formats import output_columns, row_of, write_rows
-from carclf.recognition.prediction import Prediction
+from carclf.recognition.output.formats import row_of, write_rows
+from carclf.recognition.prediction import Prediction, row_columns
 from carclf.recognition.recognizer import CarRecognizer
 from carclf.runs.recipe import Pretrained, Stage
 from carclf.runs.report.page import write_run_report
@@ -185,7 +185,7 @@ def _evaluate(folders: Folders, recognizer: CarRecognizer) -> dict:
 def _predict(folders: Folders, recognizer: CarRecognizer) -> list[Prediction]:
     paths = [source.path for source in find_sources([str(folders.test / "images")])]
     predictions = list(recognizer.recognize(paths))
-    columns = output_columns(every_vehicle=False)
+    columns = row_columns(every_vehicle=False)
     write_rows(folders.predictions, [row_of(one, columns) for one in predictions], "json", columns)
     return predictions
 

@@ -46,10 +46,10 @@ def to_int8(export: Path, files: Sequence[Path], say: Callable[[str], None]) -> 
         shutil.copytree(export, tried)
         (tried / EXPORT_FILE).write_text(json.dumps(read_export(source) | {"files": {}}), encoding="utf-8")
         feeds, every = record_feeds(source, calibrating), 2**31
-        model = CarRecognizer(str(source), top=every, runtime="onnx")
+        model = CarRecognizer(str(source), top=every, runtime="onnx", levels=False)
 
         def holds() -> bool:
-            trial = CarRecognizer(str(tried), top=every, runtime="onnx")
+            trial = CarRecognizer(str(tried), top=every, runtime="onnx", levels=False)
             return check_parity(model, trial, choosing).holds(CHOOSING)
 
         for file in ORDER:  # each beside those that are in int8 already: together they have to bear it

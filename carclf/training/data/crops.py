@@ -10,7 +10,7 @@ import pandas as pd
 from carclf.datasets import photo_root, read_manifest, read_table
 from carclf.datasets.boxes import crop_table
 from carclf.datasets.labels import lost_note
-from carclf.runs.recipe import TrainConfig
+from carclf.runs.recipe import BY_FOLDERS, TrainConfig
 from detection.common.console import say
 from detection.common.errors import UsageError
 from detection.cutout.cut import CutoutStyle
@@ -25,7 +25,7 @@ def prepare_crops(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutS
     and resumes where it stopped before. With `backgrounds` there are also the columns photo (the raw one) and
     `variant_column` of each background.
     """
-    table = read_table(config.data, config.images)
+    table = read_table(config.data, config.images, nested=config.names == BY_FOLDERS)
     root = photo_root(config.data, config.images)
     if (root / "manifest.csv").is_file():
         return table, *_settings(root, config)

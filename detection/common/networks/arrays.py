@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from detection.common.errors import UsageError
+from detection.common.files import replace_file
 
 # A tensor in 8 bits has its scales beside it, under its own name with this ending: one for each of its rows.
 SCALES = ".scales"
@@ -31,6 +33,20 @@ def read_metadata(path: Path) -> dict[str, str]:
     """The metadata alone, without reading the tensors. Raises `UsageError` as `read_arrays` does."""
     with opened(path, "numpy") as file:
         return file.metadata() or {}
+
+
+def write_metadata(path: Path, metadata: Mapping[str, str]) -> None:
+    """Gives a file other metadata; its tensors stay, byte for byte. By way of a temp file and a rename.
+
+    Raises `UsageError` as `read_arrays` does.
+    """
+    read_metadata(path)
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start]) | {"__metadata__": dict(metadata)}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
+    replace_file(path, len(text).to_bytes(8, "little") + text + data[start:])
 
 
 @contextmanager

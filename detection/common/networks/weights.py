@@ -40,14 +40,14 @@ def write_safetensors(
     for each row (the first dimension); the others keep their dtype. The counters of batch norms
     (`num_batches_tracked`) are left out, as no answer depends on them.
     """
-    tensors = {
-        name: _stored(tensor, tensor.is_floating_point() and half(tensor))
-        for name, tensor in state.items()
-        if not name.endswith("num_batches_tracked")
-    }
+    tensors: dict[str, Tensor] = {}
     for name, tensor in state.items():
-        if name in tensors and eight_bits(tensor):
+        if name.endswith("num_batches_tracked"):
+            continue
+        if eight_bits(tensor):
             tensors[name], tensors[name + SCALES] = _in_eight_bits(tensor.detach().cpu().float())
+        else:
+            tensors[name] = _stored(tensor, tensor.is_floating_point() and half(tensor))
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, save(tensors, metadata=None if metadata is None else dict(metadata)))
 

@@ -6,23 +6,25 @@ trained on and what it is shown later can't drift apart.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Lock
 
 import numpy as np
 
 from detection.common.stream import try_batch
 from detection.detectors.car_check import WEAK_SCORE
-from detection.detectors.contract import COMPACT, CarChecker, Detector
+from detection.detectors.contract import COMPACT, CarChecker, Detector, SureOnes
 from detection.detectors.finder.closer import look_closer
-from detection.detectors.finder.rule import Finding, View, apply_rule
+from detection.detectors.finder.rule import Finding, Looker, View, apply_rule
 from detection.detectors.finder.turned import look_turned
 from detection.vehicle import Look, Vehicle
 
 # Parts of the fingerprint: results of another rule are not mixed with those of this one.
 RULE, TURNED, CLOSER = "+check1", "+turned1", "+closer1"
+
+Detect = Callable[[list[np.ndarray]], list[list[Vehicle]]]
 
 
 class VehicleFinder:
@@ -104,17 +106,23 @@ class VehicleFinder:
             simpler[-1].turned = False
         return [*simpler, self.plain()] if self.check is not None else simpler
 
-    def find(self, views: Sequence[np.ndarray]) -> list[list[Vehicle] | Exception]:
+    def find(self, views: Sequence[np.ndarray], whole: bool = True) -> list[list[Vehicle] | Exception]:
         """All that the detector sees in each photo, or the exception that it raised for it.
 
-        views: what `detector_view` gives of the photos, RGB uint8 HxWx3.
+        views: what `detector_view` gives of the photos, RGB uint8 HxWx3. whole: false for who needs no more than the
+        main vehicle: what the detector is unsure of may then be missing, and `decide` finds it where it can matter.
         """
-        found = self._see(views)
-        return look_closer(views, found, self._see) if self.closer else found
+        if self.closer:
+            return look_closer(views, self._see(views), self._see)
+        return self._see(views) if whole else self._seen(views, partial(self.detector.detect_sure, sure=self.sure))
 
     def _see(self, views: Sequence[np.ndarray]) -> list[list[Vehicle] | Exception]:
         """What the detector sees in each picture."""
-        results = try_batch(self.detector.detect, list(views))
+        return self._seen(views, self.detector.detect)
+
+    @staticmethod
+    def _seen(views: Sequence[np.ndarray], detect: Detect) -> list[list[Vehicle] | Exception]:
+        results = try_batch(detect, list(views))
         return [_checked(found, view.shape[:2]) for found, view in zip(results, views, strict=True)]
 
     def decide(
@@ -131,9 +139,32 @@ class VehicleFinder:
         """
         look = None if self.check is None else self.check.look
         findings = apply_rule(views, found, self.sure, look, only, every)
+        self._look_at_unsure(findings, views, found, look, only, every)
         if look is None or not self.turned:
             return findings
         return look_turned(views, findings, self._see, look, self.sure, only, every)
+
+    def _look_at_unsure(
+        self,
+        findings: list[Finding | Exception],
+        views: Sequence[View],
+        found: Sequence[list[Vehicle] | Exception],
+        look: Looker | None,
+        only: Sequence[str],
+        every: bool,
+    ) -> None:
+        """Decides again where none of `SureOnes` counts."""
+        places, asked, told = [], [], []
+        for place, (finding, seen) in enumerate(zip(findings, found, strict=True)):
+            if isinstance(seen, SureOnes) and isinstance(finding, Finding) and finding.choice.main is None:
+                places.append(place)
+                asked.append(seen)
+                told.append(finding.found)  # with what the check said
+        rest = try_batch(lambda several: [one.rest() for one in several], asked)
+        whole = [more if isinstance(more, Exception) else [*sure, *more] for sure, more in zip(told, rest, strict=True)]
+        again = apply_rule([views[place] for place in places], whole, self.sure, look, only, every)
+        for place, finding in zip(places, again, strict=True):
+            findings[place] = finding
 
 
 def _checked(found: list[Vehicle] | Exception, size: tuple[int, ...]) -> list[Vehicle] | Exception:

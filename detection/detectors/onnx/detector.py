@@ -22,7 +22,7 @@ from detection.detectors.compact.files import (
     compact_weights,
     read_details,
 )
-from detection.detectors.contract import COMPACT, Detector
+from detection.detectors.contract import COMPACT, Detector, SureOnes
 from detection.detectors.imagenet import CLASS_NAMES
 from detection.detectors.onnx.boxes import apply_deltas, best_anchors, box_levels, clip_boxes, suppress, widen_boxes
 from detection.detectors.onnx.car_check import OnnxCarCheck
@@ -157,28 +157,42 @@ class OnnxDetector(Detector):
 
         Raises `ValueError` for another shape or dtype.
         """
+        return self.detect_sure(images, 0.0)
+
+    def detect_sure(self, images: Sequence[np.ndarray], sure: float) -> list[list[Vehicle]]:
+        """As `detect`; of vehicles below the score `sure`, none is outlined where there is one that reaches it."""
         for image in images:
             check_photo(image)
-        return [self._detect(image) for image in images]
+        return [self._detect(image, sure) for image in images]
 
-    def _detect(self, image: np.ndarray) -> list[Vehicle]:
+    def _detect(self, image: np.ndarray, sure: float) -> list[Vehicle]:
         settings = self.settings
         height, width = image.shape[:2]
         size = resized_shape(height, width, settings.short_side, settings.long_side)
         features = self._see(resize_photo(image, size))
         boxes, scores, classes = self._judge(features, self._propose(features, size), size)
         boxes = widen_boxes(boxes, settings.mask_margin, size)
-        scale = np.array([width / size[1], height / size[0]] * 2, np.float64)
-        return make_vehicles(
-            boxes.astype(np.float64) * scale,
-            scores,
-            classes,
-            self._outline(features, boxes, classes),
-            (height, width),
-            dict(enumerate(settings.kinds)),
-            settings.score_threshold,
-            settings.mask_scores,
-        )
+        places = boxes.astype(np.float64) * np.array([width / size[1], height / size[0]] * 2, np.float64)
+        kinds = dict(enumerate(settings.kinds))
+
+        def vehicles(soft: list[np.ndarray], least: float) -> list[Vehicle]:
+            some = slice(len(soft))
+            return make_vehicles(
+                places[some], scores[some], classes[some], soft, (height, width), kinds, least, settings.mask_scores
+            )
+
+        # Best first; a mask that tells of doubt can only lower a score.
+        likely = int(np.count_nonzero(scores >= sure))
+        soft = self._outline(features, boxes[:likely], classes[:likely])
+        if likely == len(boxes):
+            return vehicles(soft, settings.score_threshold)
+        found = vehicles(soft, max(sure, settings.score_threshold))
+
+        def rest() -> list[Vehicle]:
+            more = self._outline(features, boxes[likely:], classes[likely:])
+            return vehicles(soft + more, settings.score_threshold)[len(found) :]
+
+        return SureOnes(found, rest) if found else rest()
 
     def _see(self, resized: np.ndarray) -> dict[str, Any]:
         """What the first network makes of a resized photo, by its outputs' names, in ONNX Runtime's memory."""
@@ -249,8 +263,8 @@ class OnnxDetector(Detector):
         kept = suppress(boxes, scores, np.zeros_like(kind), settings.box_overlap, settings.most_vehicles)
         return boxes[kept], scores[kept], kind[kept]
 
-    def _outline(self, features: dict[str, Any], boxes: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """Probabilities (float32 KxMxM) of each vehicle over its box."""
+    def _outline(self, features: dict[str, Any], boxes: np.ndarray, classes: np.ndarray) -> list[np.ndarray]:
+        """Probabilities (float32 MxM) of each vehicle over its box."""
         import onnxruntime
 
         soft = []
@@ -261,7 +275,7 @@ class OnnxDetector(Detector):
             (masks,) = self._masks.run_with_ort_values(["masks"], feeds)
             (mask,) = masks.numpy()
             soft.append(mask[kind if len(mask) > 1 else 0])
-        return np.stack(soft) if soft else np.zeros((0, 1, 1), np.float32)
+        return soft
 
     @property
     def _mask_features(self) -> list[str]:

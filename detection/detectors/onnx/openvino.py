@@ -25,6 +25,17 @@ class _End:
     type: str
 
 
+@dataclass(frozen=True)
+class _Value:
+    """A result, as `onnxruntime.OrtValue` offers it. Not one itself: of an array that it was made of, `numpy` gives a
+    view that does not keep it, so that one reads freed memory once the value is gone."""
+
+    array: np.ndarray
+
+    def numpy(self) -> np.ndarray:
+        return self.array
+
+
 class OpenVinoSession:
     """What `onnxruntime.InferenceSession` offers, as far as it is used here; from several threads at once, too."""
 
@@ -69,11 +80,8 @@ class OpenVinoSession:
         finally:
             self._idle.append(request)
 
-    def run_with_ort_values(self, names: Sequence[str], feeds: Mapping[str, Any]) -> list[Any]:
-        import onnxruntime
-
-        answers = self.run(names, {name: feed.numpy() for name, feed in feeds.items()})
-        return [onnxruntime.OrtValue.ortvalue_from_numpy(answer) for answer in answers]
+    def run_with_ort_values(self, names: Sequence[str], feeds: Mapping[str, Any]) -> list[_Value]:
+        return [_Value(one) for one in self.run(names, {name: feed.numpy() for name, feed in feeds.items()})]
 
 
 def _end(one: Any) -> _End:

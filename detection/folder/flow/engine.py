@@ -113,7 +113,8 @@ class Engine:
     def _detect(self, finder: PhotoFinder) -> None:
         while (batch := self._batches.get()) is not None and not self._room.closed:
             with self._meter.part("detect"):
-                results = finder.find(batch, self._plan.options.kinds or (), self._plan.options.all_vehicles)
+                options, saved_too = self._plan.options, self._saved is not None
+                results = finder.find(batch, options.kinds or (), options.all_vehicles, saved_too)
             for photo, finding in zip(batch, results, strict=True):
                 photo.small = None
                 saved: Sequence[Vehicle] | None = None

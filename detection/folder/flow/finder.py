@@ -43,8 +43,11 @@ class PhotoFinder(Protocol):
         """Photos with an equal one are batched."""
         ...
 
-    def find(self, photos: Sequence[Photo], only: Sequence[str], every: bool) -> list[Finding | Exception]:
-        """What counts in each photo, or the exception that it raised. only, every: see `VehicleFinder.decide`."""
+    def find(self, photos: Sequence[Photo], only: Sequence[str], every: bool, whole: bool) -> list[Finding | Exception]:
+        """What counts in each photo, or the exception that it raised. only, every: see `VehicleFinder.decide`.
+
+        whole: whether `Finding.found` has to hold all that was seen.
+        """
         ...
 
 
@@ -65,9 +68,9 @@ class DetectorFinder(PhotoFinder):
     def shape(self, small: np.ndarray) -> Hashable:
         return self._finder.detector.input_shape(*small.shape[:2])
 
-    def find(self, photos: Sequence[Photo], only: Sequence[str], every: bool) -> list[Finding | Exception]:
+    def find(self, photos: Sequence[Photo], only: Sequence[str], every: bool, whole: bool) -> list[Finding | Exception]:
         views = [_small(photo) for photo in photos]
-        found = self._finder.find(views)
+        found = self._finder.find(views, whole or every)
         return self._finder.decide([partial(_small, photo) for photo in photos], found, only, every)
 
 
@@ -90,7 +93,7 @@ class FileFinder(PhotoFinder):
     def shape(self, small: np.ndarray) -> Hashable:
         return None
 
-    def find(self, photos: Sequence[Photo], only: Sequence[str], every: bool) -> list[Finding | Exception]:
+    def find(self, photos: Sequence[Photo], only: Sequence[str], every: bool, whole: bool) -> list[Finding | Exception]:
         found = [self._look_up(photo) for photo in photos]
         views = [partial(_view, photo) for photo in photos]
         look = None if self._check is None else self._check.look

@@ -29,7 +29,7 @@ from tests.fakes import FakeDetector, draw_car
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """An ensemble of two, for crops of 64x96."""
+    """An ensemble of two, for crops of 64x96; the second looks at 48x64."""
     path = tmp_path_factory.mktemp("model") / "both.safetensors"
     nets = []
     for turn in range(2):
@@ -38,7 +38,13 @@ def model(tmp_path_factory):
             net.head[-1].weight *= 30  # else it answers nearly alike to everything
             net.head[-1].bias += torch.tensor([1.0, 0.0, 0.0]).roll(turn)
         nets.append(net)
-    changes = {"members": 2, "image_size": (64, 96), "mean": (0.4, 0.5, 0.6), "style": CutoutStyle(background="gray")}
+    changes = {
+        "members": 2,
+        "image_size": (64, 96),
+        "image_sizes": ((64, 96), (48, 64)),
+        "mean": (0.4, 0.5, 0.6),
+        "style": CutoutStyle(background="gray"),
+    }
     save_model(Ensemble(nets), info.model_copy(update=changes), path)
     return path
 

@@ -29,7 +29,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def carclf(monkeypatch):
     """Runs a command with the fake detector; gives the result with exit_code, stdout and stderr."""
-    monkeypatch.setattr("carclf.recognition.recognizer._load_detector", lambda *_: FakeDetector())
+    monkeypatch.setattr("carclf.recognition.loading._load_detector", lambda *_: FakeDetector())
 
     def run(*arguments):
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -77,7 +77,7 @@ def test_evaluate_leaves_the_figures_of_a_run_alone(carclf, photos, model, tmp_p
 
 
 def test_evaluate_of_crops_uses_no_detector(carclf, photos, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("carclf.recognition.recognizer._load_detector", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("carclf.recognition.loading._load_detector", lambda *_: pytest.fail("loaded"))
     data = labelled(photos, {"red.jpg": CLASSES[0], "grey.jpg": CLASSES[1]})
     assert carclf("evaluate", model, "--data", data, "--output", tmp_path / "figures", "--crops").exit_code == 0
     assert json.loads((tmp_path / "figures" / "metrics.json").read_text())["answered"] == 2

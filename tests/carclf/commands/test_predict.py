@@ -17,6 +17,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from carclf.classifier.info import read_info, write_info
+from carclf.classifier.levels.names import make_names
+from carclf.classifier.levels.sure import SureTable
 from carclf.cli import app
 from carclf.recognition.pictures.folders import MARKER
 from detection.folder.out.detections import DetectionsWriter
@@ -34,7 +37,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def carclf(monkeypatch):
     """Runs a command with the fake detector; gives the result with exit_code, stdout and stderr."""
-    monkeypatch.setattr("carclf.recognition.recognizer._load_detector", lambda *_: FakeDetector())
+    monkeypatch.setattr("carclf.recognition.loading._load_detector", lambda *_: FakeDetector())
 
     def run(*arguments, **more):
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], **more)
@@ -123,7 +126,7 @@ def test_stdout_stays_parseable_when_a_library_prints(carclf, photos, model, mon
             print("[note] from a library")
             return super().detect(images)
 
-    monkeypatch.setattr("carclf.recognition.recognizer._load_detector", lambda *_: Chatty())
+    monkeypatch.setattr("carclf.recognition.loading._load_detector", lambda *_: Chatty())
     result = carclf("predict", photos, "--model", model, "--format", "json")
     assert len(json.loads(result.stdout)) == 3 and "[note]" in result.stderr
 
@@ -163,6 +166,60 @@ def test_threshold_tta_and_every_vehicle(carclf, photos, model, spelling):
     assert "from 0 to 1" in sentence(carclf("predict", photos, "--model", model, "--threshold", "2"))
 
 
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    """The tiny model, with makes and models, and levels that are easily sure."""
+    path = save_tiny_model(tmp_path_factory.mktemp("named") / "tiny.safetensors")
+    table = {CLASSES[0]: {"make": "Lada", "model": "Niva"}, CLASSES[1]: {"make": "Lada"}, CLASSES[2]: {"make": "VW"}}
+    rows = (
+        {"right": 0.9, "class_": 0.0, "model": 0.0, "make": 0.0},
+        {"right": 0.98, "class_": 1, "model": 1, "make": 0},
+    )
+    info = read_info(path)
+    levels = SureTable.model_validate({"photos": 100, "rows": rows})
+    write_info(path, info.model_copy(update={"names": make_names(table, CLASSES), "levels": levels}))
+    return str(path)
+
+
+def test_levels_by_default_and_on_demand(carclf, photos, named):
+    def rows(*options):
+        result = carclf("predict", photos, "--model", named, "--format", "json", *options)
+        assert result.exit_code == 0, result.stderr
+        return [row for row in json.loads(result.stdout) if row["status"] != "no_car"]
+
+    plain, levels = rows("--no-levels"), rows()
+    assert {tuple(row) for row in plain} == {tuple(KEYS)} or {frozenset(row) for row in plain} == {frozenset(KEYS)}
+    assert {row["level"] for row in levels} == {"make"} and {row["label"] for row in levels} <= {"Lada", "VW"}
+    assert levels == rows("--levels") and {row["level"] for row in rows("--sure", "0.9")} == {"class"}
+    assert rows("--threshold", "0") == [
+        row | {"status": "ok", "label": row["top"][0][0], "reason": ""} for row in plain
+    ]
+    assert {row["label"] for row in rows("--only", "VW")} == {"VW Passat"}, "it is the only one"
+    assert rows("--only", "everything") == levels
+
+
+def test_wrong_levels_are_one_sentence(carclf, photos, model, named):
+    for options, told in (
+        (["--model", named, "--only", "Lata"], "the nearest are 'Lada'"),
+        (["--model", named, "--sure", "0.99"], "at most a share of 0.98"),
+        (["--model", named, "--sure", "0.9", "--threshold", "0.5"], "not both"),
+        (["--model", named, "--sure", "0.9", "--no-levels"], "leave it or no-levels out"),
+        (["--model", model, "--levels"], "no table of names"),
+    ):
+        assert told in sentence(carclf("predict", photos, *options))
+
+
+def test_models_show_their_tree(carclf, model, named):
+    told = carclf("models", named, "--tree").stdout.splitlines()
+    assert told[:3] == ["Lada", "  Lada Niva", "    Lada Niva"] and "VW" in told
+    assert json.loads(carclf("models", named, "--tree", "--format", "json").stdout)[0]["make"] == "Lada"
+    assert carclf("models", named).stdout == carclf("models", "--classes", named).stdout
+    assert "knows no makes and models" in sentence(carclf("models", model, "--tree"))
+    assert "Name one model" in sentence(carclf("models", model, "--classes", named))
+    tree = carclf("models", "stanford196", "--tree").stdout
+    assert "  Audi S4\n    Audi S4 Sedan 2007  (Sedan, 2007)\n" in tree
+
+
 def test_cutouts_and_overlays_mirror_the_tree(carclf, photos, model, tmp_path):
     result = carclf(
         "predict", photos, "--model", model, "--save-cutouts", tmp_path / "cut", "--overlay", tmp_path / "seen"
@@ -180,7 +237,7 @@ def test_cutouts_and_overlays_mirror_the_tree(carclf, photos, model, tmp_path):
 def test_detections_of_a_cleaned_folder(carclf, photos, model, tmp_path, monkeypatch):
     monkeypatch.setattr("detection.detectors.load.load_detector", lambda *_, **__: FakeDetector())
     carclf("clean", photos, tmp_path / "out", "--save-detections")
-    monkeypatch.setattr("carclf.recognition.recognizer._load_detector", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("carclf.recognition.loading._load_detector", lambda *_: pytest.fail("loaded"))
     file = tmp_path / "out" / "detections.jsonl"
     result = carclf("predict", photos, "--model", model, "--detections", file, "--format", "json")
     assert [row["status"] for row in json.loads(result.stdout)] == ["no_car", "ok", "ok"]

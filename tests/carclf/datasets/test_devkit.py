@@ -8,24 +8,11 @@ from carclf.datasets import photo_root, read_table, split_table
 from carclf.datasets.boxes import crop_to_box
 from detection.common.errors import UsageError
 from detection.images.read import load_image
+from tests.carclf.datasets.mat_arrays import cell, structures
 from tests.carclf.drawn import draw_folders
 
 CLASSES = ["AM General Hummer SUV 2000", "Ram C/V Cargo Van Minivan 2012"]
 FIELDS = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname")
-
-
-def annotations(rows, fields=FIELDS):
-    """As MATLAB saves an array of structures."""
-    array = np.zeros((1, len(rows)), dtype=[(field, object) for field in fields])
-    for number, row in enumerate(rows):
-        array[0, number] = row
-    return array
-
-
-def cell(texts):
-    array = np.zeros((1, len(texts)), dtype=object)
-    array[0, :] = texts
-    return array
 
 
 @pytest.fixture
@@ -39,10 +26,10 @@ def root(tmp_path):
     devkit = tmp_path / "devkit"
     devkit.mkdir()
     rows = [(11, 6, 50, 36, 1 + number % 2, f"{number + 1:05d}.jpg") for number in range(4)]
-    savemat(devkit / "cars_train_annos.mat", {"annotations": annotations(rows)})
-    savemat(devkit / "cars_test_annos_withlabels.mat", {"annotations": annotations(rows[:2])})
+    savemat(devkit / "cars_train_annos.mat", {"annotations": structures(rows, FIELDS)})
+    savemat(devkit / "cars_test_annos_withlabels.mat", {"annotations": structures(rows[:2], FIELDS)})
     unlabelled = [row[:4] + row[5:] for row in rows]
-    savemat(devkit / "cars_test_annos.mat", {"annotations": annotations(unlabelled, FIELDS[:4] + FIELDS[5:])})
+    savemat(devkit / "cars_test_annos.mat", {"annotations": structures(unlabelled, FIELDS[:4] + FIELDS[5:])})
     savemat(devkit / "cars_meta.mat", {"class_names": cell(CLASSES)})
     return tmp_path
 
@@ -74,7 +61,7 @@ def test_the_release_with_one_list(root):
     (root / "cars_train").rename(root / "car_ims")
     rows = [(f"car_ims/{number:05d}.jpg", 1, 1, 20, 20, 1 + number % 2, number // 4) for number in (1, 2, 3, 4)]
     fields = ("relative_im_path", *FIELDS[:5], "test")
-    savemat(root / "cars_annos.mat", {"annotations": annotations(rows, fields), "class_names": cell(CLASSES)})
+    savemat(root / "cars_annos.mat", {"annotations": structures(rows, fields), "class_names": cell(CLASSES)})
     for data in (root / "cars_annos.mat", root):
         table = read_table(data)
         assert list(table["split"]) == ["train"] * 3 + ["test"]
@@ -83,7 +70,9 @@ def test_the_release_with_one_list(root):
 
 
 def test_a_list_of_one_photo(root):
-    savemat(root / "devkit" / "cars_train_annos.mat", {"annotations": annotations([(1, 1, 9, 9, 2, "00003.jpg")])})
+    savemat(
+        root / "devkit" / "cars_train_annos.mat", {"annotations": structures([(1, 1, 9, 9, 2, "00003.jpg")], FIELDS)}
+    )
     table = read_table(root / "devkit" / "cars_train_annos.mat")
     assert table[["label", "split"]].values.tolist() == [[CLASSES[1], "train"]]
 
@@ -111,16 +100,19 @@ def say(path, **content):
         (lambda path: say(path, annotations=np.zeros((0, 0))), "lists no photos"),
         (lambda path: say(path, annotations=np.zeros(3)), "names no classes"),
         (lambda path: shutil.copyfile(path.with_name("cars_test_annos.mat"), path), "names no classes: for the test"),
-        (lambda path: say(path, annotations=annotations([(1, 1, 9, 9, 3, "00001.jpg")])), "class 3 is none of the 2"),
-        (lambda path: say(path, annotations=annotations([(1, 1, 9, 1)], FIELDS[:3] + FIELDS[4:5])), "has no 'bbox_y2'"),
         (
-            lambda path: say(path, annotations=annotations([(1, 1, 9, "b", 1, "1.jpg")])),
+            lambda path: say(path, annotations=structures([(1, 1, 9, 9, 3, "00001.jpg")], FIELDS)),
+            "class 3 is none of the 2",
+        ),
+        (lambda path: say(path, annotations=structures([(1, 1, 9, 1)], FIELDS[:3] + FIELDS[4:5])), "has no 'bbox_y2'"),
+        (
+            lambda path: say(path, annotations=structures([(1, 1, 9, "b", 1, "1.jpg")], FIELDS)),
             "is not built like the devkit's",
         ),
         (lambda path: path.with_name("cars_meta.mat").unlink(), "put cars_meta.mat"),
         (lambda path: say(path.with_name("cars_meta.mat"), other=1), "holds no class names"),
         (
-            lambda path: say(path, annotations=annotations([(1, 1, 9, 9, 1, "9.jpg")])),
+            lambda path: say(path, annotations=structures([(1, 1, 9, 9, 1, "9.jpg")], FIELDS)),
             "are not in .* 'cars_train/9.jpg'",
         ),
     ],

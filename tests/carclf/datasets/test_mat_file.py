@@ -7,20 +7,7 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from carclf.datasets.layouts.mat_file import NewerFormat, read_mat
-
-
-def structures(rows, fields):
-    array = np.zeros((1, len(rows)), dtype=[(field, object) for field in fields])
-    for number, row in enumerate(rows):
-        array[0, number] = row
-    return array
-
-
-def cell(things):
-    array = np.zeros((1, len(things)), dtype=object)
-    array[0, :] = things
-    return array
-
+from tests.carclf.datasets.mat_arrays import cell, structures
 
 CONTENT = {
     "whole": np.arange(6, dtype=np.uint8).reshape(2, 3),

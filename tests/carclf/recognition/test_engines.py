@@ -1,20 +1,26 @@
 """ONNX Runtime and torch give the same answers, and one resumes what the other has begun."""
 
+import threading
+
 import numpy as np
 import pytest
 
 from carclf import CarRecognizer
 from carclf.classifier.catalogue import load_classifier
+from carclf.classifier.classifier import TorchClassifier
 from carclf.classifier.onnx.classifier import OnnxClassifier
 from carclf.datasets.drawn.car_shapes import CAR_SHAPES
 from carclf.datasets.drawn.scenes import draw_background, draw_scene
+from carclf.recognition import loading
 from carclf.tools.export.parity import check_parity
 from carclf.weights import BUNDLED, bundled_file, graph_of
 from detection import CutoutStyle, UsageError, clean_folder, load_detector
 from detection.common.networks.arrays import read_arrays
 from detection.detectors.mask_rcnn import MaskRcnnDetector
+from detection.detectors.onnx.car_check import OnnxCarCheck
 from detection.detectors.onnx.detector import OnnxDetector
 from detection.images.write import save_image
+from tests.fakes import FakeDetector
 
 EVERY = 2**31
 
@@ -115,3 +121,43 @@ def test_what_only_torch_runs_is_one_sentence(tmp_path):
         CarRecognizer(file, runtime="onnx")
     with pytest.raises(UsageError, match="'fast' is not a runtime"):
         CarRecognizer(runtime="fast")
+
+
+@pytest.mark.parametrize(("settings", "beside"), [({}, True), ({"runtime": "torch"}, False), ({"crops": True}, False)])
+def test_the_detector_is_loaded_beside_the_classifier_where_onnx_runtime_runs_both(monkeypatch, settings, beside):
+    threads = []
+
+    def load(*given, real=loading._load_detector):
+        threads.append(threading.current_thread().name)
+        return real(*given) if settings == {} else FakeDetector()
+
+    monkeypatch.setattr(loading, "_load_detector", load)
+    monkeypatch.setattr(TorchClassifier, "load", lambda *_: load_classifier("bundled", "cpu", "onnx"))
+    found = CarRecognizer(device="cpu", **settings)
+    assert [name.startswith("carclf-load") for name in threads] == ([] if "crops" in settings else [beside])
+    assert settings or (isinstance(found.detector, OnnxDetector) and found.check is not None)
+
+
+@pytest.mark.parametrize(
+    ("classifier", "detector", "check", "message"),
+    [
+        (True, True, False, "the classifier"),
+        (True, False, True, "the classifier"),
+        (False, True, True, "the detector"),
+        (False, False, True, "the check"),
+    ],
+)
+def test_of_several_that_can_not_be_loaded_the_first_is_told(monkeypatch, classifier, detector, check, message):
+    for bad, owner, name in (
+        (classifier, OnnxClassifier, "the classifier"),
+        (detector, OnnxDetector, "the detector"),
+        (check, OnnxCarCheck, "the check"),
+    ):
+
+        def fail(*_, name=name, **__):
+            raise UsageError(name)
+
+        if bad:
+            monkeypatch.setattr(owner, "bundled", fail)
+    with pytest.raises(UsageError, match=message):
+        CarRecognizer(device="cpu")

@@ -23,7 +23,7 @@ def talk(monkeypatch, tmp_path):
         loads.append(name)
         return FakeDetector()
 
-    monkeypatch.setattr("carclf.recognition.recognizer._load_detector", load)
+    monkeypatch.setattr("carclf.recognition.loading._load_detector", load)
 
     def say(*lines, options=()):
         arguments = ["predict", "--interactive", "--model", str(model), *options]

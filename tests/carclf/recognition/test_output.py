@@ -11,8 +11,8 @@ from itertools import islice
 import pandas as pd
 import pytest
 
-from carclf.recognition.output.formats import choose_format, encoded, output_columns, row_of, write_rows
-from carclf.recognition.prediction import COLUMNS, Prediction
+from carclf.recognition.output.formats import choose_format, encoded, row_of, write_rows
+from carclf.recognition.prediction import COLUMNS, Prediction, row_columns
 from detection.common.errors import UsageError
 from detection.common.files import names_read, read_name
 
@@ -61,7 +61,7 @@ def test_parquet_is_read_back_by_pandas(tmp_path, monkeypatch):
     from pyarrow.parquet import ParquetFile
 
     monkeypatch.setattr("carclf.recognition.output.parquet._ROWS", 2)
-    columns = output_columns(every_vehicle=True)
+    columns = row_columns(every_vehicle=True)
     rows = [row_of(one, columns) for one in PREDICTIONS]
     write_rows(tmp_path / "rows.parquet", rows, "parquet", columns)
     assert ParquetFile(tmp_path / "rows.parquet").num_row_groups == 2

@@ -19,7 +19,7 @@ from detection.common.errors import UsageError
 from detection.cutout.cut import CutoutStyle
 from detection.detectors.car_check import Look
 from tests.carclf.tiny import save_tiny_model
-from tests.fakes import FakeDetector, draw_car
+from tests.fakes import FakeDetector, MeetingDetector, draw_car
 from tests.roofs import RoofCheck, Roofs, box_of, draw_roof, stands
 
 RED, BLUE = (220, 20, 20), (20, 40, 220)
@@ -107,20 +107,7 @@ def test_crops_of_several_photos_fill_the_batches(classifier):
 
 
 def test_photos_side_by_side_are_answered_as_one_after_the_other(classifier, photos):
-    class Meeting(FakeDetector):
-        """Each photo but the last waits until another one is looked at in another thread."""
-
-        side_by_side = 2
-
-        def __init__(self):
-            super().__init__()
-            self.meeting = threading.Barrier(2, timeout=30)
-
-        def detect(self, images):
-            self.meeting.wait()
-            return super().detect(images)
-
-    detector, alone = Meeting(), CarRecognizer(classifier, FakeDetector())
+    detector, alone = MeetingDetector(), CarRecognizer(classifier, FakeDetector())
     given = [draw_car() if number % 3 else GREY for number in range(10)]
     classifier.side_by_side = 2  # an object of one's own is not believed it, as it says nothing of threads
     assert CarRecognizer(classifier, detector).side_by_side == 1
@@ -282,7 +269,7 @@ def test_pooled_batches_equal_single_photos_with_a_real_network(tiny_model):
 def test_none_takes_the_detector_of_the_classifiers_file(monkeypatch, classifier):
     asked = []
     monkeypatch.setattr(
-        "carclf.recognition.recognizer._load_detector",
+        "carclf.recognition.loading._load_detector",
         lambda name, device, *_: asked.append((name, device)) or FakeDetector(),
     )
     CarRecognizer(classifier, device="cpu")

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from carclf.service.local.render import data_uri, outline, public_reason
+from carclf.recognition.prediction import Prediction, Recognition
+from carclf.service.contract import Answer
+from carclf.service.local.render import data_uri, outline, public_reason, to_answer
 
 
 def filled(polygons, shape) -> np.ndarray:
@@ -74,3 +76,16 @@ def test_pictures_are_small_enough_for_a_page(shape, size):
 def test_reasons_of_errors_are_for_the_log():
     assert public_reason("error", "the detector failed: OSError: /srv") == "the detector failed"
     assert public_reason("unknown", "not one: 5 %") == "not one: 5 %"
+
+
+def test_an_answer_at_a_level_survives_the_queue():
+    told = Prediction(
+        "a.jpg", "ok", "Audi", 0.95, level="make", make="Audi", make_confidence=0.95, model_confidence=0.5,
+        year_confidence=0.4, likely=("Audi S4", "Audi A4"),
+    )  # fmt: skip
+    answer = Answer.model_validate_json(to_answer(Recognition(told), "b.jpg", (4, 3)).model_dump_json())
+    assert (answer.label, answer.level, answer.make, answer.model, answer.year) == ("Audi", "make", "Audi", None, None)
+    assert (answer.make_confidence, answer.model_confidence, answer.year_confidence) == (0.95, 0.5, 0.4)
+    assert answer.said == "Audi, probably an S4 or an A4"
+    older = {"file": "a.jpg", "status": "ok", "label": "Audi A4 2010"}  # of a worker that knows no levels
+    assert Answer.model_validate(older).level is None and Answer.model_validate(older).said is None

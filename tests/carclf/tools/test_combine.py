@@ -71,6 +71,21 @@ def test_members_of_two_architectures(runs, tmp_path):
     assert both.architecture == "mobilenetv3_small_050 + mobilenetv3_small_075"
 
 
+def test_members_of_two_image_sizes(runs, tmp_path):
+    net, info = load_model(tmp_path / "b/best.safetensors")
+    save_model(net, info.model_copy(update={"image_size": (96, 128)}), tmp_path / "b/best.safetensors")
+    files = [f"{run}/best.safetensors" for run in runs]
+    combine(files, tmp_path / "both")
+    info = read_info(tmp_path / "both/best.safetensors")
+    assert info.image_size == (96, 128) and info.member_sizes == ((64, 64), (96, 128))
+    assert info.shown_size == "64 + 96x128"
+    rows, columns = np.mgrid[0:192, 0:256]
+    crops = [np.dstack([rows, columns, 255 - rows]).astype(np.uint8)]  # smooth: resizing twice loses nothing
+    ours = [load_classifier(file, "cpu").predict(crops) for file in files]
+    assert np.abs(ours[0] - ours[1]).max() > 0.01
+    np.testing.assert_allclose(load_classifier(tmp_path / "both", "cpu").predict(crops), _geometric(*ours), atol=5e-3)
+
+
 def test_figures_are_of_photos_that_all_held_out(runs, tmp_path):
     metrics = combine(runs, tmp_path / "both")
     assert metrics["n"] == 3 and [member["model"] for member in metrics["members"]] == runs
@@ -124,8 +139,8 @@ def test_what_does_not_fit_is_one_sentence(runs, tmp_path):
     with pytest.raises(UsageError, match="is an ensemble already"):
         combine([runs[0], str(tmp_path / "both")], tmp_path / "more")
     net, info = load_model(tmp_path / "b/best.safetensors")
-    save_model(net, info.model_copy(update={"image_size": 96}), tmp_path / "b/best.safetensors")
-    with pytest.raises(UsageError, match="another image size"):
+    save_model(net, info.model_copy(update={"mean": (0.1, 0.2, 0.3)}), tmp_path / "b/best.safetensors")
+    with pytest.raises(UsageError, match="another normalisation"):
         combine(runs, tmp_path / "more")
     assert not (tmp_path / "more").exists()
 

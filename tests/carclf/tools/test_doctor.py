@@ -138,6 +138,25 @@ def test_opencv(monkeypatch, versions, wheels, trouble, ok, fix):
     assert fix in check.fix
 
 
+@pytest.fixture
+def onnxruntime_gpu(monkeypatch):
+    """Only onnxruntime-gpu is installed, which brings the module `onnxruntime`, too."""
+
+    def version(name, real=doctor.metadata.version):
+        if name == "onnxruntime":
+            raise doctor.metadata.PackageNotFoundError(name)
+        return "1.99" if name == "onnxruntime-gpu" else real(name)
+
+    monkeypatch.setattr(doctor.metadata, "version", version)
+
+
+def test_onnxruntime_gpu_stands_in_for_onnxruntime(monkeypatch, onnxruntime_gpu):
+    monkeypatch.setattr(doctor, "requirements", lambda: {"onnxruntime": Requirement("onnxruntime>=1.20")})
+    assert doctor.check_others().ok
+    monkeypatch.setattr(doctor, "import_trouble", lambda module: "ImportError: libcudart")
+    assert doctor.check_onnxruntime().fix.endswith(" --no-deps onnxruntime-gpu")
+
+
 def test_a_setuptools_without_pkg_resources_is_told(monkeypatch, versions):
     monkeypatch.setattr(doctor, "requirements", lambda: {"setuptools": Requirement("setuptools<81")})
     versions["setuptools"] = "82.0"

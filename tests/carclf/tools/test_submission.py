@@ -219,7 +219,7 @@ def test_wrong_folders_are_one_sentence(competition, file, text, message):
 
 
 def test_the_command_with_a_real_model(competition, tmp_path, monkeypatch):
-    monkeypatch.setattr("carclf.recognition.recognizer._load_detector", lambda *_: FakeDetector())
+    monkeypatch.setattr("carclf.recognition.loading._load_detector", lambda *_: FakeDetector())
     model = save_tiny_model(tmp_path / "tiny.safetensors")
     output = tmp_path / "submission.csv"
 

@@ -16,6 +16,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 import carclf.training.loop
 from carclf.classifier.catalogue import load_classifier
 from carclf.classifier.checkpoint import load_model
+from carclf.classifier.info import read_info
 from carclf.runs.tables import read_batches, read_stages
 from carclf.training.loop import train
 from carclf.training.module import StageModule
@@ -216,3 +217,21 @@ def test_a_log_that_takes_nothing_stops_no_training(tmp_path, capsys):
         logger.log_metrics({"loss": 1.0}, 1)
     logger.finalize("success")
     assert capsys.readouterr().err.count("TensorBoard takes nothing more of this training: ") == 1
+
+
+def test_names_by_nested_folders_go_into_the_file(tmp_path):
+    draw_folders(tmp_path / "drawn", each=4)
+    for colour, place in {"red": "Lada/Niva/2010", "green": "Lada/Priora", "blue": "VW/VW Passat/2005"}.items():
+        (tmp_path / "photos" / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "drawn" / colour).rename(tmp_path / "photos" / place)
+    config = short_config(tmp_path, validation=0.25, names="folders", stages=(short_stage("head"),))
+    info = read_info(train(config) / "best.safetensors")
+    assert info.classes == ("Lada Niva 2010", "Lada Priora", "VW Passat 2005")
+    assert [(one.make, one.model, one.years) for one in info.names] == [
+        ("Lada", "Lada Niva", "2010"), ("Lada", "Lada Priora", ""), ("VW", "VW Passat", "2005"),
+    ]  # fmt: skip
+    assert info.levels is None, "three photos say nothing about levels"
+    (tmp_path / "names.csv").write_text("class,make\nLada Niva 2010,Lada\n")
+    with pytest.raises(UsageError, match="lacks 2 classes"):
+        train(config.model_copy(update={"names": str(tmp_path / "names.csv"), "output": tmp_path / "other"}))
+    assert not (tmp_path / "other").exists()

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from detection.cutout import edge
 from detection.cutout.edge import finish_vehicle, without_strays
 from detection.evaluation.boundary import boundary_f_score
 from detection.evaluation.evaluate import iou
@@ -91,3 +92,15 @@ def test_wrong_size():
     photo, _, coarse = scene()
     with pytest.raises(ValueError, match="mask is"):
         finish_vehicle(photo[:-1], vehicle(coarse))
+
+
+@pytest.mark.parametrize("size", [(300, 480), (900, 1440), (60, 80), (9, 11)])
+def test_what_is_solved_along_the_edge_alone_is_as_if_all_were(monkeypatch, size):
+    photo, _, coarse = scene(size)
+    coarse[: size[0] // 2, : size[1] // 4] = True  # to the frame
+    here = finish_vehicle(photo, vehicle(coarse))
+    real = edge._linear_model
+    monkeypatch.setattr(edge, "_linear_model", lambda *given: real(*given[:3], np.ones_like(given[3])))
+    everywhere = finish_vehicle(photo, vehicle(coarse))
+    assert here.box == everywhere.box
+    np.testing.assert_array_equal(here.alpha, everywhere.alpha)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from detection.common.errors import UsageError
-from detection.detectors.contract import Detector, as_detector
+from detection.detectors.contract import Detector, SureOnes, as_detector
 from detection.detectors.finder import (
     CheckError,
     VehicleFinder,
@@ -94,6 +94,61 @@ def test_what_is_unsure_counts_only_where_nothing_else_does_and_must_look_like_a
     nothing = decide(finder, lit((55, 145, 0.2)))
     assert nothing.choice.main is None and nothing.why_none.endswith("something else (tent), not like a car")
     assert decide(VehicleFinder(Told(unsure), check=False)).why_none == "no vehicle found"
+
+
+class TellsTheSureOnesFirst(Told):
+    """Gives vehicles below the score that is asked for only when they are asked for, too."""
+
+    asked_for_more = 0
+
+    def with_threshold(self, score_threshold: float) -> Told:
+        self.score_threshold = score_threshold
+        return self
+
+    def detect_sure(self, images, sure):
+        ((*found,), *_) = self.detect(images)
+        first = [one for one in found if one.score >= sure]
+
+        def rest():
+            self.asked_for_more += 1
+            return found[len(first) :]
+
+        return [SureOnes(first, rest) if first else found for _ in images]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_not_outlined_at_once_changes_nothing(seed):
+    rng = np.random.default_rng(seed)
+    places = rng.permutation(5)[: rng.integers(1, 6)]
+    vehicles = [
+        vehicle(
+            40 * place, int(rng.integers(10, 40)), rng.uniform(0.5, 1), str(rng.choice(["car", "bus"], p=[0.8, 0.2]))
+        )
+        for place in places
+    ]
+    view = lit(*((40 * place, 40, rng.choice([0.0, 0.3, 0.9])) for place in places))
+    only = ((), ("car",))[seed % 2]
+    lazy = TellsTheSureOnesFirst(*vehicles)
+    whole, needed = (upright(detector, Check()) for detector in (Told(*vehicles), lazy))
+    one = decide(whole, view, only=only)
+    (other,) = needed.decide([lambda: view], needed.find([view], whole=False), only)
+    assert [it.box for it in (other.choice.main, *other.choice.runners_up) if it] == [
+        it.box for it in (one.choice.main, *one.choice.runners_up) if it
+    ]
+    assert (other.choice.weights, other.weak, other.why_none) == (one.choice.weights, one.weak, one.why_none)
+    sure = any(it.score >= 0.8 for it in vehicles)
+    assert lazy.asked_for_more == (sure and (one.choice.main is None or one.weak))
+
+
+def test_failing_to_outline_the_rest_costs_its_photo_alone():
+    class Failing(TellsTheSureOnesFirst):
+        def detect_sure(self, images, sure):
+            return [SureOnes(self.detect([image])[0][:1], lambda: 1 / 0) for image in images]
+
+    finder = upright(Failing(vehicle(0, 40, 0.9), vehicle(60, 40, 0.6)), Check())
+    dark, bright = lit((0, 50, 0.0)), lit((0, 50, 0.9))
+    failed, found = finder.decide([lambda: dark, lambda: bright], finder.find([dark, bright], whole=False))
+    assert isinstance(failed, ZeroDivisionError) and found.choice.main.score == 0.9
 
 
 def test_the_check_is_asked_no_more_than_needed_and_about_photos_together():

@@ -84,6 +84,28 @@ def test_the_runtime_imports_no_torch():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+def test_vehicles_that_it_is_unsure_of_are_outlined_when_they_are_asked_for():
+    from carclf.datasets.drawn.car_shapes import CAR_SHAPES
+    from carclf.datasets.drawn.scenes import draw_scene
+
+    shapes = list(CAR_SHAPES)
+    photo = np.concatenate(
+        [draw_scene(shapes[n], np.random.default_rng(n), (240, 320)).image for n in range(3)], axis=1
+    )
+    detector = load_detector("compact", "cpu", score_threshold=0.01, runtime="onnx")
+    (whole,) = detector.detect([photo])
+    sure = whole[0].score - 0.01
+    drawn = []
+    detector._outline = lambda *given, draw=detector._outline: drawn.append(len(given[1])) or draw(*given)
+    (first,) = detector.detect_sure([photo], sure)
+    assert 0 < len(first) < len(whole)
+    together = [*first, *first.rest()]
+    assert len(drawn) == 2 and all(drawn)
+    for one, other in zip(together, whole, strict=True):
+        assert one.box == other.box and one.score == other.score and np.array_equal(one.mask, other.mask)
+    assert len(detector.detect_sure([photo], 0.99999)[0]) == len(whole)  # sure of none
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     from detection.detectors.load import load_as_trained

@@ -13,7 +13,7 @@ from detection.common.errors import UsageError
 from detection.folder.flow.meter import Meter
 from detection.folder.flow.reader import Photo, like_batches
 from detection.folder.out.summary import bound_by
-from tests.fakes import FakeDetector, draw_car
+from tests.fakes import FakeDetector, MeetingDetector, draw_car
 from tests.folder_runs import put, rows, run, tree
 
 
@@ -52,21 +52,10 @@ def test_photos_of_like_shape_share_batches(two_shapes, tmp_path):
 
 
 def test_a_detector_may_be_shown_photos_side_by_side(two_shapes, tmp_path):
-    class Meeting(Shaped):
-        side_by_side = 2
-
-        def __init__(self):
-            super().__init__()
-            self.meeting = threading.Barrier(2, timeout=30)
-
-        def detect(self, images):
-            self.meeting.wait()
-            return super().detect(images)
-
     run(two_shapes, tmp_path / "reference", batch_size=1)
-    detector = Meeting()
+    detector = MeetingDetector()
     run(two_shapes, tmp_path / "out", detector=detector, batch_size=4)
-    assert list(map(len, detector.batches)) == [1] * 40
+    assert detector.calls == [1] * 40
     assert tree(tmp_path / "out") == tree(tmp_path / "reference")
 
 

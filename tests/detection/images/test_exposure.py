@@ -32,3 +32,14 @@ def test_lamps_by_night_keep_it_dark_enough_to_be_helped():
     night = (photo() * 0.2).astype(np.uint8)
     night[:3, :10] = 255  # less than a hundredth
     assert exposure_gain(night) > 3
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_quick_look_at_a_photo_by_day_agrees_with_the_percentile(seed):
+    rng = np.random.default_rng(seed)
+    size = rng.integers(1, 30, 2)
+    values = rng.integers(0, rng.integers(120, 136), (*size, 3)).astype(np.uint8)
+    lights = rng.random(size) < rng.choice([0.005, 0.01, 0.02])
+    values[lights] = rng.integers(120, 140)
+    bright = float(np.percentile(values.max(axis=2), 99.0))
+    assert exposure_gain(values) == (1.0 if bright >= 128 else min(8.0, 235 / max(bright, 1.0)))

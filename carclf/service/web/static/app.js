@@ -193,7 +193,7 @@ function showAnswer(card, answer) {
     return;
   }
   const said = {
-    ok: [answer.confidence >= 0.5 ? answer.label : `Perhaps: ${answer.label}`, `${sure(answer.confidence)}, ${percent(answer.confidence)}`],
+    ok: [answer.confidence >= 0.5 ? (answer.said ?? answer.label) : `Perhaps: ${answer.label}`, `${sure(answer.confidence)}, ${percent(answer.confidence)}`],
     unknown: ["A car, but none that I know for sure", "It comes closest to these:"],
     no_car: ["No car here", NONE_FOUND.includes(answer.reason) ? NONE_SEEN : sentence(answer.reason)],
     unreadable: ["This photo can't be read", sentence(answer.reason)],

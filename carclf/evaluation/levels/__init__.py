@@ -1,0 +1,1 @@
+"""Answers at levels: how sure they must be, and how often they are right."""
