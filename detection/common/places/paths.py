@@ -57,7 +57,7 @@ def path_of(path: str | PathLike[str]) -> Path:
     inside = _INSIDE.search(os.fspath(path))
     if inside is not None:
         archive = os.fspath(path)[: inside.start() + len(inside[1])]
-        if archive in _open or os.path.isfile(archive):
+        if archive in _open or scheme_of(archive) or os.path.isfile(archive):
             folder = folder_of(archive)
             assert folder is not None
             return folder / os.fspath(path)[inside.end() :]

@@ -24,6 +24,7 @@ class TableStore(IndexedStore):
     def __init__(self, path: Path):
         """Raises `UsageError` for a table that can't be read, or has no column of bytes."""
         super().__init__(str(path))
+        self.slow = True  # photos come by the group
         need("pyarrow", f"'{path}'", extra="parquet")
         import pyarrow as pa
         import pyarrow.parquet as pq
