@@ -54,7 +54,7 @@ class KeptPhotos(Keeper):
         return data
 
     def _keep(self, path: Path, data: bytes) -> None:
-        size = len(data) + _SEAL
+        size = size_of_copy(len(data))
         if size > self.most:
             return
         total = self.folder / ".carclf-size"
@@ -110,6 +110,11 @@ def photos_kept(folder: Path, most: int) -> Iterator[None]:
         yield
     finally:
         Store.keeper = before
+
+
+def size_of_copy(size: int) -> int:
+    """Bytes of the copy of a photo of so many."""
+    return size + _SEAL
 
 
 def _copy(path: Path) -> bytes | None:
