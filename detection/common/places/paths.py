@@ -72,7 +72,11 @@ def folder_of(path: str | PathLike[str]) -> Place | None:
     """
     text = os.path.expanduser(str(path)) if str(path).startswith("~") else str(path)
     if _BRACES.search(text) and not os.path.lexists(text):
-        return _kept_store(text, lambda: _set(text)).place()
+        text = restored(text)
+        with _lock:
+            if not isinstance(_open.get(text), SetStore):  # not what `place_of` took for a folder of this name
+                _open[text] = _set(text)
+            return _open[text].place()
     place = place_of(path)
     if place is None:
         is_file = text.lower().endswith((*ARCHIVES, *TABLES, *LISTS)) and os.path.isfile(text)
