@@ -76,7 +76,7 @@ def folder_of(path: str | PathLike[str]) -> Place | None:
         with _lock:
             if not isinstance(_open.get(text), SetStore):  # not what `place_of` took for a folder of this name
                 _open[text] = _set(text)
-            return _open[text].place()
+            return Place(_open[text], "")
     place = place_of(path)
     if place is None:
         is_file = text.lower().endswith((*ARCHIVES, *TABLES, *LISTS)) and os.path.isfile(text)
@@ -94,7 +94,7 @@ def folder_of(path: str | PathLike[str]) -> Place | None:
     if not isinstance(place.store, RemoteStore):
         return place
     store = place.store.below(place.key)
-    return _kept_store(store.root, lambda: store).place()
+    return Place(_kept_store(store.root, lambda: store), "")
 
 
 def _virtual(text: str, path: Path) -> Place:
@@ -102,7 +102,7 @@ def _virtual(text: str, path: Path) -> Place:
     stamp = path.stat()
     name = text.lower()
     if name.endswith(LISTS):
-        return ListStore(path, path_of).place()
+        return Place(ListStore(path, path_of), "")
 
     def opened() -> Store:
         if name.endswith(TABLES):
@@ -116,7 +116,7 @@ def _virtual(text: str, path: Path) -> Place:
         _open.pop(text, None)
         known = _kept_store(text, opened)
         known.seen = (stamp.st_size, stamp.st_mtime_ns)
-    return known.place()
+    return Place(known, "")
 
 
 def _set(text: str) -> Store:
@@ -147,7 +147,7 @@ def _known(address: str) -> Place | None:
 
 
 def _child(store: Store, key: str) -> Place | None:
-    path = store.child(key) if key else store.place()
+    path = Place(store, "") / key
     return path if isinstance(path, Place) else None
 
 

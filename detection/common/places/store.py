@@ -9,14 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from detection.common.errors import UsageError
 from detection.common.places.address import joined
 from detection.common.places.faults import PlaceError
-
-if TYPE_CHECKING:
-    from detection.common.places.place import Place
 
 FILE, FOLDER = "file", "folder"
 
@@ -108,11 +105,9 @@ class Store:
         """Removes a file, if it is there."""
         self.check_writable()
 
-    def child(self, key: str) -> Path:
-        """The path of a file or folder in it."""
-        from detection.common.places.place import Place
-
-        return Place(self, key)
+    def child(self, key: str) -> Path | None:
+        """The path of what lies elsewhere, as of a list; None for what lies in the store itself."""
+        return None
 
     def address(self, key: str) -> str:
         """A file's address as it may be shown, and as `path_of` takes it."""
@@ -180,11 +175,6 @@ class Store:
     def whole(self, key: str) -> bytes:
         """The content of a file, from the place or from a copy that is kept here."""
         return self.read(key) if self.keeper is None or not self.slow else self.keeper.bytes_of(self, key)
-
-    def place(self) -> Place:
-        from detection.common.places.place import Place
-
-        return Place(self, "")
 
     def _index(self, key: str) -> int | None:
         index = bisect_left(self._keys, key)
