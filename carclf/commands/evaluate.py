@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from carclf.commands.options import TRAINING, Detector, Device, Kinds, Levels, Only, Runtime, Sure
+from carclf.commands.options import MODEL, TRAINING, Detector, Device, Kinds, Levels, Only, Runtime, Sure
 from detection.common.console import never_in_the_way, quiet_stdout, say, tracked
 from detection.common.errors import UsageError, need
 
@@ -22,7 +22,7 @@ def evaluate(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A bundled model (listed by `carclf models`), a run folder, a .safetensors file or an export.",
+            help=MODEL,
         ),
     ],
     data: Annotated[

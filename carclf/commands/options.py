@@ -9,10 +9,8 @@ import typer
 # What `need` asks for: the parts of the install that trains.
 TRAINING = ("torch", "torchvision", "timm", "pytorch_lightning", "torchmetrics", "albumentations")
 
-Model = Annotated[
-    str,
-    typer.Option(help="A bundled model (listed by `carclf models`), a run folder, a .safetensors file or an export."),
-]
+MODEL = "A bundled model (listed by `carclf models`), a run folder, a .safetensors file, an export or a garage."
+Model = Annotated[str, typer.Option(help=MODEL)]
 Detector = Annotated[
     str | None, typer.Option(help="Detector to use. Default: the one that the model was trained with.")
 ]

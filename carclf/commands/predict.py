@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from carclf.commands.options import ALL_VEHICLES, EveryVehicle, Kinds, Levels, Only, Runtime, Small, Sure
+from carclf.commands.options import ALL_VEHICLES, MODEL, EveryVehicle, Kinds, Levels, Only, Runtime, Small, Sure
 from detection.common.console import photo_bar, quiet_stdout, say, stdout_is_closed
 from detection.common.errors import UsageError
 from detection.common.tally import exit_code
@@ -28,9 +28,7 @@ def predict(
     ] = None,
     model: Annotated[
         str,
-        typer.Option(
-            help="A bundled model (listed by `carclf models`), a run folder, a .safetensors file or an export."
-        ),
+        typer.Option(help=MODEL),
     ] = "bundled",
     top: Annotated[int, typer.Option(min=1, help="Number of best labels to list.")] = 5,
     threshold: Annotated[

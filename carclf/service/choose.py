@@ -35,7 +35,8 @@ def wants_export(settings: ServiceSettings) -> bool:
     """Whether torch would run its model, though an export of it could be run without. Raises `UsageError`."""
     if settings.broker is not None or settings.detector is not None or not _on_cpu(settings):
         return False
-    return not find_model(settings.model).runs_by_onnx
+    found = find_model(settings.model)
+    return not (found.is_garage or found.runs_by_onnx)
 
 
 def runs_by_onnx(settings: ServiceSettings) -> bool:
@@ -45,7 +46,7 @@ def runs_by_onnx(settings: ServiceSettings) -> bool:
     """
     detector = settings.detector is None or settings.detector == COMPACT or is_export(settings.detector)
     found = find_model(settings.model)
-    return detector and (found.is_export or (found.runs_by_onnx and _on_cpu(settings)))
+    return detector and (found.network.is_export or (found.runs_by_onnx and _on_cpu(settings)))
 
 
 def _on_cpu(settings: ServiceSettings) -> bool:

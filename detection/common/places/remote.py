@@ -24,6 +24,7 @@ from detection.common.places.faults import (
     is_passing,
     persist,
 )
+from detection.common.places.host_keys import known_hosts_only
 from detection.common.places.store import FILE, FOLDER, Entry, Listing, Store, checked, mark_of
 
 Result = TypeVar("Result")
@@ -274,7 +275,7 @@ def _connected(address: str, scheme: str, **options: Any) -> tuple[Any, str]:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30)
         options |= {"client_kwargs": {"timeout": timeout, "trust_env": True}}
     elif module == "paramiko":
-        options |= {"timeout": 10}
+        options |= {"timeout": 10, "host_key_policy": known_hosts_only()}
     try:
         fs, path = fsspec.core.url_to_fs(address, **options)
     except UsageError:

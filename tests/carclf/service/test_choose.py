@@ -5,10 +5,11 @@ import pytest
 from carclf.classifier.catalogue import find_model
 from carclf.classifier.onnx.folder import kept_export
 from carclf.service import choose as backends
-from carclf.service.choose import with_export
+from carclf.service.choose import runs_by_onnx, with_export
 from carclf.service.settings import ServiceSettings
 from detection.common.errors import UsageError
 from detection.detectors.onnx.folder import EXPORT_FILE
+from tests.carclf.classifier.test_garage import make_garage
 from tests.carclf.tiny import save_tiny_model
 
 
@@ -69,3 +70,10 @@ def test_the_export_is_not_taken_where_torch_is_wanted(kept):
     assert with_export(ServiceSettings.of(model=str(file), runtime="torch")).model == str(file)
     with pytest.raises(UsageError, match="runtime: .*'onnx', 'openvino' or 'torch'"):
         ServiceSettings.of(runtime="tensorflow")
+
+
+def test_a_garage_is_served_as_it_is(tmp_path):
+    """No export stands in for it, though torch runs its base."""
+    path, _ = make_garage(save_tiny_model(tmp_path / "tiny.safetensors"), tmp_path / "garage")
+    settings = ServiceSettings(model=str(path), device="cpu")
+    assert with_export(settings) == settings and not runs_by_onnx(settings)

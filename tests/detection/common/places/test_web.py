@@ -10,6 +10,7 @@ import textwrap
 import pytest
 
 from detection.common.errors import UsageError, need
+from detection.common.places import host_keys
 from detection.common.places.address import restored, scheme_of, without_secrets
 from detection.common.places.paths import path_of
 from detection.images.read import load_image
@@ -109,7 +110,12 @@ def test_sftp_is_read_and_written(cars, tmp_path, monkeypatch):
         staticmethod(lambda url: {**real(url), "key_filename": str(keys / "user"), "allow_agent": False}),
     )
     root = f"sftp://{server.user}@127.0.0.1:{server.port}"
+    monkeypatch.setattr(host_keys, "FILES", (tmp_path / "known_hosts",))
     try:
+        with pytest.raises(UsageError, match=r"'\[127\.0\.0\.1\]:\d+' is not in ~/\.ssh/known_hosts .*`ssh -p \d+ 127"):
+            run(f"{root}{cars}", tmp_path / "unknown")
+        key = (keys / "host.pub").read_text()
+        (tmp_path / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {key}")
         run(cars, tmp_path / "here")
         run(f"{root}{cars}", tmp_path / "there")
         assert _same(tmp_path / "here", tmp_path / "there")
