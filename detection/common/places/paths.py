@@ -13,11 +13,11 @@ from urllib.parse import unquote
 
 from detection.common.errors import UsageError
 from detection.common.places.address import restored, scheme_of, unknown_scheme, without_secrets
-from detection.common.places.archives import ARCHIVES, ArchiveStore
 from detection.common.places.faults import PlaceError
-from detection.common.places.lists import LISTS, ListStore, SetStore, expanded
 from detection.common.places.place import Place
 from detection.common.places.store import FILE, FOLDER, Store, usage
+from detection.common.places.virtual.archives import ARCHIVES, ArchiveStore
+from detection.common.places.virtual.lists import LISTS, ListStore, SetStore, expanded
 
 TABLES = (".parquet",)
 
@@ -106,7 +106,7 @@ def _virtual(text: str, path: Path) -> Place:
 
     def opened() -> Store:
         if name.endswith(TABLES):
-            from detection.common.places.tables import TableStore
+            from detection.common.places.virtual.tables import TableStore
 
             return TableStore(path)
         return ArchiveStore(path)

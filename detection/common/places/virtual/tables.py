@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from detection.common.errors import UsageError, need
-from detection.common.places.archives import IndexedStore, Ranges
 from detection.common.places.faults import PlaceError
-from detection.common.places.lists import COLUMNS
 from detection.common.places.store import Entry, Listing, checked, mark_of
+from detection.common.places.virtual.archives import IndexedStore, Ranges
+from detection.common.places.virtual.lists import COLUMNS
 
 _KEPT = 2  # groups of rows whose bytes are kept: photos come about in their order
 _NAMES = (*COLUMNS, "name", "key", "__key__")
