@@ -16,6 +16,8 @@ from carclf.classifier.preprocessing import normalise, squash, stack
 from carclf.classifier.tta.network import TestTimeAugmentation
 from carclf.classifier.tta.views import TtaConfig
 from detection.common.networks.device import choose_device
+from detection.common.places.ahead import fetched_ahead
+from detection.common.places.paths import path_of
 from detection.images.read import load_image
 
 _READ_AT_ONCE = 64
@@ -77,5 +79,5 @@ class TorchClassifier(Classifier):
         """Of crops in files, some of them in memory at a time. Returns float32 [N, C], rows summing to 1."""
         files = list(files)
         parts = (files[start : start + _READ_AT_ONCE] for start in range(0, len(files), _READ_AT_ONCE))
-        rows = [self.predict([load_image(file) for file in part], tta=tta) for part in parts]
+        rows = [self.predict([load_image(file) for file in fetched_ahead(part, path_of)], tta=tta) for part in parts]
         return np.concatenate([np.empty((0, len(self.classes)), np.float32), *rows])

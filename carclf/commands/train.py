@@ -26,6 +26,12 @@ def train(
         ),
     ] = None,
     resume: Resume = None,
+    cache_size: Annotated[
+        str | None,
+        typer.Option(
+            help="Most bytes, as 20GB, of photos that are kept here where DATA lies elsewhere.", metavar="SIZE"
+        ),
+    ] = None,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Try the recipe out: all its stages on a few drawn photos, in seconds.")
     ] = False,
@@ -34,7 +40,7 @@ def train(
 
     With --resume, or with the same command where it names an output, a run that was stopped or killed ends as it would
     have; settings then are those of the machine (device, devices, nodes, workers, threads, progress, tensorboard,
-    mlflow).
+    mlflow, cache_size).
     """
     need(TRAINING, "Training")
     from carclf.runs.folder import resumed_config
@@ -42,6 +48,7 @@ def train(
     from detection.common.config import read_config
 
     config, settings = _config_of(arguments, resume, example="configs/train/quick.yaml")
+    settings += [f"cache_size={cache_size}"] if cache_size else []
     resolved = read_config(TrainConfig, config, settings) if resume is None else resumed_config(resume, settings)
     if smoke:
         from carclf.tools.smoke import try_recipe

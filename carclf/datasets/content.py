@@ -13,6 +13,7 @@ import pandas as pd
 
 from carclf.datasets.splits import read_split
 from detection.common.machine import usable_cores
+from detection.common.places.paths import path_of
 from detection.folder.out.manifest import read_manifest
 from detection.masks.parts import DIGEST, file_digest
 
@@ -90,7 +91,7 @@ def _digest(file: str | None) -> str:
 
 def _sources(files: Sequence[str]) -> list[str | None]:
     cleaned = _Cleaned()
-    return [cleaned.source(Path(file)) for file in files]
+    return [cleaned.source(path_of(file)) for file in files]
 
 
 class _Cleaned:

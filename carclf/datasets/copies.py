@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 
 from detection.common.files import file_sha256
+from detection.common.places.ahead import fetched_ahead
+from detection.common.places.paths import path_of
 from detection.images.duplicates import difference_hash, differing_bits
 from detection.images.read import ImageError, load_image
 
@@ -67,7 +69,7 @@ class Pictures:
 def picture_numbers(files: Sequence[str]) -> list[int | None]:
     """One number per photo, shared by copies; None for a file that can't be read."""
     pictures = Pictures(len(files))
-    return [pictures.look(file).picture for file in files]
+    return [pictures.look(file).picture for file in fetched_ahead(files, path_of)]
 
 
 def joined(*keys: Sequence[Hashable]) -> np.ndarray:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from detection.common.files.names import name_fault
 from detection.common.places.paths import path_of
+from detection.common.places.place import Place
 
 SPLITS = ("train", "val", "test")
 _SPLIT_WORDS = {
@@ -81,3 +82,12 @@ def name_below(root: Path, file: str | Path) -> str:
     """A photo's path below its root, with slashes; the whole path of one that a list names elsewhere."""
     path = path_of(file)
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def names_below(root: Path, files: Sequence[str]) -> list[str]:
+    """The same of several; those of a place that names others are called as that place does."""
+    names = [name_below(root, file) for file in files]
+    if isinstance(root, Place) and any(name == str(file) for name, file in zip(names, files, strict=True)):
+        known = {str(root / key): key for key in root.store.names()}
+        names = [known.get(name, name) for name in names]
+    return names

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ByteSize, Field, PlainSerializer, field_validator, model_validator
 
 from carclf.classifier.info import HeadConfig, ImageSize
 from detection.common.config import StrictConfig, read_config, write_config
+from detection.common.places.address import restored, scheme_of, without_secrets
 from detection.cutout.cut import CutoutStyle
-
-if TYPE_CHECKING:
-    pass
 
 
 class AugmentationConfig(StrictConfig):
@@ -131,6 +129,12 @@ def classic_stages() -> tuple[Stage, ...]:
 __all__ = ["HeadConfig", "ModelConfig", "TrainConfig", "read_config", "write_config"]
 
 
+def _without_secrets(path: Path) -> str:
+    return without_secrets(restored(str(path))) if scheme_of(str(path)) else str(path)
+
+
+# Of photos: a path, or the address of a place; what is saved of it opens no door.
+PhotoPath = Annotated[Path, PlainSerializer(_without_secrets, when_used="json")]
 Background = Literal["white", "black", "gray", "mean", "blur", "keep"]
 Share = Annotated[float, Field(gt=0)]
 Pretrained = Literal["auto", "pypi", "hub", "none"]
@@ -159,8 +163,10 @@ class TrainConfig(StrictConfig):
     """Everything a training depends on; the resolved one is saved in its run folder."""
 
     name: str = Field("train", pattern=r"^[\w.-]+$")
-    data: Path  # a folder per class, or a csv
-    images: Path | None = None  # where the csv's photos lie
+    data: PhotoPath  # a folder per class, or a csv; also at an address, or in archives
+    images: PhotoPath | None = None  # where the csv's photos lie
+    # Bytes, as 20GB, of the folder on this machine that keeps copies of photos which lie in a place elsewhere.
+    cache_size: ByteSize = ByteSize(20_000_000_000)
     # The makes and models of the classes: a csv (class,make,model,body,years,trim); `folders`, for photos in folders of
     # make/model/year, each of the deepest being a class; `none`. None: a names.csv beside the data, if there is one.
     names: str | None = None
@@ -207,6 +213,13 @@ class TrainConfig(StrictConfig):
     progress: bool = True
     tensorboard: bool = True  # curves for TensorBoard in the run folder
     mlflow: str | None = None  # an MLflow server's address, or a folder, to log to as well
+
+    @field_validator("output", "runs", "crops_dir")
+    @classmethod
+    def _on_this_machine(cls, path: Path | None) -> Path | None:
+        if path is not None and scheme_of(str(path)):
+            raise ValueError("a training writes into a folder of this machine: name one, and copy it afterwards")
+        return path
 
     @field_validator("stages", mode="before")
     @classmethod

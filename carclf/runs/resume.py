@@ -14,7 +14,8 @@ from detection.training.resume import CONFIG, RunState, check_same_settings
 
 # Settings that may differ when a run is resumed: where and how it is computed, not what.
 FREE = {
-    "output", "resume", "runs", "progress", "workers", "threads", "device", "devices", "nodes", "tensorboard", "mlflow"
+    "output", "resume", "runs", "progress", "workers", "threads", "device", "devices", "nodes", "tensorboard", "mlflow",
+    "cache_size",
 }  # fmt: skip
 # Photos may have moved; `carclf.training.data.split` sees to it that they are the same.
 _PLACES = ("data", "images", "crops_dir")

@@ -23,6 +23,7 @@ from carclf.runs.resume import note_resumed
 from carclf.runs.tables import read_epochs
 from carclf.training.data.crops import prepare_crops
 from carclf.training.data.names import class_names
+from carclf.training.data.places import check_cache, copies_kept, share_entries
 from carclf.training.data.split import split_photos
 from carclf.training.distributed import is_first, joined, launch, on_first, partners_told, say_once, wants_launch
 from carclf.training.record.checkpoints import remove_checkpoints
@@ -70,7 +71,7 @@ def train_here(config: TrainConfig) -> Path:
         run = on_first(open_run, config)
         with recorded_run(config, run) as state:
             if not state.finished:
-                with partners_told(config):
+                with partners_told(config), copies_kept(config):
                     _run_stages(config, run, device, state)
             elif state.first:
                 say_finished(run)
@@ -80,6 +81,7 @@ def train_here(config: TrainConfig) -> Path:
 def _run_stages(config: TrainConfig, run: Path, device: str, state: RunState) -> None:
     try:
         table, style, detector = on_first(_prepare, config, run)
+        share_entries(config, table)
         classes = tuple(sorted(table["label"].unique()))
         names = class_names(config, classes)
         if names:
@@ -146,6 +148,7 @@ def _prepare(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutStyle,
     """The table with its split, how the photos were cut out, and by which detector."""
     table, style, detector = prepare_crops(config, run)
     class_names(config, sorted(table["label"].unique()))  # before anything of the run is there that would stay
+    check_cache(config, table)
     table = split_photos(config, run, table)
     note_resumed(run, config)
     return table, style, detector

@@ -30,7 +30,7 @@ from carclf.training.record.loggers import make_loggers, rate_monitors
 from carclf.training.teacher import Teacher
 from detection.common.errors import UsageError
 from detection.common.networks.device import use_bfloat16
-from detection.training.checkpoints import LAST, LastCheckpoint, fit, trainer_plugins
+from detection.training.checkpoints import LAST, LastCheckpoint, fit, read_checkpoint, trainer_plugins
 from detection.training.resume import RunState
 
 _AT_ONCE = 64  # validation photos
@@ -152,6 +152,8 @@ def _fit(net: CarNet, number: int, at_once: int, job: TrainingJob) -> dict[str, 
     steps, parts = len(order) // share, min(share, max(len(order), at_once)) // at_once
     folder = checkpoints(job, number)
     best, last = BestEpoch(folder), LastCheckpoint(folder)
+    if last.path.is_file():  # reader processes ask for their first batches before Lightning tells the epoch
+        order.set_epoch(read_checkpoint(last.path)["epoch"] + 1)
     loggers = make_loggers(config, job.run, number, job.state)
     log = EpochLog(job.run, stage, _title(job, number), job.state, at_once * processes)
     bar = config.progress and os.isatty(2)

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from detection.common.errors import UsageError
 from detection.common.files import expand_home, replace_file, user_path
+from detection.common.places.address import without_secrets
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -97,7 +98,7 @@ class Complaint:
 
     @property
     def wrong(self) -> str:
-        return f"is wrong: {self.text[0].lower()}{self.text[1:]} (given: {self.given!r})"
+        return f"is wrong: {self.text[0].lower()}{self.text[1:]} (given: {without_secrets(repr(self.given))})"
 
 
 def first_complaint(error: ValidationError) -> Complaint:

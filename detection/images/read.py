@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import logging
 import os
 import stat
@@ -58,16 +59,22 @@ class ImageError(ValueError):
     """A file that is not a readable photo; the message is one sentence that names the file and says why."""
 
 
-def load_image(path: str | Path, *, max_side: int | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def load_image(
+    path: str | Path, *, max_side: int | None = None, max_pixels: int = MAX_PIXELS, digest: str = ""
+) -> np.ndarray:
     """Reads a photo as RGB uint8 HxWx3, turned as its EXIF orientation says, transparency on white.
 
     Of animations the first frame; values of more than 8 bits are scaled to 8; CMYK, grey and palette become RGB; a
     colour profile is applied, so the numbers are sRGB. With `max_side` the photo is shrunk so that its longer side is
     at most that, and a JPEG is decoded at reduced size already.
-    Raises `ImageError` for everything that is not a whole, readable photo of at most `max_pixels` pixels.
+    Raises `ImageError` for everything that is not a whole, readable photo of at most `max_pixels` pixels, and for a
+    file whose SHA-256 does not begin with `digest` (hexadecimal).
     """
     path = _path(path)
-    return decode_image(_read(path), path.name, max_side=max_side, max_pixels=max_pixels)
+    data = _read(path)
+    if digest and not hashlib.sha256(data).hexdigest().startswith(digest):
+        raise ImageError(f"'{path.name}' has changed: it is not the photo any more that it was.")
+    return decode_image(data, path.name, max_side=max_side, max_pixels=max_pixels)
 
 
 def decode_image(

@@ -23,6 +23,7 @@ from detection.common.console import say
 from detection.common.errors import UsageError
 from detection.common.files import TEMP_PREFIX, check_written, write_json, written_by
 from detection.common.files.locks import Lock, NoLocks
+from detection.common.places.address import without_secrets
 
 FORMAT = 1  # of the folder, noted in state.json
 CONFIG, STATE, LOCK = "config.yaml", "state.json", ".lock"
@@ -234,4 +235,5 @@ def _now() -> str:
 
 def _command() -> str:
     program = Path(sys.argv[0]).name
-    return shlex.join([program if program.startswith("carclf") else sys.argv[0], *sys.argv[1:]])
+    told = map(without_secrets, sys.argv[1:])
+    return shlex.join([program if program.startswith("carclf") else sys.argv[0], *told])

@@ -14,6 +14,7 @@ from carclf.datasets.layouts.csv_file import UPLOADS
 from carclf.datasets.names import names, split_named
 from detection.common.errors import UsageError
 from detection.common.files import escape_name
+from detection.common.places.place import Place
 from detection.common.tally import counted
 from detection.folder.out.manifest import read_manifest as read_rows
 from detection.folder.plan import QUARANTINE
@@ -83,6 +84,8 @@ def read_manifest(folder: Path) -> dict[str, Path | None]:
     """
     try:
         rows = read_rows(folder / "manifest.csv")
+        if isinstance(folder, Place) and not folder.key:
+            folder.store.remember(folder.store.walk().entries)  # or each cut-out is asked for
         pairs = [(row["source"], row["output"] or "", row["status"]) for row in rows]
     except (ValueError, KeyError, OSError) as error:
         raise UsageError(

@@ -11,6 +11,7 @@ import pandas as pd
 from carclf.datasets.labels import lost_note
 from carclf.datasets.layouts.folders import read_manifest
 from detection.common.errors import UsageError
+from detection.common.places.place import Place
 
 log = logging.getLogger("carclf")
 
@@ -30,6 +31,9 @@ def find_photos(listed: pd.DataFrame, roots: Sequence[Path], listing: str, keep_
         listed = listed.drop(columns=["file", "box"], errors="ignore")
     else:
         found = [None] * len(listed)
+    for root in roots:
+        if isinstance(root, Place):
+            root.store.names()  # lists it, or each photo is asked for
     found = [file or _find(places, roots) for file, places in zip(found, listed["places"], strict=True)]
     first = [places[0] for places in listed["places"]]
     missing = [name for name, file in zip(first, found, strict=True) if file is None]

@@ -10,9 +10,12 @@ import pandas as pd
 from carclf.datasets import photo_root, read_manifest, read_table
 from carclf.datasets.boxes import crop_table
 from carclf.datasets.labels import lost_note
+from carclf.datasets.names import names_below
 from carclf.runs.recipe import BY_FOLDERS, TrainConfig
 from detection.common.console import say
 from detection.common.errors import UsageError
+from detection.common.places.paths import folder_of
+from detection.common.places.place import Place
 from detection.cutout.cut import CutoutStyle
 from detection.folder.plan import read_settings
 
@@ -47,7 +50,7 @@ def prepare_crops(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutS
     crops = map_to_crops(table.assign(photo=table["file"]), root, own)
     for background in config.backgrounds:
         made = read_manifest(folder / background)
-        files = [made.get(Path(photo).relative_to(root).as_posix()) for photo in crops["photo"]]
+        files = [made.get(name) for name in names_below(root, crops["photo"].tolist())]
         # A crop that failed on this background alone is taken on the model's own.
         chosen = [str(file) if file is not None else own for file, own in zip(files, crops["file"], strict=True)]
         crops[variant_column(background)] = pd.Series(chosen, crops.index, dtype=object)
@@ -82,7 +85,7 @@ def _cut_out(root: Path, folder: Path, config: TrainConfig, background: str, **o
 def map_to_crops(table: pd.DataFrame, root: Path, folder: Path) -> pd.DataFrame:
     """The table with each photo's file replaced by its crop; photos that stage 1 gave none for are left out."""
     made = read_manifest(folder)
-    files = [made.get(Path(file).relative_to(root).as_posix()) for file in table["file"]]
+    files = [made.get(name) for name in names_below(root, table["file"].tolist())]
     kept = [file is not None for file in files]
     if not any(kept):
         raise UsageError(f"Stage 1 gave no crop for any of the {len(table)} photos: see {folder / 'manifest.csv'}.")
@@ -97,9 +100,14 @@ def map_to_crops(table: pd.DataFrame, root: Path, folder: Path) -> pd.DataFrame:
 
 def _common_root(table: pd.DataFrame, root: Path) -> Path:
     """A csv's photos may lie in a folder beside it; only that one is cut out."""
-    inside = {Path(file).relative_to(root).parts[0] for file in table["file"]}
+    inside = {name.partition("/")[0] for name in names_below(root, table["file"].tolist())}
     only = root / next(iter(inside))
-    return only if len(inside) == 1 and only.is_dir() else root
+    if len(inside) > 1 or not only.is_dir():
+        return root
+    if isinstance(only, Place):
+        opened = folder_of(only)
+        return root if opened is None or opened.key else opened  # a folder in an archive is none by itself
+    return only
 
 
 def _settings(folder: Path, config: TrainConfig) -> tuple[CutoutStyle, str]:

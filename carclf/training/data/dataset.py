@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import cv2
 import numpy as np
@@ -14,6 +15,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from carclf.classifier.preprocessing import stack
+from carclf.datasets.content import OWN
+from detection.common.places.ahead import fetched_ahead
+from detection.common.places.paths import path_of
+from detection.common.places.store import Keeper, Store
 from detection.images.read import ImageError, load_image
 from detection.training.readers import Packed, ignore_interrupts, possible_workers
 
@@ -45,6 +50,9 @@ class CropDataset(Dataset):
         self.files = [table[column].tolist() for column in columns]
         self.shares = np.cumsum(list(columns.values())) / sum(columns.values())
         self.labels = [index[label] for label in table["label"]]
+        # What the photos must be, as any place may have another one by the next epoch.
+        known = OWN in table and variants is None
+        self.digests = table[OWN].tolist() if known else [""] * len(table)
         self.transform = transform
         self.seed = seed
 
@@ -52,17 +60,28 @@ class CropDataset(Dataset):
         return len(self.labels)
 
     def __getitem__(self, key: int | tuple[int, int]) -> tuple[np.ndarray, int]:
-        epoch, number = key if isinstance(key, tuple) else (0, key)
-        seed = mixed_seed(self.seed, epoch, number)
-        column = 0
-        if len(self.files) > 1:
-            column = int(np.searchsorted(self.shares, np.random.default_rng(seed).random(), side="right"))
-        file = self.files[column][number]
+        epoch, number = _split(key)
+        file = self._file(epoch, number)
         try:
-            image = load_image(file)
+            image = load_image(file, digest=self.digests[number])
         except ImageError as error:  # it was whole when the training began
             raise ImageError(f"The training can't read the photo '{file}' any more: {error}") from None
-        return self.transform(image, seed), self.labels[number]
+        return self.transform(image, mixed_seed(self.seed, epoch, number)), self.labels[number]
+
+    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> list[tuple[np.ndarray, int]]:
+        """A batch, for torch's loader: photos that lie far away are fetched side by side."""
+        return [self[key] for key in fetched_ahead(keys, lambda key: path_of(self._file(*_split(key))))]
+
+    def _file(self, epoch: int, number: int) -> str:
+        column = 0
+        if len(self.files) > 1:
+            chance = np.random.default_rng(mixed_seed(self.seed, epoch, number)).random()
+            column = int(np.searchsorted(self.shares, chance, side="right"))
+        return self.files[column][number]
+
+
+def _split(key: int | tuple[int, int]) -> tuple[int, int]:
+    return key if isinstance(key, tuple) else (0, key)
 
 
 class TrainOrder(Sampler):
@@ -138,11 +157,12 @@ def make_loader(dataset: Dataset, batch_size: int, workers: int, order: TrainOrd
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
         collate_fn=Packed(collate),
-        worker_init_fn=_start_worker,
+        worker_init_fn=partial(_start_worker, Store.keeper),
         pin_memory=torch.cuda.is_available(),
     )
 
 
-def _start_worker(number: int) -> None:
+def _start_worker(keeper: Keeper | None, number: int) -> None:
+    Store.keeper = keeper  # a process that was not forked off knows none
     cv2.setNumThreads(0)  # the cores belong to the model
     ignore_interrupts(number)

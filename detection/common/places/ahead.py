@@ -45,7 +45,7 @@ def fetched_ahead(things: Iterable[Thing], path_of: Callable[[Thing], Path]) -> 
                     continue
                 pool = pool or ThreadPoolExecutor(path.store.threads, thread_name_prefix="carclf-fetch")
                 known = path.store.known(path.key)
-                path.store.fetched[path.key] = pool.submit(path.store.read, path.key)
+                path.store.fetched[path.key] = pool.submit(path.store.whole, path.key)
                 waiting.append((thing, path, 1 << 22 if known is None else known.size))
             if not waiting:
                 if pool is not None:

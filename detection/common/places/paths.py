@@ -13,11 +13,11 @@ from urllib.parse import unquote
 
 from detection.common.errors import UsageError
 from detection.common.places.address import restored, scheme_of, unknown_scheme, without_secrets
-from detection.common.places.archives import ARCHIVES, ArchiveStore
 from detection.common.places.faults import PlaceError
-from detection.common.places.lists import LISTS, ListStore, SetStore, expanded
 from detection.common.places.place import Place
 from detection.common.places.store import FILE, FOLDER, Store, usage
+from detection.common.places.virtual.archives import ARCHIVES, ArchiveStore
+from detection.common.places.virtual.lists import LISTS, ListStore, SetStore, expanded
 
 TABLES = (".parquet",)
 
@@ -57,7 +57,7 @@ def path_of(path: str | PathLike[str]) -> Path:
     inside = _INSIDE.search(os.fspath(path))
     if inside is not None:
         archive = os.fspath(path)[: inside.start() + len(inside[1])]
-        if archive in _open or os.path.isfile(archive):
+        if archive in _open or scheme_of(archive) or os.path.isfile(archive):
             folder = folder_of(archive)
             assert folder is not None
             return folder / os.fspath(path)[inside.end() :]
@@ -72,7 +72,11 @@ def folder_of(path: str | PathLike[str]) -> Place | None:
     """
     text = os.path.expanduser(str(path)) if str(path).startswith("~") else str(path)
     if _BRACES.search(text) and not os.path.lexists(text):
-        return Place(_kept_store(text, lambda: _set(text)), "")
+        text = restored(text)
+        with _lock:
+            if not isinstance(_open.get(text), SetStore):  # not what `place_of` took for a folder of this name
+                _open[text] = _set(text)
+            return Place(_open[text], "")
     place = place_of(path)
     if place is None:
         is_file = text.lower().endswith((*ARCHIVES, *TABLES, *LISTS)) and os.path.isfile(text)
@@ -102,7 +106,7 @@ def _virtual(text: str, path: Path) -> Place:
 
     def opened() -> Store:
         if name.endswith(TABLES):
-            from detection.common.places.tables import TableStore
+            from detection.common.places.virtual.tables import TableStore
 
             return TableStore(path)
         return ArchiveStore(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -39,7 +40,7 @@ _TIMES = ("LastModified", "last_modified", "mtime", "updated", "created", "Last-
 class RemoteStore(Store):
     """A folder behind an address. Faults that pass are waited for: `CARCLF_PATIENCE` seconds, once it has answered."""
 
-    distant = True
+    distant = slow = True
 
     def __init__(self, address: str):
         """address: with its secrets. Raises `UsageError` where a library lacks or the address can't be reached."""
@@ -49,13 +50,23 @@ class RemoteStore(Store):
         self._kind: str | None = None
         self._real: dict[str, str] = {}
         self._address = address
-        self.fs, self.path = persist(lambda: _connected(address, self._scheme), self._health)
+        self._fs, self.path = persist(lambda: _connected(address, self._scheme), self._health)
+        self._process = os.getpid()
         self._others: SimpleQueue[Any] = SimpleQueue()
         self.distant = self._scheme != "memory"
         if SCHEMES[self._scheme] == "paramiko":
             self.threads = 4  # each has a connection of its own
         # Else s3fs asks for the size first, to fetch large files in pieces.
         self._one_request = {"max_concurrency": 1} if SCHEMES[self._scheme] == "s3fs" else {}
+
+    @property
+    def fs(self) -> Any:
+        """fsspec's file system. A process that was forked off needs one of its own."""
+        if self._process != os.getpid():
+            self._others = SimpleQueue()
+            self._fs, _ = _connected(self._address, self._scheme)
+            self._process = os.getpid()
+        return self._fs
 
     def below(self, key: str) -> RemoteStore:
         """The store of a folder in this one, by the same connection."""
@@ -67,11 +78,12 @@ class RemoteStore(Store):
     def _call(self, work: Callable[[Any], Result]) -> Result:
         """What `work` returns of fsspec's file system, tried again as long as faults may pass."""
         return persist(
-            lambda: work(self.fs) if SCHEMES[self._scheme] != "paramiko" else self._alone(work), self._health
+            lambda: self._alone(work) if SCHEMES[self._scheme] == "paramiko" else work(self.fs), self._health
         )
 
     def _alone(self, work: Callable[[Any], Result]) -> Result:
         """The same with a connection that no other thread uses: paramiko's can't be shared."""
+        _ = self.fs  # sees to it that none is another process's
         try:
             fs = self._others.get_nowait()
         except Empty:

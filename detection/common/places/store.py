@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from detection.common.errors import UsageError
 from detection.common.places.address import joined
@@ -39,6 +40,18 @@ class Listing:
     left_out: list[str] = field(default_factory=list)
 
 
+class Keeper:
+    """Keeps copies on this machine of what was read of stores."""
+
+    def bytes_of(self, store: Store, key: str) -> bytes:
+        """The content of a file; by its copy, where there is one."""
+        raise NotImplementedError
+
+    def kept(self, name: str, stamp: tuple[int, int], fetch: Callable[[], bytes]) -> bytes:
+        """What `fetch` has returned, now or before, for the thing of this name and stamp."""
+        raise NotImplementedError
+
+
 class Store:
     """Files by key below a root. Methods may be called by several threads; they raise `PlaceError`.
 
@@ -50,6 +63,9 @@ class Store:
     distant = False
     # Whether somebody has named each file, so that all of them are meant.
     chosen = False
+    # Whether reading a file again takes so long that a copy should be kept, and where copies are kept at present.
+    slow = False
+    keeper: ClassVar[Keeper | None] = None
     seen: tuple[int, int] | None = None  # size and time of the file that it was made of
     threads = 16
 
@@ -154,7 +170,11 @@ class Store:
     def bytes_of(self, key: str) -> bytes:
         """The content of a file; perhaps it was fetched ahead."""
         begun = self.fetched.pop(key, None)
-        return self.read(key) if begun is None else begun.result()
+        return self.whole(key) if begun is None else begun.result()
+
+    def whole(self, key: str) -> bytes:
+        """The content of a file, from the place or from a copy that is kept here."""
+        return self.read(key) if self.keeper is None or not self.slow else self.keeper.bytes_of(self, key)
 
     def _index(self, key: str) -> int | None:
         index = bisect_left(self._keys, key)

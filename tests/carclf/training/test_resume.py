@@ -108,6 +108,21 @@ def test_killed_at_the_worst_moments(undisturbed, tmp_path, monkeypatch):
     assert state["state"] == "finished" and len(state["resumed"]) == len(moments) and state["error"] is None
 
 
+def test_killed_where_another_process_reads_the_photos(undisturbed, tmp_path, monkeypatch):
+    """It asks for the first batches before the training's loop knows in which epoch it is."""
+    config = short_config(undisturbed.parent, output=tmp_path / "run", workers=1, **SETTINGS)
+    with monkeypatch.context() as patch:
+        kill_at(
+            patch,
+            EpochLog,
+            "on_train_epoch_start",
+            lambda log, trainer, *_: (log.stage.name, trainer.current_epoch) == ("half", 2),
+        )
+        with pytest.raises(Killed):
+            train(config)
+    same(train(resumed_config(tmp_path / "run")), undisturbed)
+
+
 def test_a_stage_that_had_stopped_early_stays_so(undisturbed, tmp_path, monkeypatch):
     """Killed between its last epoch and its model's file, it does not train on."""
     stage = short_stage("head", 30, learning_rate=1e-6, stop_patience=1)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import stat
 import struct
 import tarfile
-import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,21 +46,20 @@ class _Member:
 
 
 class Ranges(io.RawIOBase):
-    """A file, here or elsewhere, read by ranges; by several threads at once."""
+    """A file, here or elsewhere, read by ranges; by several threads at once, and by processes that were forked off."""
 
     def __init__(self, path: Path):
+        from detection.common.files.placed import PlacedFile  # that room knows this one
+
         self.path, self._at = path, 0
         self.size = path.stat().st_size
-        self._file = None if isinstance(path, Place) else open(path, "rb")  # noqa: SIM115 (it stays open as long as the store)
-        self._lock = threading.Lock()
+        self._file = None if isinstance(path, Place) else PlacedFile(path)
 
     def part(self, start: int, end: int) -> bytes:
         if isinstance(self.path, Place):
             return self.path.store.read(self.path.key, start, min(end, self.size)) if start < self.size else b""
         assert self._file is not None
-        with self._lock:
-            self._file.seek(start)
-            return self._file.read(end - start)
+        return self._file.read(end - start, start)
 
     def readable(self) -> bool:
         return True
@@ -112,13 +111,16 @@ class ArchiveStore(IndexedStore):
     def __init__(self, path: Path):
         super().__init__(str(path))
         self.distant = isinstance(path, Place) and path.store.distant
+        self.slow = isinstance(path, Place)
         self._left_out: list[str] = []
         self._members: dict[str, _Member] = {}
         try:
             self._ranges = Ranges(path)
-            content = io.BufferedReader(self._ranges, _BUFFER)
-            found = _in_zip(content) if str(path).lower().endswith(".zip") else self._in_tar(content, path)
-            self._take(found)
+            if self.keeper is not None and isinstance(path, Place):
+                stamp = path.stat().st_size, path.stat().st_mtime_ns
+                self._restore(self.keeper.kept(f"{path} lists", stamp, lambda: self._list_of(path)))
+            else:
+                self._look(path)
         except PlaceError as error:
             raise UsageError(f"'{path}' can't be read: {error.strerror}.") from error
         except (zipfile.BadZipFile, tarfile.TarError, struct.error, ValueError, NotImplementedError) as error:
@@ -126,6 +128,24 @@ class ArchiveStore(IndexedStore):
             raise UsageError(f"'{path}' is not a {what} file that can be read here, or it is damaged.") from error
         except OSError as error:
             raise UsageError(f"'{path}' can't be read: {error.strerror or error}.") from error
+
+    def _look(self, path: Path) -> None:
+        content = io.BufferedReader(self._ranges, _BUFFER)
+        self._take(_in_zip(content) if str(path).lower().endswith(".zip") else self._in_tar(content, path))
+
+    def _list_of(self, path: Path) -> bytes:
+        """What is in it, as bytes: to find that out takes long for a tar elsewhere, and each process needs it."""
+        self._look(path)
+        members = [
+            (*astuple(one.entry), one.offset, one.packed, one.method, one.crc, one.fault)
+            for one in self._members.values()
+        ]
+        return zlib.compress(json.dumps([self._left_out, members]).encode("ascii"), 1)
+
+    def _restore(self, listed: bytes) -> None:
+        self._left_out, members = json.loads(zlib.decompress(listed))
+        for key, size, mark, *rest in members:
+            self._members[key] = _Member(Entry(key, size, mark), *rest)
 
     def entries(self) -> dict[str, Entry]:
         return {key: member.entry for key, member in self._members.items()}

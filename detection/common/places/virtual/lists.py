@@ -14,10 +14,10 @@ from pathlib import Path
 
 from detection.common.errors import UsageError
 from detection.common.places.address import scheme_of
-from detection.common.places.archives import IndexedStore
 from detection.common.places.faults import PlaceError
 from detection.common.places.place import Place
 from detection.common.places.store import FOLDER, Entry, Listing, name_complaint
+from detection.common.places.virtual.archives import IndexedStore
 
 LISTS = (".csv", ".txt", ".jsonl")
 # How a column, or a key, is called that names a photo; the first that is there counts.

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from detection.common.errors import UsageError, need
-from detection.common.places.archives import IndexedStore, Ranges
 from detection.common.places.faults import PlaceError
-from detection.common.places.lists import COLUMNS
 from detection.common.places.store import Entry, Listing, checked, mark_of
+from detection.common.places.virtual.archives import IndexedStore, Ranges
+from detection.common.places.virtual.lists import COLUMNS
 
 _KEPT = 2  # groups of rows whose bytes are kept: photos come about in their order
 _NAMES = (*COLUMNS, "name", "key", "__key__")
@@ -24,6 +24,7 @@ class TableStore(IndexedStore):
     def __init__(self, path: Path):
         """Raises `UsageError` for a table that can't be read, or has no column of bytes."""
         super().__init__(str(path))
+        self.slow = True  # photos come by the group
         need("pyarrow", f"'{path}'", extra="parquet")
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -1,0 +1,151 @@
+"""Copies of photos of places, kept on this machine in a folder of bounded size: what is read again is fetched once.
+
+Any number of threads and processes may use one folder at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from detection.common.console import say
+from detection.common.places.store import Keeper, Store
+
+_SEAL = 16  # bytes before the content of each copy: its digest, as the machine may have gone down while it was written
+_ROOM = 0.1  # share of the folder that is freed at once: looking for the oldest copies takes a while
+
+
+class KeptPhotos(Keeper):
+    """folder: of the copies; made when there is a first one. most: bytes that all of it may have.
+
+    Where there is no room, the copies that nobody has read for longest go. A copy is known by the photo's address, size
+    and mark, so that of another content is another one; what a place gives no mark of is not kept.
+    """
+
+    def __init__(self, folder: Path, most: int):
+        self.folder, self.most = folder, most
+        self._looked = self._told = False
+
+    def bytes_of(self, store: Store, key: str) -> bytes:
+        entry = store.known(key)
+        if entry is None:
+            entry = store.ask(key)
+            if entry is not None:
+                store.note(entry)  # the next epoch need not ask again
+        if entry is None:
+            return store.read(key)  # which says why it can't be
+        return self.kept(store.address(key), entry.stamp, lambda: store.read(key))
+
+    def kept(self, name: str, stamp: tuple[int, int], fetch: Callable[[], bytes]) -> bytes:
+        if not stamp[1]:
+            return fetch()
+        digest = hashlib.sha256(f"{name}\0{stamp[0]}\0{stamp[1]}".encode("utf-8", "surrogatepass")).hexdigest()[:40]
+        path = self.folder / digest[:2] / digest[2:]
+        data = _copy(path)
+        if data is None:
+            with _alone(path):  # or several would fetch it
+                data = _copy(path)
+                if data is None:
+                    data = fetch()
+                    self._keep(path, data)
+        return data
+
+    def _keep(self, path: Path, data: bytes) -> None:
+        size = size_of_copy(len(data))
+        if size > self.most:
+            return
+        total = self.folder / ".carclf-size"
+        try:
+            with _alone(total):
+                taken = _number(total) if self._looked else None
+                if taken is None or taken + size > self.most:
+                    taken = self._tidy(self.most - size)
+                # First: who is killed in between leaves a number that is too large, which the next look mends.
+                total.write_text(str(taken + size))
+                temp = path.with_name(f".carclf-{path.name[:8]}-{os.getpid()}.tmp")
+                path.parent.mkdir(exist_ok=True)
+                temp.write_bytes(_seal(data) + data)
+                os.replace(temp, path)
+        except OSError as error:
+            if not self._told:
+                self._told = True
+                say(
+                    f"Photos can't be kept in '{self.folder}' ({error.strerror or error}): each is fetched whenever it "
+                    "is read. CARCLF_CACHE=FOLDER names another place for them."
+                )
+
+    def _tidy(self, most: int) -> int:
+        """Bytes of all copies, once the oldest have gone where they were more than `most`."""
+        copies = []
+        for folder in self.folder.iterdir():
+            for file in folder.iterdir() if folder.is_dir() else ():
+                with suppress(OSError):
+                    if file.suffix == ".tmp":  # of a process that was killed: whoever writes one is alone
+                        file.unlink()
+                    elif not file.name.startswith("."):
+                        status = file.stat()
+                        copies.append((status.st_mtime_ns, status.st_size, file))
+        taken = sum(size for _, size, _ in copies)
+        self._looked = True
+        if taken <= most:
+            return taken
+        for _, size, file in sorted(copies):
+            if taken <= most - _ROOM * self.most:
+                break
+            with suppress(OSError):  # Windows removes nothing that is being read
+                file.unlink()
+                taken -= size
+        return taken
+
+
+@contextmanager
+def photos_kept(folder: Path, most: int) -> Iterator[None]:
+    """Meanwhile photos of places are read by way of copies in `folder`, of at most `most` bytes together."""
+    before = Store.keeper
+    Store.keeper = KeptPhotos(folder, most)
+    try:
+        yield
+    finally:
+        Store.keeper = before
+
+
+def size_of_copy(size: int) -> int:
+    """Bytes of the copy of a photo of so many."""
+    return size + _SEAL
+
+
+def _copy(path: Path) -> bytes | None:
+    try:
+        data = path.read_bytes()
+        os.utime(path)
+    except OSError:
+        return None
+    return data[_SEAL:] if data[:_SEAL] == _seal(data[_SEAL:]) else None
+
+
+def _seal(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_SEAL).digest()
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    from detection.common.files.locks import Lock, NoLocks  # that room knows this one
+
+    lock = Lock.beside(path)
+    with suppress(NoLocks, OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.take(wait=True)
+    try:
+        yield
+    finally:
+        lock.release()

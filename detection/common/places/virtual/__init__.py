@@ -1,0 +1,1 @@
+"""Files that are folders of photos: archives, lists and tables."""
