@@ -63,7 +63,7 @@ def fetch(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="kaggle:COMPETITION, kaggle:OWNER/DATASET, or the https:// address of a zip or tar file.",
+            help="kaggle:COMPETITION, kaggle:OWNER/DATASET, or the https:// or s3:// address of a zip or tar file.",
         ),
     ],
     folder: Annotated[

@@ -13,12 +13,14 @@ from carclf.datasets.layouts.archive import Unpackable, unpack_to
 from carclf.datasets.table import read_table
 from carclf.tools.fetch.kaggle import SCHEME, KaggleFiles
 from carclf.tools.fetch.part import Part
+from carclf.tools.fetch.place import PlaceFile
 from carclf.tools.fetch.source import Source
 from carclf.tools.fetch.web import WebFile
 from detection.common.console import say
 from detection.common.errors import UsageError
 from detection.common.files import TEMP_PREFIX, check_written, write_json, written_by
 from detection.common.files.locks import Lock, NoLocks
+from detection.common.places.address import scheme_of, without_secrets
 
 RECORD = f"{TEMP_PREFIX}fetched.json"  # hidden: no photo, and no file that was passed over
 FORMAT = 1
@@ -48,9 +50,11 @@ def source_of(text: str) -> Source:
         return KaggleFiles(text.removeprefix(SCHEME))
     if text.lower().startswith(("http://", "https://")):
         return WebFile(text)
+    if scheme_of(text):
+        return PlaceFile(text)
     raise UsageError(
-        f"'{text.partition('?')[0]}' can't be fetched: give kaggle:COMPETITION, kaggle:OWNER/DATASET or the https:// "
-        "address of a zip or tar file."
+        f"'{without_secrets(text).partition('?')[0]}' can't be fetched: give kaggle:COMPETITION, kaggle:OWNER/DATASET "
+        "or the https://, s3://, gs://, az:// or sftp:// address of a zip or tar file."
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 import tarfile
 import zipfile
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,12 @@ from typer.testing import CliRunner
 from carclf.cli import app
 from carclf.datasets import read_table
 from carclf.tools.fetch import part
+from carclf.tools.fetch.place import PlaceFile
+from detection.common.places import paths
+from detection.common.places.remote import RemoteStore
 from tests.carclf.drawn import draw_folders
 from tests.carclf.tools.file_server import SIGNATURE, TOKEN, file_server
+from tests.detection.common.places.conftest import own_world, s3, s3_server  # noqa: F401
 
 
 @pytest.fixture
@@ -529,3 +535,65 @@ def test_a_python_without_a_way_to_unpack(server, photos, tmp_path, monkeypatch)
     server.files["/cars.tar.xz"] = tarred(photos, "w:xz")
     monkeypatch.setitem(sys.modules, "lzma", None)
     assert "packed by lzma" in refused(f"{server.url}/cars.tar.xz", tmp_path / "cars")
+
+
+@pytest.fixture
+def in_memory(photos, monkeypatch):
+    """A zip in a place, which reads it in small chunks; the offsets that were read."""
+    monkeypatch.setattr(paths, "_open", {})
+    monkeypatch.setattr("carclf.tools.fetch.place._CHUNK", 700)
+    place = paths.path_of("memory://fetched/cars.zip")
+    place.write_bytes(zipped(photos))
+    real, offsets = RemoteStore.read, []
+    monkeypatch.setattr(
+        RemoteStore,
+        "read",
+        lambda self, key, start=None, end=None: offsets.append(start) or real(self, key, start, end),
+    )
+    yield place, offsets
+    place.unlink(missing_ok=True)
+
+
+def test_an_archive_in_a_place_is_fetched_and_goes_on_where_it_was(in_memory, tmp_path, monkeypatch):
+    place, offsets = in_memory
+
+    class Killed(BaseException):
+        pass
+
+    def kill(self, entry, start, real=PlaceFile._chunks):
+        yield from islice(real(self, entry, start), 2)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PlaceFile, "_chunks", kill)
+        with pytest.raises(Killed):
+            CliRunner().invoke(app, ["data", "fetch", str(place), str(tmp_path / "cars")])
+    assert carclf(place, tmp_path / "cars").exit_code == 0
+    assert offsets[:4] == [0, 700, 1400, 2100] and len(set(offsets)) == len(offsets)
+    assert len(read_table(tmp_path / "cars")) == 6 and names(tmp_path) == ["cars"]
+
+
+def test_an_archive_that_changes_in_its_place_is_fetched_anew(in_memory, photos, tmp_path, pauses, monkeypatch):
+    place, offsets = in_memory
+    real = PlaceFile.open
+
+    def change(self, headers):
+        answer = real(self, headers)
+        if len(offsets) == 0:
+            place.write_bytes(zipped(dict(list(photos.items())[:4])))
+        return answer
+
+    monkeypatch.setattr(PlaceFile, "open", change)
+    assert carclf(place, tmp_path / "cars").exit_code == 0
+    assert offsets[:3] == [0, 0, 700] and len(read_table(tmp_path / "cars")) == 4
+
+
+def test_from_s3_and_what_is_no_archive_there(s3, photos, tmp_path):  # noqa: F811
+    s3.put(f"{s3.bucket}/sets/cars.zip", zipped(photos))
+    assert carclf(f"s3://{s3.bucket}/sets/cars.zip", tmp_path / "cars").exit_code == 0
+    assert len(read_table(tmp_path / "cars")) == 6
+    assert "was fetched before" in carclf(f"s3://{s3.bucket}/sets/cars.zip", tmp_path / "cars").stderr
+    assert "is a folder: `carclf train CONFIG data=s3://" in refused(f"s3://{s3.bucket}/sets", tmp_path / "other")
+    assert "There is nothing at" in refused(f"s3://{s3.bucket}/sets/none.zip", tmp_path / "other")
+    secret = os.environ["AWS_SECRET_ACCESS_KEY"]
+    assert not any(secret in file.read_text("latin-1") for file in tmp_path.rglob("*") if file.is_file())

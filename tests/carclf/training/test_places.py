@@ -172,3 +172,17 @@ def test_a_run_folder_elsewhere_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"folder of this machine.*s3://host") as error:
         read_config(TrainConfig, None, ["data=x", "output=s3://me:secret@host/run"])
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_two_processes_on_photos_of_s3(photos, s3, proxy, tmp_path):  # noqa: F811
+    """Each photo is fetched once by both, and they need not ask for what the first one's listing has told."""
+    for name, data in files_of(photos).items():
+        s3.put(f"{s3.bucket}/set/{name}", data)
+    settings = SETTINGS | {"stages": STAGES[1:], "devices": 2}
+    there = train(
+        short_config(tmp_path, output=tmp_path / "there", data=f"s3://{s3.bucket}/set", workers=1, **settings)
+    )
+    jpegs = [(how, path) for how, path in proxy.requests if path.endswith(".jpg")]
+    assert sorted(jpegs) == sorted(set(jpegs)) and {how for how, _ in jpegs} == {"GET"}
+    same(there, train(short_config(tmp_path, output=tmp_path / "here", data=photos, **settings)))
