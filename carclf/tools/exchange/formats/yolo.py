@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from carclf.datasets.names import SPLITS
+from carclf.datasets.names import SPLITS, split_named
 from carclf.tools.exchange.files import Finder, bring, broken_notes, free_names, photo_folders
 from carclf.tools.exchange.guards import box_of, number, read_text, reading, safe_below, text_of, thing_of, whole
 from carclf.tools.exchange.record import Box, Holds, Photo, Thing, has_split, labels_of
@@ -48,7 +48,8 @@ def write(photos: Sequence[Photo], output: Path) -> list[str]:
     sides = {photo.split or "train" for photo in photos} if split else set()
     config: dict[str, Any] = {side: f"images/{side}" for side in SPLITS if side in sides}
     config = config or {"train": "images", "val": "images"}
-    config.setdefault("val", config.get("test", config.get("train")))
+    for side in ("train", "val"):  # there must be both
+        config.setdefault(side, next(iter(config.values())))
     write_text(output / "data.yaml", yaml.safe_dump(
         {**config, "names": dict(enumerate(labels))}, sort_keys=False, allow_unicode=True
     ))  # fmt: skip
@@ -57,7 +58,7 @@ def write(photos: Sequence[Photo], output: Path) -> list[str]:
     if renamed:
         notes.append(f"{counted(renamed, 'photo')} renamed: a YOLO label is found by its photo's name.")
     if mixed:
-        notes.append(f"In {counted(mixed, 'photo')} with masks the boxes alone are written as outlines of four corners: "
+        notes.append(f"In {counted(mixed, 'photo')} with masks the boxes alone are written as four corners: "
                      "a YOLO file holds one kind only.")  # fmt: skip
     return notes
 
@@ -141,11 +142,10 @@ def _config(path: Path) -> tuple[dict[int, str], list[tuple[str | None, str]]]:
                 sides.append((key, _place(place, values.get("path"), path)))
         if not sides:
             raise ValueError("it names no photos: train is missing")
-        if len({place for _, place in sides}) == 1:  # all photos are for everything: there is no split
-            sides = [(None, sides[0][1])]
+        alone = len({place for _, place in sides}) == 1  # where all photos are for everything, there is no split
         kept: dict[str, str | None] = {}
         for key_, place in sides:
-            kept.setdefault(place, key_)
+            kept.setdefault(place, split_named(PurePosixPath(place).name) or (None if alone else key_))
         return names, [(split, place) for place, split in kept.items()]
 
 
