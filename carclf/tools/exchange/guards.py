@@ -229,7 +229,7 @@ def xml_text(text: str) -> str:
     return _NOT_XML.sub(lambda found: ascii(found[0])[1:-1].replace("\\r", "\\x0d"), text)
 
 
-def xml_bytes(root: ElementTree.Element) -> bytes:
-    """An XML file, indented; texts in it as they are."""
+def xml_bytes(root: ElementTree.Element, declared: bool = True) -> bytes:
+    """An XML file in UTF-8, indented. declared: whether its first line says so; not in what is pasted as a text."""
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=declared)

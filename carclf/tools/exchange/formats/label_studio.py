@@ -44,7 +44,7 @@ def write(photos: Sequence[Photo], output: Path) -> list[str]:
     """tasks.json, config.xml and images/, which the local storage of Label Studio serves."""
     bring(photos, [photo.name for photo in photos], output / "images")
     write_values(output / _NAME, [_task(number_, photo) for number_, photo in enumerate(photos, 1)])
-    replace_file(output / "config.xml", xml_bytes(_interface(photos)))
+    replace_file(output / "config.xml", xml_bytes(_interface(photos), declared=False))
     return []
 
 
@@ -121,8 +121,10 @@ def read(source: Path, images: Path | None) -> tuple[list[Photo], list[str]]:
     for place, task in enumerate(tasks, 1):
         with reading(f"'{file}' can't be read at task {place}"):
             data = task["data"]
-            address = next(data[key] for key in ("image", "img", "url", *data) if isinstance(data.get(key), str))
-            photo = finder.photo(_name(address))
+            texts = [data[key] for key in ("image", "img", "url", *data) if isinstance(data.get(key), str)]
+            if not texts:
+                raise ValueError("its data name no image")
+            photo = finder.photo(_name(texts[0]))
             if photo is None:
                 continue
             photo = replace(photo, split=split_named(str(data.get("split", ""))),

@@ -24,7 +24,7 @@ from detection.images.find import image_names
 
 HOLDS = Holds("YOLO", label=False, shapes="ring", box_beside=False, mixed_split=False, score=False, attributes=False)
 _CONFIG, _CLASSES = ("data.yaml", "data.yml", "dataset.yaml"), ("classes.txt", "obj.names")
-_MOST_LINES = 100_000  # things in one photo
+_MOST_LINES = 10_000  # things in one photo
 
 
 def write(photos: Sequence[Photo], output: Path) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from carclf.tools.exchange.formats import voc
-from carclf.tools.exchange.record import Holds, Photo, Thing, has_split, main_label, with_label
+from carclf.tools.exchange.record import Holds, Photo, Thing, _rounded, has_split, main_label, with_label
 from carclf.tools.exchange.shapes import Shape, mask_shape, shape_box, shape_mask
 
 SIZE = (20, 30)  # height and width
@@ -99,6 +99,9 @@ def _held_photo(photo: Photo, holds: Holds, parted: bool) -> Photo:
 
 
 def _held_thing(thing: Thing, holds: Holds) -> Thing:
+    as_pixels = not holds.box_beside and holds.format != "YOLO"  # what a format writes as pixels has their box
+    if thing.shape is not None and as_pixels and _rounded(thing.shape, holds.shapes):
+        thing = replace(thing, shape=mask_shape(shape_mask(thing.shape, SIZE)))
     if thing.shape is not None and not holds.box_beside:
         thing = replace(thing, box=shape_box(thing.shape, SIZE))
     return replace(
@@ -113,20 +116,13 @@ def _corners(thing: Thing) -> Shape:
 
 def plain(photos: list[Photo], kind: str) -> list:
     """All that is said of the photos, in a form that can be compared. kind: as in `Holds.shapes`."""
-    return sorted(
-        (
-            (
-                photo.path.read_bytes(),
-                photo.label,
-                photo.split,
-                photo.score,
-                _said(photo.attributes),
-                sorted((_plain(thing, kind) for thing in photo.things), key=repr),
-            )  # fmt: skip
-            for photo in photos
-        ),
-        key=repr,
-    )
+    return sorted((_plain_photo(photo, kind) for photo in photos), key=repr)
+
+
+def _plain_photo(photo: Photo, kind: str) -> tuple:
+    things = sorted((_plain(thing, kind) for thing in photo.things), key=repr)
+    content = photo.path.read_bytes()[-30:]
+    return content, photo.label, photo.split, photo.score, _said(photo.attributes), things
 
 
 def _said(attributes) -> list:
