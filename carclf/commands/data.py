@@ -99,7 +99,7 @@ def export(
 ) -> None:
     """Write labels, boxes, masks, splits and confidences in another program's format.
 
-    Exit code 0: done, also where the format can't hold all, which is said; 3: some photos can't be read; 2: wrong usage.
+    Exit code 0: done, and what the format can't hold is said; 3: some photos can't be read; 2: wrong usage.
     """
     from carclf.tools.exchange.exchange import export_data
 

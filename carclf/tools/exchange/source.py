@@ -53,7 +53,8 @@ def read_source(
 
 def _read_labelled(source: str | Path, images: str | Path | None, track: Track) -> tuple[list[Photo], list[str]]:
     table, root = read_table(source, images), photo_root(source, images)
-    photos, broken = [], []
+    photos: list[Photo] = []
+    broken: list[str] = []
     for row in track(table.to_dict("records"), len(table)):
         size = _size(row["file"], broken)
         if size is None:
@@ -79,7 +80,9 @@ def _read_cleaned(folder: Path, images: Path | None, track: Track) -> tuple[list
     table = by_folders([(row["source"], row["source"]) for row in rows], False)
     labels = {one["file"]: one for one in table.to_dict("records")}
     saved = read_detections(folder / DETECTIONS) if (folder / DETECTIONS).is_file() else None
-    photos, broken, unknown = [], [], 0
+    photos: list[Photo] = []
+    broken: list[str] = []
+    unknown = 0
     for row in track(rows, len(rows)):
         path = root / row["source"]
         if not path.is_file():

@@ -52,7 +52,7 @@ def content(photos: Sequence[Photo], labels: Sequence[str]) -> dict[str, Any]:
     for image_id, photo in enumerate(photos, 1):
         height, width = photo.size
         about = {"label": photo.label, "split": photo.split, "score": photo.score}
-        said = {key: value for key, value in about.items() if value is not None}
+        said: dict[str, Any] = {key: value for key, value in about.items() if value is not None}
         said |= {"attributes": dict(photo.attributes)} if photo.attributes else {}
         images.append({"id": image_id, "file_name": photo.name, "width": width, "height": height, **said})
         for thing in photo.things:

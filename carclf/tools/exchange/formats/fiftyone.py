@@ -126,7 +126,7 @@ def _things(value: Any, size: tuple[int, int]) -> list[tuple[int, Thing]]:
     if not isinstance(value, dict) or value.get("_cls") not in ("Detections", "Polylines", "Detection", "Polyline"):
         return []
     listed = value.get("detections", value.get("polylines")) if value["_cls"].endswith("s") else [value]
-    found = []
+    found: list[tuple[int, Thing]] = []
     for one in listed or []:
         thing = _polyline(one, size) if "points" in one else _detection(one, size)
         if thing is not None:

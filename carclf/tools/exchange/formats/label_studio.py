@@ -65,10 +65,15 @@ def _interface(photos: Sequence[Photo]) -> ElementTree.Element:
 def _task(task: int, photo: Photo) -> dict[str, Any]:
     """A task; a person's answers are its annotation, a model's its prediction."""
     said: tuple[list[dict], list[dict]] = ([], [])
-    common = {"to_name": "image", "original_width": photo.size[1], "original_height": photo.size[0]}
+    common: dict[str, Any] = {"to_name": "image", "original_width": photo.size[1], "original_height": photo.size[0]}
     common |= {"image_rotation": 0}
     if photo.label is not None:
-        about = {"id": f"t{task}", "type": "choices", "from_name": "class", "value": {"choices": [photo.label]}}
+        about: dict[str, Any] = {
+            "id": f"t{task}",
+            "type": "choices",
+            "from_name": "class",
+            "value": {"choices": [photo.label]},
+        }
         said[photo.score is not None].append({**about, **common, **_score(photo.score)})
     for place, thing in enumerate(photo.things, 1):
         about = {"id": f"t{task}-{place}", **_region(thing, photo.size), **common, **_score(thing.score)}
@@ -90,6 +95,7 @@ def _task(task: int, photo: Photo) -> dict[str, Any]:
 def _region(thing: Thing, size: tuple[int, int]) -> dict[str, Any]:
     height, width = size
     shape = thing.shape
+    value: dict[str, Any]
     if shape is None:
         x1, y1, x2, y2 = thing.box
         value = {"x": x1 / width * 100, "y": y1 / height * 100, "width": (x2 - x1) / width * 100,
