@@ -1,9 +1,9 @@
-"""`carclf data check`, `carclf data fetch` and `carclf prepare`."""
+"""`carclf data check`, `fetch`, `export` and `import`, and `carclf prepare`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -80,6 +80,53 @@ def fetch(
     fetched = fetch(source, folder, round(max_gb * 1e9))
     typer.echo(str(fetched))
     raise typer.Exit(exit_code(fetched.trouble))
+
+
+Format = Annotated[
+    str, typer.Option(help="coco, yolo, voc, label-studio, cvat, fiftyone, csv or folders.", show_default=False)
+]
+Output = Annotated[Path, typer.Option(help="Folder to create.", show_default=False)]
+
+
+@app.command("export")
+def export(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="Labelled photos, or what `clean` or `predict` or an import wrote.")
+    ],
+    format: Format,
+    output: Output,
+    images: Annotated[Path | None, typer.Option(help="Folder of the photos that SOURCE names.")] = None,
+) -> None:
+    """Write labels, boxes, masks, splits and confidences in another program's format.
+
+    Exit code 0: done, and what the format can't hold is said; 3: some photos can't be read; 2: wrong usage.
+    """
+    from carclf.tools.exchange.exchange import export_data
+
+    _exchanged(export_data(source, format, output, images, tracked("reading")))
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(metavar="FILE_OR_DIR", help="What another program exported; a zip, too.")],
+    format: Format,
+    output: Output,
+    images: Annotated[Path | None, typer.Option(help="Folder of the photos that FILE_OR_DIR names.")] = None,
+) -> None:
+    """Read another program's labels into a folder for `carclf train data=DIR` and `carclf train-detector`.
+
+    Exit code 0: done; 3: some photos can't be read; 2: wrong usage, or a file that can't be trusted.
+    """
+    from carclf.tools.exchange.exchange import import_data
+
+    _exchanged(import_data(source, format, output, images))
+
+
+def _exchanged(made: Any) -> None:
+    for note in made.notes:
+        say(note)
+    typer.echo(str(made))
+    raise typer.Exit(made.exit_code)
 
 
 def prepare(

@@ -11,6 +11,9 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from detection.common.errors import UsageError
+from detection.masks.rle import checked_counts
+
+MOST_PIXELS = 1 << 28  # of a photo with masks
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ def _size(entry: dict) -> tuple[int, int]:
     height, width = int(entry["height"]), int(entry["width"])
     if height < 1 or width < 1:
         raise ValueError("a photo has no size")
+    if height * width > MOST_PIXELS:
+        raise ValueError("larger than any photo")
     return height, width
 
 
@@ -106,10 +111,22 @@ def _encode(segmentation: list | dict, size: tuple[int, int]) -> dict | None:
 
 
 def _encode_any(segmentation: list | dict, size: tuple[int, int]) -> dict | None:
+    """By pycocotools, whose C code believes what it is given: so all of it is checked before."""
     if not isinstance(segmentation, dict):
         polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
+        for polygon in polygons:
+            check_ring(np.array(polygon, np.float64).reshape(-1, 2), size)
         return coco_mask.merge(coco_mask.frPyObjects(polygons, *size)) if polygons else None
     if tuple(segmentation["size"]) != size:
         raise ValueError("the mask and the photo differ in size")
-    counts = segmentation["counts"]
-    return coco_mask.frPyObjects(segmentation, *size) if isinstance(counts, list) else segmentation
+    return {"size": list(size), "counts": checked_counts(segmentation["counts"], size).encode("ascii")}
+
+
+def check_ring(points: np.ndarray, size: tuple[int, int]) -> None:
+    """Raises ValueError for the corners (Nx2, x and y) of a polygon that can't be one of a photo of this height and
+    width: not numbers, far outside, or a line so long that drawing it would take for ever."""
+    height, width = size
+    if not np.isfinite(points).all() or np.abs(points).max(initial=0) > 4 * max(height, width):
+        raise ValueError("a corner lies nowhere near the photo")
+    if np.abs(np.diff(points, axis=0)).max(axis=1, initial=0).sum() > 4 * height * width + 1000:
+        raise ValueError("the outline is longer than any in such a photo")

@@ -38,7 +38,7 @@ def read_folders(root: Path, nested: bool = False) -> pd.DataFrame:
         log.warning("%s", note)
     if not inside:
         raise UsageError(f"There are no photos in '{root}': it must hold a folder of photos for each class.")
-    table = _by_folders([(str((root / name).absolute()), name) for name in inside], nested)
+    table = by_folders([(str((root / name).absolute()), name) for name in inside], nested)
     if table.empty:
         raise UsageError(
             f"The photos in '{root}' are not in class folders: make one folder per class, or pass a csv of file,class."
@@ -128,18 +128,18 @@ def _nested(folders: Sequence[str]) -> tuple[str, dict[str, str]]:
 def _read_cleaned(root: Path, nested: bool = False) -> pd.DataFrame:
     """Only what the manifest lists as a result of a class folder's photo."""
     made = read_manifest(root)
-    table = _by_folders([(str(output), source) for source, output in made.items() if output is not None], nested)
+    table = by_folders([(str(output), source) for source, output in made.items() if output is not None], nested)
     if table.empty:
         raise UsageError(f"The manifest in '{root}' lists no cut-out in a class folder: clean it again.")
     if len(table) < len(made):
         log.warning("%d photos that stage 1 gave no cut-out for are left out of '%s'.", len(made) - len(table), root)
-        listed = _by_folders([(source, source) for source in made], nested)
+        listed = by_folders([(source, source) for source in made], nested)
         if note := lost_note(listed["label"], table["label"], "stage 1 gave no cut-out for any of their photos"):
             log.warning("%s", note)
     return table
 
 
-def _by_folders(photos: Sequence[tuple[str, str]], nested: bool = False) -> pd.DataFrame:
+def by_folders(photos: Sequence[tuple[str, str]], nested: bool = False) -> pd.DataFrame:
     """The table of (file, path below the root with slashes); photos in no class folder are left out.
 
     A folder's name that is not UTF-8 is escaped: labels go into models and pages. pandas' own text can't hold such

@@ -21,7 +21,7 @@ from detection.common.files import check_format
 from detection.common.files.locks import Lock, NoLocks
 from detection.common.files.placed import PlacedFile
 from detection.common.rows import json_line, name_number, numbers_of, parse_row, sort_by_number
-from detection.folder.out.rle import decode_mask, encode_mask
+from detection.masks.rle import decode_mask, encode_mask
 from detection.vehicle import TURNS, Look, Vehicle
 
 FORMAT = "carclf-detections"

@@ -21,7 +21,7 @@ from detection.common import rows
 from detection.common.errors import UsageError
 from detection.folder.out import detections
 from detection.folder.out.detections import DetectionsWriter, read_detections
-from detection.folder.out.rle import decode_mask, encode_mask
+from detection.masks.rle import decode_mask, encode_mask
 from detection.vehicle import Vehicle
 from tests.folder_runs import ROOT
 

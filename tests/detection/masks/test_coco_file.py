@@ -64,6 +64,14 @@ def test_masks_and_categories(tmp_path, changes, areas, categories):
         ({"annotation_segmentation": None}, "has no mask: export polygons"),
         ({"annotation_segmentation": {"size": [10, 10], "counts": [100]}}, "can't be read"),
         ({"annotation_segmentation": [["a", "b", "c", "d", "e", "f"]]}, "can't be read"),
+        # What C code would believe: runs of more pixels than there are, corners at the end of the world.
+        ({"annotation_segmentation": {"size": [80, 100], "counts": [0, 1 << 40]}}, "can't be read"),
+        ({"annotation_segmentation": {"size": [80, 100], "counts": [8001, -1]}}, "can't be read"),
+        ({"annotation_segmentation": {"size": [80, 100], "counts": "0ooo`0"}}, "can't be read"),
+        ({"annotation_segmentation": [[0, 0, 1e12, 0, 5, 5]]}, "can't be read"),
+        ({"annotation_segmentation": [[0, 0, float("nan"), 0, 5, 5]]}, "can't be read"),
+        ({"annotation_segmentation": [[0, 0, 90, 0] * 500]}, "can't be read"),
+        ({"image_width": 1 << 30, "image_height": 1 << 30}, "not a COCO file"),
         (
             {"images": [{"id": 1, "file_name": name, "width": 9, "height": 9} for name in "ab"]},
             "two photos the same id",

@@ -14,8 +14,21 @@ def encode_mask(mask: np.ndarray) -> str:
     '0120'
     """
     # Down the columns; the first run is of zeros, and may have none.
-    flat = np.concatenate([[False], np.asarray(mask, bool).T.reshape(-1)])
-    runs = np.diff(np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]), [len(flat) - 1]]))
+    return encode_runs(runs_of(np.asarray(mask, bool).T.reshape(-1)))
+
+
+def runs_of(flat: np.ndarray) -> np.ndarray:
+    """How long the runs of a row of bools are (int64): of False and of True by turns, of False first.
+
+    >>> runs_of(np.array([True, True, False])).tolist()
+    [0, 2, 1]
+    """
+    flat = np.concatenate([[False], flat])
+    return np.diff(np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]), [len(flat) - 1]])).astype(np.int64)
+
+
+def encode_runs(runs: np.ndarray) -> str:
+    """The counts of runs (int64) as they lie down the columns."""
     rest = runs.astype(np.int64)
     rest[3:] -= runs[1:-2]
     letters = np.zeros((len(runs), _MOST_LETTERS), np.uint8)
@@ -38,12 +51,34 @@ def decode_mask(counts: str, size: tuple[int, int]) -> np.ndarray:
     height, width = size
     if not isinstance(counts, str):
         raise ValueError("not a compressed run-length encoding")
-    runs = _runs(counts.encode("ascii"))
-    if (runs < 0).any() or int(runs.sum()) != height * width:
-        raise ValueError(f"the runs make up {int(runs.sum())} pixels, not {height} x {width}")
+    runs = check_runs(_runs(counts.encode("ascii")), height * width)
     # Runs go down the columns, those of zeros and of ones by turns, zeros first.
     columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height)
     return np.ascontiguousarray(columns.T)
+
+
+def checked_counts(counts: object, size: tuple[int, int]) -> str:
+    """The compressed counts of compressed or plain ones that make up `size` (height, width). Raises ValueError.
+
+    >>> checked_counts([1, 2, 1], (2, 2))
+    '121'
+    """
+    total = size[0] * size[1]
+    if isinstance(counts, bytes):
+        counts = counts.decode("ascii")
+    if isinstance(counts, str):
+        check_runs(_runs(counts.encode("ascii")), total)
+        return counts
+    if not isinstance(counts, list) or not all(type(run) is int and 0 <= run <= total for run in counts):
+        raise ValueError("not a run-length encoding")
+    return encode_runs(check_runs(np.array(counts, np.int64), total))
+
+
+def check_runs(runs: np.ndarray, total: int) -> np.ndarray:
+    """The runs (int64), if they make up so many pixels. Raises ValueError."""
+    if (runs < 0).any() or (runs > total).any() or int(runs.sum()) != total:
+        raise ValueError(f"the runs do not make up {total} pixels")
+    return runs
 
 
 def _runs(text: bytes) -> np.ndarray:
