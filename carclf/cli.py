@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from carclf.commands import clean, data, evaluate, models, predict, runs, serve, setup, train
+from carclf.commands import clean, data, evaluate, garage, models, predict, runs, serve, setup, train
 from detection.common.console import StdoutError, prepare_streams, say
 from detection.common.errors import UsageError
 from detection.common.files import expand_home
@@ -87,6 +87,10 @@ for command in (
     serve.worker,
     serve.dead_letters,
     evaluate.compare_backgrounds,
+    garage.learn,
+    garage.embed,
+    garage.similar,
+    garage.cluster,
 ):
     app.command()(command)
 app.add_typer(data.app, name="data")

@@ -1,4 +1,4 @@
-"""The one door to classifiers: bundled ones, run folders, files and exports, by the name that people give."""
+"""The one door to classifiers: bundled ones, run folders, files, exports and garages, by the name that people give."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from carclf.classifier.garage.file import is_garage, read_garage, read_garage_info
+from carclf.classifier.garage.names import joined_info
 from carclf.classifier.info import ModelInfo, read_info
 from carclf.classifier.onnx.folder import read_classifier
 from carclf.weights import BEST, BUNDLED, DEFAULT, bundled_file, is_bundled
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FoundModel:
-    """A classifier on disk. path: of `weights` the .safetensors file, of an `export` its folder."""
+    """A classifier on disk. path: of `weights` and of a `garage` the file, of an `export` its folder."""
 
     path: Path
-    kind: Literal["weights", "export"]
+    kind: Literal["weights", "export", "garage"]
 
     @property
     def is_export(self) -> bool:
@@ -32,23 +34,52 @@ class FoundModel:
     @property
     def runs_by_onnx(self) -> bool:
         """Whether ONNX Runtime can run it."""
-        return self.is_export or is_bundled(self.path)
+        return self.base.runs_by_onnx if self.is_garage else self.is_export or is_bundled(self.path)
+
+    @property
+    def is_garage(self) -> bool:
+        return self.kind == "garage"
+
+    @property
+    def base(self) -> FoundModel:
+        """The classifier that a garage stands on. Raises `UsageError` where it is not there."""
+        name = read_garage_info(self.path).base
+        bundled = name in BUNDLED
+        place = name if bundled else str(self.path.parent / name)
+        if not bundled and not Path(place).exists():
+            raise UsageError(f"The garage '{self.path}' stands on '{place}', which is not there: put it back.")
+        found = find_model(place)
+        if found.is_garage:
+            raise UsageError(f"The garage '{self.path}' stands on another garage, '{place}': learn it again.")
+        return found
 
     @property
     def weights(self) -> Path:
-        """The .safetensors file. Raises `UsageError` for an export, which only predicts."""
+        """The .safetensors file. Raises `UsageError` for an export and a garage, which only predict."""
         if self.is_export:
             raise UsageError(f"'{self.path}' is an export, which only predicts: name the model it was made from.")
+        if self.is_garage:
+            raise UsageError(
+                f"'{self.path}' is a garage, which only predicts: name the model that it stands on, "
+                f"'{read_garage_info(self.path).base}'."
+            )
         return self.path
 
     def info(self) -> ModelInfo:
         """What it says of itself. Raises `UsageError` when it is damaged, or no classifier of carclf."""
         if self.is_export:
             return read_classifier(self.path)[0]
+        if self.is_garage:
+            return joined_info(self.base.info(), read_garage_info(self.path))
         return read_info(self.path)
 
     def load(self, device: str = "auto", runtime: str = "auto", threads: int | None = None) -> Classifier:
         """The classifier, by the engine that `load_classifier` says. Raises `UsageError`."""
+        if self.is_garage:
+            from carclf.classifier.garage.classifier import GarageClassifier
+
+            garage = read_garage(self.path)
+            return GarageClassifier(self.base.load(device, runtime, threads), garage, self.path)
         if self.is_export:
             from carclf.classifier.onnx.classifier import OnnxClassifier
 
@@ -66,7 +97,7 @@ class FoundModel:
 
 
 def find_model(name: str) -> FoundModel:
-    """A bundled classifier, that of a run folder, an export, or a .safetensors file.
+    """A bundled classifier, that of a run folder, an export, a .safetensors file, or a garage.
 
     A bundled name comes first: a folder of that name is reached as `./stanford196`. Raises `UsageError` with what to
     do when there is no such model.
@@ -87,6 +118,8 @@ def find_model(name: str) -> FoundModel:
         raise UsageError(
             f"There is no model '{name}': give {', '.join(['bundled', *BUNDLED])}, a run folder or a .safetensors file."
         )
+    if is_garage(path):
+        return FoundModel(path, "garage")
     if path.suffix != ".safetensors":
         raise UsageError(f"'{name}' is not a .safetensors file: only those are read, since others can hold code.")
     return FoundModel(path, "weights")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from carclf.classifier.checkpoint import load_model
-from carclf.classifier.contract import Classifier, temper
+from carclf.classifier.contract import Classifier, temper, unit
 from carclf.classifier.info import ModelInfo, fingerprint
-from carclf.classifier.network import CarNet, Ensemble
+from carclf.classifier.network import CarNet, Ensemble, WithVectors
 from carclf.classifier.preprocessing import normalise, squash, stack
 from carclf.classifier.tta.network import TestTimeAugmentation
 from carclf.classifier.tta.views import TtaConfig
@@ -48,11 +48,28 @@ class TorchClassifier(Classifier):
         """
         look = TestTimeAugmentation(self.net, tta, self.info.mean, self.info.std).to(self.device)
         rows = [np.empty((0, len(self.classes)), np.float32)]
+        rows += [look(images).cpu().numpy() for images in self._batches(crops, batch_size)]
+        return temper(np.concatenate(rows), self.info.temperature)
+
+    @torch.inference_mode()
+    def predict_and_embed(
+        self, crops: Sequence[np.ndarray], batch_size: int = 32, tta: TtaConfig | str | int | bool | None = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        both = WithVectors(self.net)
+        look = TestTimeAugmentation(both, tta, self.info.mean, self.info.std).to(self.device)
+        rows, vectors = [np.empty((0, len(self.classes)), np.float32)], []
+        for images in self._batches(crops, batch_size):
+            rows.append(look(images).cpu().numpy())
+            vectors.append(both.take(len(images)).cpu().numpy())
+        embedded = np.concatenate(vectors) if vectors else np.empty((0, self.net.features), np.float32)
+        return temper(np.concatenate(rows), self.info.temperature), unit(embedded)
+
+    def _batches(self, crops: Sequence[np.ndarray], batch_size: int) -> Iterator[torch.Tensor]:
+        """Normalised images, float32 [N, 3, H, W], on the device."""
         for start in range(0, len(crops), batch_size):
             batch = stack([squash(crop, self.image_size) for crop in crops[start : start + batch_size]])
             images = normalise(batch.to(self.device), self.info.mean, self.info.std)
-            rows.append(look(images.contiguous(memory_format=torch.channels_last)).cpu().numpy())
-        return temper(np.concatenate(rows), self.info.temperature)
+            yield images.contiguous(memory_format=torch.channels_last)
 
     def predict_files(
         self, files: Sequence[str | Path], tta: TtaConfig | str | int | bool | None = False

@@ -12,6 +12,7 @@ from carclf.classifier.info import ModelInfo
 from carclf.classifier.levels.names import ClassName
 from carclf.classifier.levels.sure import SureTable
 from carclf.classifier.tta.views import TtaConfig
+from detection.common.errors import UsageError
 from detection.cutout.cut import CutoutStyle
 from detection.detectors.contract import COMPACT
 
@@ -87,6 +88,17 @@ class Classifier(Protocol):
         """As `predict`, for crops in files; only some are in memory at a time. float32 [N, C], rows summing to 1."""
         ...
 
+    def predict_and_embed(
+        self, crops: Sequence[np.ndarray], batch_size: int = 32, tta: TtaConfig | str | int | bool | None = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What `predict` returns, and a vector for each crop: float32 [N, F], of length 1, near each other for cars
+        that look alike. It is the pooled features of the network, those of an ensemble's members side by side, each at
+        one length; with `tta` the mean of all views, again of length 1. Vectors of equal fingerprints may be compared.
+
+        Raises `UsageError` for a classifier that gives none.
+        """
+        raise UsageError("This classifier gives no vectors: take a bundled model, a trained one, or an export of one.")
+
 
 def as_classifier(found: Any) -> Classifier:
     """A classifier, or an adapter for an object that only has `classes`, `style` and `predict`."""
@@ -154,6 +166,19 @@ class _Adapted(Classifier):
         self, files: Sequence[str | Path], tta: TtaConfig | str | int | bool | None = False
     ) -> np.ndarray:
         return self._found.predict_files(files, tta=tta)
+
+    def predict_and_embed(
+        self, crops: Sequence[np.ndarray], batch_size: int = 32, tta: TtaConfig | str | int | bool | None = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if not hasattr(self._found, "predict_and_embed"):
+            return super().predict_and_embed(crops, batch_size, tta)
+        return self._found.predict_and_embed(crops, batch_size=batch_size, tta=tta)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Each row of a float array [..., F] at length 1, float32; rows of zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
 def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:

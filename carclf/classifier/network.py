@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import timm
 import torch
 from timm.models import group_parameters
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, normalize
 
 from carclf.classifier.info import HeadConfig, Size
 from detection.common.errors import UsageError
@@ -47,6 +47,16 @@ class CarNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.backbone(images))
+
+    @property
+    def features(self) -> int:
+        """Values in a vector."""
+        return int(self.backbone.head_hidden_size)
+
+    def with_vectors(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits, and a vector for each image: the pooled features, float32 [N, F] of length 1."""
+        features = self.backbone(images)
+        return self.head(features), normalize(features.float())
 
     def freeze(self, train: str) -> None:
         """train: as in `Stage`. Frozen parts get no gradient and stay in eval from now on.
@@ -129,6 +139,25 @@ def make_head(features: int, head: HeadConfig, classes: int) -> nn.Sequential:
     return nn.Sequential(*layers, last)
 
 
+class WithVectors(nn.Module):
+    """Gives what a network gives, and keeps the vectors of all images that it was shown until they are taken."""
+
+    def __init__(self, net: CarNet | Ensemble):
+        super().__init__()
+        self.net = net
+        self._kept: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits, vectors = self.net.with_vectors(images)
+        self._kept.append(vectors)
+        return logits
+
+    def take(self, images: int) -> Tensor:
+        """The sums of the vectors, float32 [images, F], over all views of as many images, shown view by view."""
+        kept, self._kept = torch.cat(self._kept), []
+        return kept.view(-1, images, kept.shape[1]).sum(dim=0)
+
+
 class Ensemble(nn.Module):
     """Normalised images, float [N, 3, H, W], to the mean of the members' logarithmic probabilities, float32 [N, C].
 
@@ -153,12 +182,28 @@ class Ensemble(nn.Module):
         return member
 
     def forward(self, images: Tensor) -> Tensor:
+        return _together([member(seen) for member, seen in self._seen(images)])
+
+    @property
+    def features(self) -> int:
+        """Values in a vector."""
+        return sum(self.member(number).features for number in range(len(self.members)))
+
+    def with_vectors(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The answers, and a vector for each image: those of the members side by side, float32 [N, F] of length 1."""
+        pairs = [member.with_vectors(seen) for member, seen in self._seen(images)]
+        logits, vectors = zip(*pairs, strict=True)
+        return _together(logits), torch.cat(vectors, dim=1) / math.sqrt(len(vectors))
+
+    def _seen(self, images: Tensor) -> Iterator[tuple[Any, Tensor]]:
+        """Each member, and the images at its size."""
         sizes = self.sizes or (None,) * len(self.members)
-        answers = [
-            member(_resized(images, size)).float().log_softmax(dim=1)
-            for member, size in zip(self.members, sizes, strict=True)
-        ]
-        return torch.stack(answers).mean(dim=0)
+        for member, size in zip(self.members, sizes, strict=True):
+            yield member, _resized(images, size)
+
+
+def _together(logits: Sequence[Tensor]) -> Tensor:
+    return torch.stack([one.float().log_softmax(dim=1) for one in logits]).mean(dim=0)
 
 
 def _resized(images: Tensor, size: Size | None) -> Tensor:

@@ -37,7 +37,7 @@ class Item:
     detections. photo: RGB uint8, `size` its (height, width), `brightness` its mean, 0 to 1; cutout: RGB uint8; both
     None once they are not needed or the item has failed. kind: of the vehicle, None where none was found. rank: of the
     vehicle in its photo, None where there is but one row per photo. others: how many other vehicles were found in the
-    photo.
+    photo. embed: whether a vector of the cut-out is wanted, float32 [F].
     """
 
     given: Photo | None
@@ -55,7 +55,9 @@ class Item:
     rank: int | None = None
     others: int | None = None
     probabilities: np.ndarray | None = None
+    vector: np.ndarray | None = None
     pictures: bool = False
+    embed: bool = False
     stamp: tuple[int, int] | None = field(default=None, repr=False)
 
     @classmethod
@@ -96,8 +98,8 @@ class Item:
         else:
             self.photo = None
 
-    def answer(self, probabilities: np.ndarray) -> None:
-        self.probabilities = probabilities
+    def answer(self, probabilities: np.ndarray, vector: np.ndarray | None = None) -> None:
+        self.probabilities, self.vector = probabilities, vector
         if not self.pictures:
             self.cutout = None
 

@@ -153,6 +153,7 @@ class Recognition:
     probabilities: float32, one per class, calibrated; None without an answer.
     brightness: the mean of the photo's values, 0 to 1; size: its (height, width); None when it could not be read.
     others: how many other vehicles were found in the photo; None where none was looked for, or nothing was found.
+    vector: float32 [F] of length 1, see `Classifier.predict_and_embed`; None without an answer, or where not asked for.
     photo, cutout, vehicle: kept only where asked for: the photo (RGB uint8 HxWx3), the cut-out that the classifier saw
         (RGB uint8), and the vehicle with its mask (bool HxW of the photo); None where there is none.
     """
@@ -162,6 +163,7 @@ class Recognition:
     brightness: float | None = None
     size: tuple[int, int] | None = None
     others: int | None = None
+    vector: np.ndarray | None = None
     photo: np.ndarray | None = None
     cutout: np.ndarray | None = None
     vehicle: Vehicle | None = None

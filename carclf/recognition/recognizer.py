@@ -196,12 +196,32 @@ class CarRecognizer:
         for recognition in self.recognize_fully(photos):
             yield recognition.prediction
 
-    def recognize_fully(self, photos: Iterable[Photo | Item], pictures: bool = False) -> Iterator[Recognition]:
+    def embed(self, photos: Photo | Iterable[Photo]) -> np.ndarray:
+        """A vector of each photo's car, near each other for cars that look alike: see `Classifier.predict_and_embed`.
+
+        One photo gives float32 [F], of length 1. Many give float32 [N, F], in their order (with `every_vehicle` a row
+        per vehicle). Where no car was found or the photo can't be read, all values are NaN. Raises `UsageError` for a
+        classifier that gives no vectors.
+        """
+        one = is_photo(photos)
+        given = [photos] if is_photo(photos) else photos
+        seen = [found.vector for found in self.recognize_fully(given, vectors=True)]
+        nothing = np.full(self.classifier.predict_and_embed([])[1].shape[1], np.nan, np.float32)
+        rows = [nothing if vector is None else vector for vector in seen]
+        table = np.stack(rows) if rows else np.empty((0, len(nothing)), np.float32)
+        return table[0] if one and not self.every_vehicle else table
+
+    def recognize_fully(
+        self, photos: Iterable[Photo | Item], pictures: bool = False, vectors: bool = False
+    ) -> Iterator[Recognition]:
         """As `recognize`, with the probabilities, in the order of `classes`.
 
-        pictures: with the photo, the cut-out and the vehicle's mask, too.
+        pictures: with the photo, the cut-out and the vehicle's mask, too. vectors: with a vector of each, too; raises
+        `UsageError` for a classifier that gives none.
         """
-        items = self._read(photos, pictures)
+        if vectors:
+            self.classifier.predict_and_embed([])
+        items = self._read(photos, pictures, vectors)
         for item in self._name(items) if self.side_by_side == 1 else self._name_side_by_side(items):
             yield self._recognition(item)
 
@@ -218,7 +238,7 @@ class CarRecognizer:
             for named in side_by_side(lambda item: list(self._name([item])), chain(first, items), self.side_by_side):
                 yield from named
 
-    def _read(self, photos: Iterable[Photo | Item], pictures: bool) -> Iterator[Item]:
+    def _read(self, photos: Iterable[Photo | Item], pictures: bool, vectors: bool) -> Iterator[Item]:
         """Loads ahead in threads: decoding releases the interpreter's lock, and the models need not wait for it."""
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="carclf-read")
 
@@ -226,7 +246,7 @@ class CarRecognizer:
             known = isinstance(photos, Sequence) and any(isinstance(photo, str) for photo in photos)
             for photo in fetched_ahead(photos, _path) if known else photos:
                 item = photo if isinstance(photo, Item) else Item.of(photo)
-                item.pictures = pictures
+                item.pictures, item.embed = pictures, vectors
                 yield item
 
         try:
@@ -296,16 +316,22 @@ class CarRecognizer:
         """Pools the cut-outs of several photos, so that photos without a car leave no holes in the batches."""
         for batch in batches(items, self.batch_size):
             whole = [item for item in batch if item.cutout is not None]
+            embed = any(item.embed for item in whole)
             rows = try_batch(
-                lambda crops: self.classifier.predict(crops, batch_size=self.batch_size, tta=self.tta),
-                [item.cutout for item in batch if item.cutout is not None],
+                partial(self._look, embed=embed), [item.cutout for item in batch if item.cutout is not None]
             )
             for item, row in zip(whole, rows, strict=True):
                 if isinstance(row, Exception):
                     item.fail(ERROR, f"the classifier failed: {brief(row)}")
                 else:
-                    item.answer(np.asarray(row, dtype=np.float32))
+                    item.answer(*(np.asarray(part, dtype=np.float32) for part in row))
             yield from batch
+
+    def _look(self, crops: Sequence[np.ndarray], embed: bool) -> list[tuple[np.ndarray, ...]]:
+        """Of each crop the probabilities, and the vector where it is wanted."""
+        look = self.classifier.predict_and_embed if embed else self.classifier.predict
+        found = look(crops, batch_size=self.batch_size, tta=self.tta)
+        return list(zip(*found, strict=True)) if isinstance(found, tuple) else [(row,) for row in found]
 
     def _recognition(self, item: Item) -> Recognition:
         shown = item.pictures
@@ -315,6 +341,7 @@ class CarRecognizer:
             item.brightness,
             item.size if any(item.size) else None,
             item.others,
+            item.vector,
             photo=item.photo if shown else None,
             cutout=item.cutout if shown else None,
             vehicle=item.vehicle if shown else None,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from carclf.classifier.contract import Classifier, temper
+from carclf.classifier.contract import Classifier, temper, unit
 from carclf.classifier.info import ModelInfo, fingerprint, info_of, pair
-from carclf.classifier.onnx.folder import CLASSIFIER, read_classifier
+from carclf.classifier.onnx.folder import CLASSIFIER, LOGITS, VECTORS, read_classifier
 from carclf.classifier.preprocessing import squash
 from carclf.classifier.tta.views import TtaConfig, View, make_views
 from carclf.weights import graph_of
@@ -86,17 +86,37 @@ class OnnxClassifier(Classifier):
 
         tta: how many views of each crop are averaged, see `carclf.classifier.tta.views`. batch_size: of no effect here.
         """
-        config = TtaConfig.of(tta)
+        return self._look(crops, TtaConfig.of(tta), [LOGITS])[0]
+
+    def predict_and_embed(
+        self, crops: Sequence[np.ndarray], batch_size: int = 32, tta: TtaConfig | str | int | bool | None = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        length = next((one.shape[-1] for one in self._session.get_outputs() if one.name == VECTORS), None)
+        if length is None:
+            raise UsageError(
+                f"'{self.detector}' gives no vectors, as an earlier version of carclf exported it: export the model "
+                "again."
+            )
+        probabilities, vectors = self._look(crops, TtaConfig.of(tta), [LOGITS, VECTORS])
+        return probabilities, unit(np.concatenate([np.empty((0, int(length)), np.float32), *vectors]))
+
+    def _look(
+        self, crops: Sequence[np.ndarray], config: TtaConfig, outputs: Sequence[str]
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Probabilities, float32 [N, C], and what else was asked for of each crop, [1, F], summed over its views."""
         views = make_views(config)
         rows = [np.empty((0, len(self.classes)), np.float32)]
+        others = []
         for crop in crops:
             image = squash(crop, self.image_size)
-            answers = [self._answer(look(image, view)) for view in views]
+            seen = [self._run(look(image, view), outputs) for view in views]
+            answers = [_log_softmax(logits) for logits, *_ in seen]
             if config.reduce == "geometric":
                 rows.append(np.exp(_log_softmax(np.mean(answers, axis=0))))
             else:
                 rows.append(np.mean(np.exp(answers), axis=0))
-        return temper(np.concatenate(rows), self.info.temperature)
+            others += [np.sum(one, axis=0) for one in zip(*(more for _, *more in seen), strict=True)]
+        return temper(np.concatenate(rows), self.info.temperature), others
 
     def predict_files(
         self, files: Sequence[str | Path], tta: TtaConfig | str | int | bool | None = False
@@ -105,14 +125,13 @@ class OnnxClassifier(Classifier):
         rows = [self.predict([load_image(file)], tta=tta) for file in files]
         return np.concatenate([np.empty((0, len(self.classes)), np.float32), *rows])
 
-    def _answer(self, image: np.ndarray) -> np.ndarray:
-        """Logarithms of the probabilities, float32 [1, C].
+    def _run(self, image: np.ndarray, outputs: Sequence[str]) -> list[np.ndarray]:
+        """Each output for one image, float32 [1, C] or [1, F].
 
         Images go one by one: what a batch of four keeps does not fit the processor's caches, and takes 1.6 times as
         long per image.
         """
-        (logits,) = self._session.run(["logits"], {"images": np.ascontiguousarray(image)[None]})
-        return _log_softmax(logits)
+        return self._session.run(outputs, {"images": np.ascontiguousarray(image)[None]})
 
 
 def look(image: np.ndarray, view: View) -> np.ndarray:
@@ -142,11 +161,12 @@ def look(image: np.ndarray, view: View) -> np.ndarray:
 
 def _check_fit(session: onnxruntime.InferenceSession, info: ModelInfo, what: str, again: str) -> None:
     """Raises `UsageError` where the network is not the one that is described. again: what to do then."""
-    if not has_ends(session, {"images": "tensor(uint8)"}, ["logits"]):
+    if not has_ends(session, {"images": "tensor(uint8)"}, [LOGITS]):
         raise UsageError(
             f"The network of {what} is not the one of its description, but no classifier's at all; {again}."
         )
-    (images,), (logits, *_) = session.get_inputs(), session.get_outputs()
+    (images,) = session.get_inputs()
+    logits = next(one for one in session.get_outputs() if one.name == LOGITS)
     if list(images.shape[1:]) != [*pair(info.image_size), 3] or logits.shape[-1] != len(info.classes):
         raise UsageError(
             f"The network of {what} is not the one of its description: it takes crops of {images.shape[1:3]} and gives "

@@ -19,6 +19,7 @@ from detection.version import __version__
 __all__ = ["CLASSIFIER", "EXPORT_FILE", "EXPORT_FORMAT", "is_export", "kept_export", "read_classifier", "read_export"]
 
 CLASSIFIER = "classifier.onnx"
+LOGITS, VECTORS = "logits", "features"  # what its network gives; exports before 0.5.0 give no vectors
 
 
 def kept_export(file: Path) -> Path:

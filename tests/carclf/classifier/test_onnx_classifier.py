@@ -184,3 +184,37 @@ def test_a_file_of_another_export_is_one_sentence(export, tmp_path):
         UsageError, match=r"classifier.onnx' is not the one of its export.json: export the model again\.$"
     ):
         load_classifier(str(tmp_path))
+
+
+@pytest.mark.parametrize("tta", [False, 3])
+def test_vectors_are_the_same_by_either_engine(model, export, tta):
+    ours, theirs = TorchClassifier.load(model, "cpu"), load_classifier(str(export))
+    crops = _crops(5)
+    wanted_answers, wanted = ours.predict_and_embed(crops, batch_size=2, tta=tta)
+    answers, vectors = theirs.predict_and_embed(crops, tta=tta)
+    np.testing.assert_array_equal(answers, theirs.predict(crops, tta=tta))
+    np.testing.assert_allclose(wanted_answers, ours.predict(crops, tta=tta), atol=1e-6)
+    assert vectors.dtype == np.float32 and vectors.shape == (5, ours.net.features) == wanted.shape
+    np.testing.assert_allclose(vectors, wanted, atol=5e-3 if tta else 1e-5)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert np.ptp(vectors, axis=0).max() > 0.01, "the crops have different vectors"
+    assert theirs.predict_and_embed([])[1].shape == (0, vectors.shape[1]) == ours.predict_and_embed([])[1].shape
+
+
+def test_each_member_has_an_equal_part_in_a_vector(model):
+    ours = TorchClassifier.load(model, "cpu")
+    (vector,) = ours.predict_and_embed(_crops(1))[1]
+    first = ours.net.member(0).features
+    assert np.linalg.norm(vector[:first]) == pytest.approx(0.5**0.5) == np.linalg.norm(vector[first:])
+
+
+def test_an_export_without_vectors_says_what_to_do(export, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    network = onnx.load(export / CLASSIFIER)
+    del network.graph.output[1]
+    onnx.save(network, tmp_path / CLASSIFIER)
+    (tmp_path / EXPORT_FILE).write_text((export / EXPORT_FILE).read_text())
+    older = load_classifier(str(tmp_path))
+    assert older.predict(_crops(1)).shape == (1, 3), "it predicts as before"
+    with pytest.raises(UsageError, match="gives no vectors, .*: export the model again"):
+        older.predict_and_embed(_crops(1))

@@ -1,0 +1,217 @@
+"""How well new models are learnt from a few photos, what that costs the known ones, and how unknown cars are grouped.
+
+    python benchmarks/garage.py DATA [--model stanford196] [--part choose] [--rounds 8] [--cache FILE]
+
+DATA is a folder with porsche/ and stanford_cars/, whose photos data/splits lists. None of porsche was trained on.
+Each round shuffles the adverts of each class: the first ones teach with one photo each, the photos of the others ask.
+--part choose takes the photos of fit and choose, in which methods may be compared. --part report asks with those of
+report, and teaches with the others; it is to be run once per version. The known cars are those of stanford196's list.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from carclf.classifier.garage import discriminant
+from carclf.datasets.parts import read_parts
+from carclf.recognition.recognizer import CarRecognizer
+from carclf.tools.garage.groups import group
+from detection.common.files import file_sha256, replace_file
+from detection.common.machine import threads_for_many
+
+ROOT = Path(__file__).resolve().parents[1]
+SHOTS = (1, 2, 5, 10)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--model", default="stanford196")
+    parser.add_argument("--part", choices=("choose", "report"), default="choose")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--cache", type=Path, help="keeps the vectors, for further runs with the same model")
+    arguments = parser.parse_args()
+    new, known = cars(arguments)
+    print(f"{arguments.model}, {arguments.part}: {len(new)} photos of {new['class'].nunique()} new models, "
+          f"{len(known)} photos of known ones")  # fmt: skip
+    print("\n| photos each | method | right | 95 % | family | known cars lose, points | n |")
+    print("| ---: | --- | ---: | --- | ---: | ---: | ---: |")
+    for shots in SHOTS:
+        for name, answer in METHODS.items():
+            if name == "learn" or (shots == 5 and arguments.part == "choose"):
+                print(row(shots, name, answer, new, known, arguments), flush=True)
+    print("\n| groups of | apart | groups | adjusted Rand index | purity |\n| --- | ---: | ---: | ---: | ---: |")
+    asked = new[new["part"] == arguments.part]
+    for what in ("class", "family"):
+        for apart in (0.28, 0.32, 0.36, 0.40, 0.44, 0.50):
+            numbers = group(np.stack(asked["vector"].tolist()), apart)
+            index, purity = agreement(numbers, asked[what].factorize()[0])
+            print(f"| {what} | {apart} | {numbers.max() + 1} | {index:.3f} | {purity:.3f} |")
+
+
+def cars(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Columns class, part, known (float32 [C]), vector and mirrored (float32 [F]); new ones have advert and family."""
+    folder = arguments.data
+    new = listed(folder / "porsche", "porsche")
+    new["family"] = new["class"].str.split().str[1]
+    known = listed(folder / "stanford_cars", "stanford196")
+    known = known[known["part"] == arguments.part].reset_index(drop=True)
+    if arguments.part == "choose":
+        new = new[new["part"] != "report"].reset_index(drop=True)
+    files = [*new["file"], *known["file"]]
+    arrays = vectors(files, arguments)
+    for table, places in ((new, slice(None, len(new))), (known, slice(len(new), None))):
+        for name, values in arrays.items():
+            table[name] = list(values[places])
+    return tuple(
+        table[[not np.isnan(v).any() for v in table["vector"]]].reset_index(drop=True) for table in (new, known)
+    )  # type: ignore[return-value]
+
+
+def listed(folder: Path, splits: str) -> pd.DataFrame:
+    table = pd.read_csv(folder / "labels.csv")
+    table["file"] = [str(folder / "images" / file) for file in table["file"]]
+    parts = read_parts(ROOT / "data" / "splits" / f"{splits}.csv")
+    table["part"] = [parts.get(file_sha256(file).hex()[:16]) for file in table["file"]]
+    return table[table["part"].notna()].reset_index(drop=True)
+
+
+def vectors(files: Sequence[str], arguments: argparse.Namespace) -> dict[str, np.ndarray]:
+    recognizer = CarRecognizer(arguments.model, threads=threads_for_many())
+    key = f"{recognizer.classifier.fingerprint} {arguments.part} {len(files)}"
+    if arguments.cache is not None and arguments.cache.is_file():
+        kept = np.load(arguments.cache)
+        if str(kept["key"]) == key:
+            return {name: kept[name] for name in ("known", "vector", "mirrored")}
+    size = recognizer.classifier.predict_and_embed([])[1].shape[1]
+    found = {"known": [], "vector": [], "mirrored": []}
+    for number, seen in enumerate(recognizer.recognize_fully(files, pictures=True, vectors=True)):
+        if seen.vector is None or seen.cutout is None:
+            values = [np.full(len(recognizer.classes), np.nan), *[np.full(size, np.nan)] * 2]
+        else:
+            mirrored = recognizer.classifier.predict_and_embed([np.ascontiguousarray(seen.cutout[:, ::-1])])[1][0]
+            values = [seen.probabilities, seen.vector, mirrored]
+        for one, value in zip(found.values(), values, strict=True):
+            one.append(np.asarray(value, np.float32))
+        if number % 200 == 199:
+            print(f"  {number + 1} of {len(files)} photos", flush=True)
+    arrays = {name: np.stack(values) for name, values in found.items()}
+    if arguments.cache is not None:
+        with tempfile.TemporaryFile() as file:
+            np.savez(file, key=key, **arrays)
+            file.seek(0)
+            replace_file(arguments.cache, file.read())
+    return arrays
+
+
+# Each takes vectors [P, 2, F], classes and sureness of the photos that teach, and vectors and base's probabilities of
+# those that ask; it gives the number of the class, or -1 for a known one.
+def learn(views, numbers, sure, asked, known):
+    answers = discriminant.fit(views, numbers, sure).join(known, asked).argmax(axis=1) - known.shape[1]
+    return np.maximum(answers, -1)
+
+
+def means(views, numbers, sure, asked, known):
+    centres = np.stack([views[numbers == number].mean(axis=(0, 1)) for number in range(numbers.max() + 1)])
+    return (asked @ (centres / np.linalg.norm(centres, axis=1, keepdims=True)).T).argmax(axis=1)
+
+
+def nearest(views, numbers, sure, asked, known):
+    flat = views.reshape(-1, views.shape[2])
+    return np.repeat(numbers, views.shape[1])[(asked @ flat.T).argmax(axis=1)]
+
+
+def alone(views, numbers, sure, asked, known):
+    return discriminant.fit(views, numbers, sure).which(asked).argmax(axis=1)
+
+
+def regression(views, numbers, sure, asked, known):
+    from sklearn.linear_model import LogisticRegression
+
+    flat = views.reshape(-1, views.shape[2])
+    model = LogisticRegression(C=30, max_iter=300).fit(flat, np.repeat(numbers, views.shape[1]))
+    return model.predict(asked)
+
+
+METHODS: dict[str, Callable] = {
+    "learn": learn,
+    "its discriminant, if a car is known to be new": alone,
+    "means and cosines, likewise": means,
+    "nearest photo, likewise": nearest,
+    "logistic regression, likewise": regression,
+}
+
+
+def row(shots: int, name: str, answer: Callable, new: pd.DataFrame, known: pd.DataFrame, arguments) -> str:
+    hits, families, lost = [], [], []
+    right = known_right(known, arguments.model)
+    for seed in range(arguments.rounds):
+        teach, ask = drawn(new, shots, np.random.default_rng(seed), arguments.part)
+        names, numbers = np.unique(teach["class"], return_inverse=True)
+        views = np.stack([np.stack(teach["vector"].tolist()), np.stack(teach["mirrored"].tolist())], axis=1)
+        sure = np.stack(teach["known"].tolist()).max(axis=1)
+        given = views, numbers, sure
+        said = answer(*given, np.stack(ask["vector"].tolist()), np.stack(ask["known"].tolist()))
+        said = np.append(names, "")[said]
+        hits.append(pd.DataFrame({"advert": ask["advert"], "hit": said == ask["class"]}))
+        family = pd.Series(said).str.split().str[1].to_numpy()
+        families.append((family == ask["family"]).mean())
+        if name == "learn":
+            others = answer(*given, np.stack(known["vector"].tolist()), np.stack(known["known"].tolist()))
+            lost.append(100 * (right & (others >= 0)).sum() / len(known))
+    low, high = interval(pd.concat(hits))
+    mean = float(np.mean([table["hit"].mean() for table in hits]))
+    points = f"{np.mean(lost):.2f}" if lost else ""
+    cells = [shots, name, f"{mean:.3f}", f"{low:.3f} to {high:.3f}", f"{np.mean(families):.3f}", points, len(hits[0])]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def known_right(known: pd.DataFrame, model: str) -> np.ndarray:
+    from carclf.classifier.catalogue import find_model
+
+    classes = np.array(find_model(model).info().classes)
+    return classes[np.stack(known["known"].tolist()).argmax(axis=1)] == known["class"].to_numpy()
+
+
+def drawn(new: pd.DataFrame, shots: int, random: np.random.Generator, part: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The photos that teach, and those that ask. No advert is in both, and each class has one that asks."""
+    teach, ask = [], []
+    for _, photos in new.groupby("class"):
+        pool = photos if part == "choose" else photos[photos["part"] != "report"]
+        adverts = sorted(pool["advert"].unique())
+        random.shuffle(adverts)
+        first = adverts[: min(shots, len(adverts) - (part == "choose"))]
+        teach += [pool[pool["advert"] == advert].iloc[:1] for advert in first]
+        ask.append(photos[photos["part"] == "report"] if part == "report" else pool[~pool["advert"].isin(first)])
+    return pd.concat(teach, ignore_index=True), pd.concat(ask, ignore_index=True)
+
+
+def interval(hits: pd.DataFrame, times: int = 1000) -> tuple[float, float]:
+    """Of the share of hits, by a bootstrap over adverts."""
+    sums = hits.groupby("advert")["hit"].agg(["sum", "count"]).to_numpy()
+    picks = np.random.default_rng(0).integers(0, len(sums), (times, len(sums)))
+    shares = sums[picks, 0].sum(axis=1) / sums[picks, 1].sum(axis=1)
+    return float(np.quantile(shares, 0.025)), float(np.quantile(shares, 0.975))
+
+
+def agreement(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """The adjusted Rand index of groups (int [N]) with classes (int [N]), and their purity."""
+    table = np.zeros((found.max() + 1, truth.max() + 1))
+    np.add.at(table, (found, truth), 1)
+
+    def pairs(counts: np.ndarray) -> float:
+        return float((counts * (counts - 1) / 2).sum())
+
+    both, rows, columns, every = pairs(table), pairs(table.sum(1)), pairs(table.sum(0)), pairs(np.array([table.sum()]))
+    chance = rows * columns / every
+    return (both - chance) / ((rows + columns) / 2 - chance), float(table.max(axis=1).sum() / table.sum())
+
+
+if __name__ == "__main__":
+    main()

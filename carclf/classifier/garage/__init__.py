@@ -1,0 +1,1 @@
+"""A garage: classes learnt from a few photos each, that stand beside the classes of a base classifier."""

@@ -1,0 +1,127 @@
+"""New classes from a few vectors each: a shrunken linear discriminant, and how its answers join the base's.
+
+Two questions are asked of a car. Is it one of the new classes? It is the more so, the nearer its vector comes to the
+mean of one of them, and the less so, the surer the base is of a class of its own. Which one is it? The discriminant
+says: what changes between photos of one class (the side that is seen, light, colour) counts for little.
+
+Both are judged by photos that had no part in the answer: the new photos are left out in turns. On 27 Porsches (see
+docs/garage.md) means alone name 0.30, this 0.39.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from carclf.classifier.contract import unit
+
+# Chosen on the photos of `choose` by benchmarks/garage.py.
+SHRINKAGE = 2e-3  # of the covariance towards a sphere, as a part of its trace
+_WITHIN = 0.43  # its trace among photos of one class, as far as one or two photos can't tell
+SURENESS = 0.4  # how much the base's confidence speaks against a new class, beside a cosine
+BORDER = 0.32  # cosine less sureness from which on a car is rather new, where too few photos tell
+BORDERS = (0.30, 0.42)  # however they tell it
+_PASSED = 0.05  # share of the new photos that may fall short of it
+_STEEP = 150.0  # how fast the probability to be new rises with it
+_TEMPERATURES = np.geomspace(0.5, 256, 28)  # of the discriminant's logits
+_TEMPERATURE = 64.0  # of photos that are the only ones of their classes
+_FOLDS = 10
+_ENOUGH = 8  # photos left out, from which on their answers are a measure
+
+
+@dataclass(frozen=True, eq=False)
+class Discriminant:
+    """directions: float32 [K, F]; offsets: float32 [K]; means: float32 [K, F] of length 1. temperature: of the logits
+    that these give. border: see `BORDER`."""
+
+    directions: np.ndarray
+    offsets: np.ndarray
+    means: np.ndarray
+    temperature: float = _TEMPERATURE
+    border: float = BORDER
+
+    def which(self, vectors: np.ndarray) -> np.ndarray:
+        """vectors: float [N, F] of length 1. The probabilities of the new classes, if it is one of them: [N, K]."""
+        return _softmax(self._logits(vectors) / self.temperature)
+
+    def is_new(self, vectors: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """The probability to be one of the new classes, float [N]. known: the base's probabilities [N, C]."""
+        above = _STEEP * (self._nearness(vectors, known.max(axis=1)) - self.border)
+        return 1 / (1 + np.exp(-np.clip(above, -50, 50)))
+
+    def join(self, known: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        """The probabilities of the base's classes and the new ones side by side, float32 [N, C + K], rows summing to 1.
+
+        known: those of the base, [N, C], rows summing to 1. vectors: float [N, F] of length 1.
+        """
+        new = self.is_new(vectors, known)[:, None]
+        both = np.concatenate([known * (1 - new), self.which(vectors) * new], axis=1)
+        return (both / both.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    def _logits(self, vectors: np.ndarray) -> np.ndarray:
+        return vectors @ self.directions.T + self.offsets
+
+    def _nearness(self, vectors: np.ndarray, sure: np.ndarray) -> np.ndarray:
+        return (vectors @ self.means.T).max(axis=1) - SURENESS * sure
+
+
+def fit(views: np.ndarray, numbers: np.ndarray, sure: np.ndarray) -> Discriminant:
+    """views: float [P, V, F] of length 1, some views of each photo, the photo as it is first. numbers: int [P], its
+    class, 0 to K - 1, each at least once. sure: float [P], the base's highest probability of each photo."""
+    discriminant = _solve(views, numbers)
+    logits, nearness, measured = _left_out(views, numbers, sure)
+    if len(measured) < _ENOUGH:
+        return discriminant
+    border = float(np.clip(np.quantile(nearness, _PASSED), *BORDERS))
+    rows = np.arange(len(measured))
+    losses = [
+        -np.log(np.maximum(_softmax(logits / one)[rows, numbers[measured]], 1e-12)).mean() for one in _TEMPERATURES
+    ]
+    return Discriminant(
+        discriminant.directions,
+        discriminant.offsets,
+        discriminant.means,
+        float(_TEMPERATURES[int(np.argmin(losses))]),
+        border,
+    )
+
+
+def _left_out(views: np.ndarray, numbers: np.ndarray, sure: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits [M, K] and nearness [M] of photos that had no part in them, and which ones: a class's only photo can't
+    be left out."""
+    turn = np.zeros(len(numbers), int)
+    for number in np.unique(numbers):
+        own = np.flatnonzero(numbers == number)
+        turn[own] = np.arange(len(own)) % _FOLDS if len(own) > 1 else -1
+    logits, nearness, measured = [], [], []
+    for fold in range(turn.max() + 1):
+        out = turn == fold
+        part = _solve(views[~out], numbers[~out])
+        logits.append(part._logits(views[out, 0]))
+        nearness.append(part._nearness(views[out, 0], sure[out]))
+        measured.append(np.flatnonzero(out))
+    if not measured:
+        return np.empty((0, numbers.max() + 1)), np.empty(0), np.empty(0, int)
+    return np.concatenate(logits), np.concatenate(nearness), np.concatenate(measured)
+
+
+def _solve(views: np.ndarray, numbers: np.ndarray) -> Discriminant:
+    views = np.asarray(views, np.float64)
+    photos = views.mean(axis=1)
+    means = np.stack([photos[numbers == number].mean(axis=0) for number in range(numbers.max() + 1)])
+    rest = (views - means[numbers][:, None]).reshape(-1, views.shape[2])
+    rest /= np.sqrt(len(rest))
+    ridge = SHRINKAGE * max(float((rest**2).sum()), _WITHIN)
+    if len(rest) < rest.shape[1]:  # the inverse by the smaller matrix (Woodbury)
+        inner = np.linalg.solve(rest @ rest.T + ridge * np.eye(len(rest)), rest @ means.T)
+        directions = (means - (rest.T @ inner).T) / ridge
+    else:
+        directions = np.linalg.solve(rest.T @ rest + ridge * np.eye(rest.shape[1]), means.T).T
+    offsets = -0.5 * (directions * means).sum(axis=1)
+    return Discriminant(directions.astype(np.float32), offsets.astype(np.float32), unit(means))
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return raised / raised.sum(axis=1, keepdims=True)

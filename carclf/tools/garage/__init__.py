@@ -1,0 +1,1 @@
+"""`carclf learn`, `embed`, `similar` and `cluster`: cars by their vectors."""
