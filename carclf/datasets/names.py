@@ -9,6 +9,7 @@ from pathlib import Path
 
 from detection.common.files.names import name_fault
 from detection.common.places.paths import path_of
+from detection.common.places.place import Place
 
 SPLITS = ("train", "val", "test")
 _SPLIT_WORDS = {
@@ -81,3 +82,9 @@ def name_below(root: Path, file: str | Path) -> str:
     """A photo's path below its root, with slashes; the whole path of one that a list names elsewhere."""
     path = path_of(file)
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def file_below(root: Path, name: str) -> str:
+    """The path of a photo by what `name_below` calls it."""
+    path = path_of(name)
+    return str(path if isinstance(path, Place) or path.is_absolute() else root / name)
