@@ -116,7 +116,8 @@ def _looks(check: DataCheck, recognizer: CarRecognizer, output: Path, restart: b
     readable = np.flatnonzero(check.rows["status"] == "ok")
     files = [file_below(check.root, check.rows["file"][photo]) for photo in readable]
     looks: list[Look | None] = [None] * len(check.rows)
-    digests = content_digests(files)
+    # One that has vanished meanwhile has no content: its look says so.
+    digests = [digest or file for digest, file in zip(content_digests(files), files, strict=True)]
     for photo, look in zip(readable, look_at(recognizer, files, digests, output, restart, track), strict=True):
         looks[photo] = look
     return looks

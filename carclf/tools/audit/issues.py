@@ -34,8 +34,8 @@ SHAPE = 3.0  # times as long as high, or as high as long
 CUT = 0.5  # part of the car's width or height that runs into the frame
 SMALL = 96  # pixels of the car's longer side
 DARK = 1.0  # see `exposure_gain`
-SHARP = 2.6
-BLOCKS = 1.35
+SHARP = 2.2
+BLOCKS = 1.3
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,17 @@ def find_issues(
     part in them, rows of zeros where nothing is known. Sorted by issue, in the order of `ISSUES`, and score."""
     found = [
         *_labels(check.rows["label"], probabilities, classes),
-        *_outliers(looks),
         *_duplicates(check.rows),
         *_odd_files(check.rows, looks),
-        *_pixels(looks),
+        *photo_issues(looks),
     ]
     order = list(ISSUES)
     return sorted(found, key=lambda one: (order.index(one.issue), -one.score, one.photo))
+
+
+def photo_issues(looks: Sequence[Look | None]) -> list[Issue]:
+    """Those that one look at a photo tells, whatever its label and the other photos; in no order."""
+    return [*_outliers(looks), *_pixels(looks)]
 
 
 def _labels(labels: pd.Series, probabilities: np.ndarray, classes: Sequence[str]) -> Iterator[Issue]:

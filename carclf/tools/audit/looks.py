@@ -17,6 +17,8 @@ from detection.common.console import Track, untracked
 from detection.common.rows import RowJournal
 from detection.cutout.extract import detector_view
 from detection.detectors.car_check import car_view
+from detection.detectors.contract import CarChecker
+from detection.detectors.finder.finder import LateCheck
 from detection.images.exposure import exposure_gain
 
 NAME = "looks.jsonl"
@@ -93,12 +95,13 @@ def _fill(
     }
     missing = {digest: file for digest, file in zip(digests, files, strict=True) if digest not in known}
     seen = track(recognizer.recognize_fully(list(missing.values()), pictures=True, vectors=True), len(missing))
+    check = recognizer.check or LateCheck()  # not every detector asks for it, but it tells a lorry from a car
     for digest, one in zip(missing, seen, strict=True):
-        known[digest] = journal.add(digest, _measured(one, recognizer))
+        known[digest] = journal.add(digest, _measured(one, check))
     return array("Q", (known[digest] for digest in digests))
 
 
-def _measured(seen: Recognition, recognizer: CarRecognizer) -> dict:
+def _measured(seen: Recognition, check: CarChecker) -> dict:
     told, photo, vehicle = seen.prediction, seen.photo, seen.vehicle
     row = {
         "status": told.status,
@@ -118,13 +121,12 @@ def _measured(seen: Recognition, recognizer: CarRecognizer) -> dict:
         "cut": 0.0 if vehicle is None else round(cut_off(vehicle.mask), 3),
         "turn": "" if vehicle is None else vehicle.turn_note,
     }
-    if recognizer.check is not None:
-        look = None if vehicle is None else vehicle.look
-        if look is None:
-            bright = detector_view(photo)
-            scale = bright.shape[1] / photo.shape[1]
-            look = recognizer.check.look([car_view(bright, [value * scale for value in box])])[0]
-        row |= {"car": round(look.car, 4), "other": look.other}
+    look = None if vehicle is None else vehicle.look
+    if look is None:
+        bright = detector_view(photo)
+        scale = bright.shape[1] / photo.shape[1]
+        look = check.look([car_view(bright, [value * scale for value in box])])[0]
+    row |= {"car": round(look.car, 4), "other": look.other}
     for name, values in (("probabilities", seen.probabilities), ("vector", seen.vector)):
         row[name] = None if values is None else _packed(values)
     return row

@@ -12,6 +12,8 @@ from detection.images.read import shrink
 _SEEN = 224  # pixels of the longer side: what a classifier sees of a car
 _LARGEST = 1024  # pixels of the longer side of the part that is searched for blocks
 _BLOCK = 8  # pixels of a JPEG's block
+_ROUNDING = 1.3  # what rounding to whole levels adds; in a very blurred photo it is all the detail there is
+_FLAT = 0.15  # levels of detail: less is a plain surface
 _LEAST = 32  # pixels of the shorter side that can be measured
 
 
@@ -26,8 +28,8 @@ def sharpness(photo: np.ndarray, box: Sequence[float]) -> float | None:
     if min(car.shape[:2]) < _LEAST:
         return None
     grey = cv2.cvtColor(np.ascontiguousarray(car), cv2.COLOR_RGB2GRAY).astype(np.float32)
-    fine, less = (cv2.Laplacian(one, cv2.CV_32F).std() for one in (grey, cv2.GaussianBlur(grey, (0, 0), 1)))
-    return float(fine / less) if less > 0.05 else None
+    fine, less = (float(cv2.Laplacian(one, cv2.CV_32F).std()) for one in (grey, cv2.GaussianBlur(grey, (0, 0), 1)))
+    return max(fine**2 - _ROUNDING**2, 0) ** 0.5 / less if less > _FLAT else None
 
 
 def blockiness(photo: np.ndarray) -> float | None:

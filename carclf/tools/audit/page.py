@@ -58,6 +58,7 @@ def write_audit_page(audit: Audit, path: Path, track: Track = untracked) -> Path
         {
             "name": name,
             "about": about,
+            "count": audit.counts[name],
             "cards": cards[name],
             "note": _note(audit.counts[name], len(cards[name])),
         }
@@ -93,7 +94,9 @@ def _note(count: int, shown: int) -> str:
 
 
 def _lead(audit: Audit) -> str:
-    return f"{counted(len(audit.check.rows), 'photo')} of {counted(len(audit.check.classes), 'class', 'classes')}."
+    photos = counted(len(audit.check.rows), "photo")
+    classes = counted(len(audit.check.classes), "class", "classes")
+    return f"{photos} of {classes} in {escape_name(str(audit.check.root))}: what seems wrong, and how they spread."
 
 
 def _figures(audit: Audit) -> list[Figure]:
