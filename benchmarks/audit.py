@@ -75,10 +75,8 @@ def main() -> None:
         moved_rows("dealer20, at random", dealer, at_random)
         moved_rows("stanford_cars, most similar", stanford, most_similar)
         moved_rows("the same, not trained on", stanford, most_similar, np.array(unknown))
-        outliers(
-            pd.concat([dealer, stanford], ignore_index=True),
-            seen("lorries, dogs and rooms", strangers(data, Path(made))),
-        )
+        planted = seen("lorries, dogs and rooms", strangers(data, Path(made)))
+        outliers(pd.concat([dealer, stanford], ignore_index=True), planted)
         spoilt(dealer.sample(arguments.spoilt, random_state=0), Path(made), seen)
 
 

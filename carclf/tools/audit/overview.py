@@ -61,14 +61,16 @@ def imbalance(rows: Sequence[dict]) -> str:
         return f"The classes are even: the largest has {ratio:.1f} times as many photos as the smallest."
     shares = [_mean(part) for part in (small, large)]
     cost = 100 * (shares[1] - shares[0])
+    smallest = "smallest class" if part == 1 else f"{part} smallest classes"
+    largest = "largest class" if part == 1 else f"{part} largest"
     lead = (
-        f"The largest class has {ratio:.1f} times as many photos as the smallest. Of the "
-        f"{counted(part, 'smallest class', 'smallest classes')} (at most {small[0]['photos']} photos) {shares[0]:.0%} "
-        f"of the photos are named right by the others, of as many largest ones {shares[1]:.0%}"
+        f"The largest class has {ratio:.1f} times as many photos as the smallest. Of the {smallest} (at most "
+        f"{small[0]['photos']} photos), {shares[0]:.0%} of the photos are named right by what other photos say; of the "
+        f"{largest}, {shares[1]:.0%}"
     )
     if cost < 1:
         return f"{lead}: the imbalance costs little here."
-    return f"{lead}: expect small classes to be about {cost:.0f} points worse, and add photos to them first."
+    return f"{lead}: expect small classes to be about {cost:.0f} points worse, and add photos to those first."
 
 
 def _mean(rows: Sequence[dict]) -> float:

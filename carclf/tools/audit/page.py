@@ -96,7 +96,7 @@ def _note(count: int, shown: int) -> str:
 def _lead(audit: Audit) -> str:
     photos = counted(len(audit.check.rows), "photo")
     classes = counted(len(audit.check.classes), "class", "classes")
-    return f"{photos} of {classes} in {escape_name(str(audit.check.root))}: what seems wrong, and how they spread."
+    return f"{photos} of {classes} in {escape_name(audit.check.root.name)}: what seems wrong, and how they spread."
 
 
 def _figures(audit: Audit) -> list[Figure]:
