@@ -1,4 +1,4 @@
-"""`carclf data check`, `fetch`, `export` and `import`, and `carclf prepare`."""
+"""`carclf data check`, `audit`, `fetch`, `export` and `import`, and `carclf prepare`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from detection.common.console import say, tracked
+from carclf.commands.options import Device, Runtime
+from detection.common.console import quiet_stdout, say, tracked
 from detection.common.tally import exit_code
 
 Data = Annotated[
@@ -55,6 +56,43 @@ def check(
         write_table(csv, found.rows)
     typer.echo(report(found), nl=False)
     raise typer.Exit(exit_code(not found.clean))
+
+
+@app.command("audit")
+def audit(
+    data: Data,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for audit.html and audit.csv.")],
+    images: Images = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A model that judges the labels, if it knows all classes: a run folder, a .safetensors file, an "
+            "export, a garage. Default: the photos judge each other, by the vectors of the bundled one."
+        ),
+    ] = None,
+    crops: Annotated[bool, typer.Option("--crops", help="The photos are cut out already: use no detector.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Look at every photo anew.")] = False,
+    device: Device = "auto",
+    runtime: Runtime = "auto",
+) -> None:
+    """Find wrong labels, photos without a car, copies, and dark, blurred, small or cut-off cars, worst first.
+
+    Needs no training. The same command resumes, and photos that have not changed are not looked at again. Exit code 3:
+    some photos could not be looked at.
+    """
+    from carclf.tools.audit.audit import TABLE, audit_data
+    from carclf.tools.audit.overview import summary
+    from carclf.tools.audit.page import NAME, write_audit_page
+
+    with quiet_stdout():
+        found = audit_data(
+            data, output, images, model, crops, restart, device, runtime, tracked("checking"), tracked("looking")
+        )
+        page = write_audit_page(found, output / NAME, tracked("drawing"))
+    for line in summary(found):
+        typer.echo(line)
+    typer.echo(f"{page}, {output / TABLE}")
+    raise typer.Exit(exit_code(found.failed))
 
 
 @app.command("fetch")

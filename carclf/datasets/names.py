@@ -91,3 +91,9 @@ def names_below(root: Path, files: Sequence[str]) -> list[str]:
         known = {str(root / key): key for key in root.store.names()}
         names = [known.get(name, name) for name in names]
     return names
+
+
+def file_below(root: Path, name: str) -> str:
+    """The path of a photo by what `name_below` calls it."""
+    path = path_of(name)
+    return str(path if isinstance(path, Place) or path.is_absolute() else root / name)

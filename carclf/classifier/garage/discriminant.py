@@ -10,7 +10,7 @@ docs/garage.md) means alone name 0.30, this 0.39.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class Discriminant:
 
     def which(self, vectors: np.ndarray) -> np.ndarray:
         """vectors: float [N, F] of length 1. The probabilities of the new classes, if it is one of them: [N, K]."""
-        return _softmax(self._logits(vectors) / self.temperature)
+        return softmax(self.logits(vectors) / self.temperature)
 
     def is_new(self, vectors: np.ndarray, known: np.ndarray) -> np.ndarray:
         """The probability to be one of the new classes, float [N]. known: the base's probabilities [N, C]."""
@@ -59,7 +59,8 @@ class Discriminant:
         both = np.concatenate([known * (1 - new), self.which(vectors) * new], axis=1)
         return (both / both.sum(axis=1, keepdims=True)).astype(np.float32)
 
-    def _logits(self, vectors: np.ndarray) -> np.ndarray:
+    def logits(self, vectors: np.ndarray) -> np.ndarray:
+        """vectors: float [N, F] of length 1. Returns float [N, K], before the temperature."""
         return vectors @ self.directions.T + self.offsets
 
     def _nearness(self, vectors: np.ndarray, sure: np.ndarray) -> np.ndarray:
@@ -69,22 +70,19 @@ class Discriminant:
 def fit(views: np.ndarray, numbers: np.ndarray, sure: np.ndarray) -> Discriminant:
     """views: float [P, V, F] of length 1, some views of each photo, the photo as it is first. numbers: int [P], its
     class, 0 to K - 1, each at least once. sure: float [P], the base's highest probability of each photo."""
-    discriminant = _solve(views, numbers)
+    discriminant = solve(views, numbers)
     logits, nearness, measured = _left_out(views, numbers, sure)
     if len(measured) < _ENOUGH:
         return discriminant
     border = float(np.clip(np.quantile(nearness, _PASSED), *BORDERS))
-    rows = np.arange(len(measured))
-    losses = [
-        -np.log(np.maximum(_softmax(logits / one)[rows, numbers[measured]], 1e-12)).mean() for one in _TEMPERATURES
-    ]
-    return Discriminant(
-        discriminant.directions,
-        discriminant.offsets,
-        discriminant.means,
-        float(_TEMPERATURES[int(np.argmin(losses))]),
-        border,
-    )
+    return replace(discriminant, temperature=best_temperature(logits, numbers[measured]), border=border)
+
+
+def best_temperature(logits: np.ndarray, numbers: np.ndarray) -> float:
+    """At which the logits [N, K] of photos that had no part in them fit best. numbers: int [N], their classes."""
+    rows = np.arange(len(numbers))
+    losses = [-np.log(np.maximum(softmax(logits / one)[rows, numbers], 1e-12)).mean() for one in _TEMPERATURES]
+    return float(_TEMPERATURES[int(np.argmin(losses))])
 
 
 def _left_out(views: np.ndarray, numbers: np.ndarray, sure: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -97,8 +95,8 @@ def _left_out(views: np.ndarray, numbers: np.ndarray, sure: np.ndarray) -> tuple
     logits, nearness, measured = [], [], []
     for fold in range(turn.max() + 1):
         out = turn == fold
-        part = _solve(views[~out], numbers[~out])
-        logits.append(part._logits(views[out, 0]))
+        part = solve(views[~out], numbers[~out])
+        logits.append(part.logits(views[out, 0]))
         nearness.append(part._nearness(views[out, 0], sure[out]))
         measured.append(np.flatnonzero(out))
     if not measured:
@@ -106,7 +104,8 @@ def _left_out(views: np.ndarray, numbers: np.ndarray, sure: np.ndarray) -> tuple
     return np.concatenate(logits), np.concatenate(nearness), np.concatenate(measured)
 
 
-def _solve(views: np.ndarray, numbers: np.ndarray) -> Discriminant:
+def solve(views: np.ndarray, numbers: np.ndarray) -> Discriminant:
+    """As `fit`, with temperature and border as they are."""
     views = np.asarray(views, np.float64)
     photos = views.mean(axis=1)
     means = np.stack([photos[numbers == number].mean(axis=0) for number in range(numbers.max() + 1)])
@@ -122,6 +121,7 @@ def _solve(views: np.ndarray, numbers: np.ndarray) -> Discriminant:
     return Discriminant(directions.astype(np.float32), offsets.astype(np.float32), unit(means))
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Of each row of float [N, K]."""
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     return raised / raised.sum(axis=1, keepdims=True)
