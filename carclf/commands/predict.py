@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from carclf.commands.options import ALL_VEHICLES, EveryVehicle, Kinds, Levels, Only, Runtime, Small, Sure
+from carclf.commands.options import ALL_VEHICLES, Colour, EveryVehicle, Kinds, Levels, Only, Runtime, Small, Sure
 from detection.common.console import photo_bar, quiet_stdout, say, stdout_is_closed
 from detection.common.errors import UsageError
 from detection.common.tally import exit_code
@@ -40,6 +40,7 @@ def predict(
     levels: Levels = None,
     sure: Sure = None,
     only: Only = None,
+    colour: Colour = True,
     tta: Annotated[
         str, typer.Option(help="Views per cut-out, whose answers are averaged: a number, mirror (2) or ten (10).")
     ] = "1",
@@ -98,7 +99,7 @@ def predict(
         raise UsageError("Give a detector or a file of detections, not both.")
     settings = {"device": device, "top": top, "batch_size": batch_size, "threshold": threshold, "detector": detector}
     settings |= {"every_vehicle": every_vehicle, "kinds": kinds, "small": small, "runtime": runtime}
-    settings |= {"levels": levels, "sure": sure, "only": only}
+    settings |= {"levels": levels, "sure": sure, "only": only, "colour": colour}
     if ask:
         others = {"PHOTOS": photos, "--output": output, "--format": format, "--save-cutouts": save_cutouts}
         others |= {"--overlay": overlay, "--detections": detections}

@@ -193,8 +193,8 @@ function showAnswer(card, answer) {
     return;
   }
   const said = {
-    ok: [answer.confidence >= 0.5 ? (answer.said ?? answer.label) : `Perhaps: ${answer.label}`, `${sure(answer.confidence)}, ${percent(answer.confidence)}`],
-    unknown: ["A car, but none that I know for sure", "It comes closest to these:"],
+    ok: [answer.confidence >= 0.5 ? (answer.said ?? answer.label) : `Perhaps: ${answer.label}`, `${sure(answer.confidence)}, ${percent(answer.confidence)}${answer.colour ? `; ${answer.colour}` : ""}`],
+    unknown: [`${car(answer.colour)}, but none that I know for sure`, "It comes closest to these:"],
     no_car: ["No car here", NONE_FOUND.includes(answer.reason) ? NONE_SEEN : sentence(answer.reason)],
     unreadable: ["This photo can't be read", sentence(answer.reason)],
   }[answer.status];
@@ -216,6 +216,10 @@ function showAnswer(card, answer) {
   }
   drawOutline(card, answer);
   say(`${card.file.name || "pasted photo"}: ${said[0]}. ${answer.status === "ok" ? said[1] : ""}`);
+}
+
+function car(colour) {
+  return colour ? `${colour === "orange" ? "An" : "A"} ${colour} car` : "A car";
 }
 
 function show(card, state, title, text) {
