@@ -41,7 +41,7 @@ LIGHTS: dict[str, dict[str, float]] = {
     "dusk": {"gamma": 1.25, "gain": 0.7, "warmth": -0.08},
     "warm dusk": {"gamma": 1.25, "gain": 0.75, "warmth": 0.12},
 }
-PIXELS, LOOKS, EPOCHS, BATCH, RATE, DECAY, SMOOTHING = 384, 8, 20, 128, 4e-3, 0.02, 0.05
+PIXELS, LOOKS, EPOCHS, BATCH, RATE, DECAY, SMOOTHING = 256, 5, 15, 128, 4e-3, 0.02, 0.05
 HIDDEN, HEADS, MIXED = 32, 4, 24
 # Words with few photos learn from cars painted anew: word, of which word, hue turned by degrees, chroma times, yellower
 # by, gamma of the light, every which photo.
@@ -52,6 +52,22 @@ PAINTED = (
     ("brown", "orange", 5, 0.45, 0, 1.5, 1),
     ("beige", "yellow", -8, 0.3, 0, 0.9, 3),
 )
+# Plain paints in RGB, for drawn cars: what is rare on the road is still to be called by its name.
+PLAIN = {
+    "white": (232, 233, 235),
+    "silver": (165, 167, 170),
+    "grey": (95, 97, 100),
+    "black": (20, 20, 22),
+    "red": (180, 22, 28),
+    "blue": (28, 64, 155),
+    "green": (30, 105, 50),
+    "yellow": (235, 195, 30),
+    "orange": (228, 110, 22),
+    "brown": (88, 56, 38),
+    "beige": (198, 176, 138),
+    "purple": (92, 38, 118),
+}
+DRAWN = 20  # of each
 EVERY = ColourReader({})  # names every car, however unsure
 SILVER, GREY = WORDS.index("silver"), WORDS.index("grey")
 
@@ -118,6 +134,32 @@ def painted(view: View, word: str, turn: float, chroma: float, yellower: float, 
     return replace(view, rgb=np.where(view.mask[..., None], rgb, view.rgb), word=word)
 
 
+def drawn(word: str, rng: np.random.Generator) -> View:
+    """A plain car from the side: a shaded body with glass, tyres, lamps and a highlight, on any ground."""
+    size = int(rng.integers(90, 150)), 256
+    foot, left, right = int(size[0] * 0.86), int(rng.integers(15, 30)), int(rng.integers(226, 241))
+    belt, roof = int(foot * rng.uniform(0.42, 0.55)), int(foot * rng.uniform(0.12, 0.25))
+    rgb = np.full((*size, 3), rng.integers(70, 255), np.uint8)
+    mask = np.zeros(size, np.uint8)
+    cabin = np.array([[left + 50, belt], [left + 85, roof], [right - 75, roof], [right - 35, belt]])
+    nose = np.array([[left, foot], [left, belt + 12], [left + 20, belt + 4]])
+    body = np.concatenate([nose, cabin, [[right, belt + 6], [right, foot]]]).astype(np.int32)
+    cv2.fillPoly(mask, [body], 1)
+    paint = np.clip(np.array(PLAIN[word]) * rng.uniform(0.88, 1.12) + rng.normal(0, 4, 3), 4, 250)
+    shade = np.interp(np.arange(size[0]), [roof, belt, foot], [rng.uniform(1, 1.2), 1, rng.uniform(0.5, 0.9)])
+    car = np.clip(paint * shade[:, None, None], 0, 255) * np.ones((1, size[1], 1))
+    rgb[mask > 0] = car.astype(np.uint8)[mask > 0]
+    pane = (cabin - cabin.mean(axis=0)) * (0.85, 0.75) + cabin.mean(axis=0)
+    glass = rng.integers(25, 200) + rng.integers(-20, 20, 3)
+    cv2.fillPoly(rgb, [pane.astype(np.int32)], glass.tolist())
+    cv2.line(rgb, (left + 8, belt + 10), (right - 8, belt + 10), (250, 250, 250), 1)
+    for x in (left + 40, right - 42):
+        cv2.circle(rgb, (x, foot), 15, (26, 26, 27), -1)
+        cv2.circle(rgb, (x, foot), 8, (150, 152, 154), -1)
+        cv2.circle(mask, (x, foot), 15, 1, -1)
+    return View(rgb, mask.astype(bool), word, "drawn", "drawn")
+
+
 def train(views: list[View], seed: int) -> dict[str, np.ndarray]:
     """The network's weights by name."""
     import torch
@@ -131,6 +173,7 @@ def train(views: list[View], seed: int) -> dict[str, np.ndarray]:
         for word, of, *how, step in PAINTED
         for view in [view for view in views if view.word == of][:: int(step)]
     ]
+    more += [drawn(word, rng) for word in WORDS for _ in range(DRAWN)]
     looks, words = [], []
     for number, view in enumerate([*views, *more]):
         for look in range(LOOKS if number < len(views) else LOOKS // 2):
@@ -142,7 +185,7 @@ def train(views: list[View], seed: int) -> dict[str, np.ndarray]:
                 looks.append(pixels[chosen].astype(np.float16))
                 words.append(WORDS.index(view.word))
     x, y = torch.from_numpy(np.stack(looks)), torch.tensor(words)
-    print(f"{len(views)} photos, {len(more)} painted anew, {len(x)} looks", flush=True)
+    print(f"{len(views)} photos, {len(more)} painted anew or drawn, {len(x)} looks", flush=True)
     sizes = {
         "first": (FEATURES, HIDDEN),
         "second": (HIDDEN, HIDDEN),

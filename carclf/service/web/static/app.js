@@ -193,8 +193,8 @@ function showAnswer(card, answer) {
     return;
   }
   const said = {
-    ok: [answer.confidence >= 0.5 ? (answer.said ?? answer.label) : `Perhaps: ${answer.label}`, `${sure(answer.confidence)}, ${percent(answer.confidence)}${answer.colour ? `; ${answer.colour}` : ""}`],
-    unknown: [`${car(answer.colour)}, but none that I know for sure`, "It comes closest to these:"],
+    ok: [answer.confidence >= 0.5 ? (answer.said ?? answer.label) : `Perhaps: ${answer.label}`, `${sure(answer.confidence)}, ${percent(answer.confidence)}`],
+    unknown: ["A car, but none that I know for sure", "It comes closest to these:"],
     no_car: ["No car here", NONE_FOUND.includes(answer.reason) ? NONE_SEEN : sentence(answer.reason)],
     unreadable: ["This photo can't be read", sentence(answer.reason)],
   }[answer.status];
@@ -203,6 +203,9 @@ function showAnswer(card, answer) {
   if (answer.status === "ok" && answer.reason) {
     find(".text", element).textContent += ` (${answer.reason.split(";")[0]})`;
   }
+  const paint = find(".paint", element);
+  paint.hidden = !answer.colour;
+  paint.textContent = answer.colour ? `Colour: ${answer.colour}` : "";
   showGuesses(find(".guesses", element), answer.top);
   if (answer.status === "no_car") {
     answer = { ...answer, cutout: null, outline: null }; // something was found, and is no car
@@ -218,10 +221,6 @@ function showAnswer(card, answer) {
   say(`${card.file.name || "pasted photo"}: ${said[0]}. ${answer.status === "ok" ? said[1] : ""}`);
 }
 
-function car(colour) {
-  return colour ? `${colour === "orange" ? "An" : "A"} ${colour} car` : "A car";
-}
-
 function show(card, state, title, text) {
   const { element } = card;
   element.dataset.state = state;
@@ -230,6 +229,7 @@ function show(card, state, title, text) {
   find(".text", element).textContent = text;
   find("progress", element).hidden = !(state === "waiting" || state === "busy");
   find(".again", element).hidden = state !== "error";
+  find(".paint", element).hidden = true;
   find(".guesses", element).hidden = true;
   find(".cutout", element).hidden = true;
   find(".outline", element).replaceChildren();
