@@ -41,7 +41,7 @@ LIGHTS: dict[str, dict[str, float]] = {
     "dusk": {"gamma": 1.25, "gain": 0.7, "warmth": -0.08},
     "warm dusk": {"gamma": 1.25, "gain": 0.75, "warmth": 0.12},
 }
-PIXELS, LOOKS, EPOCHS, BATCH, RATE, DECAY, SMOOTHING = 256, 5, 15, 128, 4e-3, 0.02, 0.05
+PIXELS, LOOKS, EPOCHS, BATCH, RATE, DECAY, SMOOTHING = 256, 5, 40, 48, 4e-3, 0.02, 0.05
 HIDDEN, HEADS, MIXED = 32, 4, 24
 # Words with few photos learn from cars painted anew: word, of which word, hue turned by degrees, chroma times, yellower
 # by, gamma of the light, every which photo.
