@@ -29,6 +29,7 @@ class Facts:
     every_vehicle: bool
     trained_on: str | None
     levels: bool
+    tells_colour: bool
 
 
 @dataclass(frozen=True, slots=True)
