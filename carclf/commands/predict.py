@@ -133,7 +133,7 @@ def predict(
         unfit = [name for name, value in others.items() if value]
         if unfit:
             raise UsageError(f"--interactive asks for photos and shows answers: leave out {', '.join(unfit)}.")
-        from carclf.recognition.interactive import converse
+        from carclf.recognition.output.interactive import converse
 
         converse(lambda: _load(model, tta, settings))
         return

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from carclf.cli import app
-from carclf.recognition.interactive import typed_path
+from carclf.recognition.output.interactive import typed_path
 from tests.carclf.tiny import CLASSES, save_tiny_model
 from tests.fakes import FakeDetector
 
