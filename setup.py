@@ -92,7 +92,7 @@ setup(
         "carclf.service.web": ["static/*"],
         "carclf": ["py.typed", "weights/*.safetensors", "weights/*.onnx", "weights/*.md", "weights/*.csv"],
         "detection": ["py.typed", "weights/*.safetensors", "weights/*.onnx", "weights/*.json", "weights/*.md"],
-        "detection.configs": ["detector/*.yaml", "train/*.yaml"],
+        "detection.configs": ["detector/*.yaml", "train/*.yaml", "cluster/*.yaml"],
     },
     install_requires=REQUIREMENTS,
     extras_require={
