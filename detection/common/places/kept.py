@@ -120,9 +120,10 @@ def size_of_copy(size: int) -> int:
 def _copy(path: Path) -> bytes | None:
     try:
         data = path.read_bytes()
-        os.utime(path)
     except OSError:
         return None
+    with suppress(OSError):  # a folder that another user has filled
+        os.utime(path)
     return data[_SEAL:] if data[:_SEAL] == _seal(data[_SEAL:]) else None
 
 
