@@ -163,7 +163,7 @@ def _thing(one: ElementTree.Element, size: tuple[int, int]) -> Thing | None:
         if angle:
             shape, box = polygon_shape([[_turned(box, angle)]], size), None  # type: ignore[assignment]
     else:
-        box, shape = None, _polygon(one, size) if one.tag == "polygon" else _mask(one, size)  # type: ignore[assignment]
+        box, shape = None, _polygon(one, size) if one.tag == "polygon" else _mask(one, size)
     return thing_of(one.get("label"), box, shape, size, one.get("score"), about)
 
 
