@@ -26,7 +26,7 @@ def test_what_a_format_can_hold_comes_back(name, tmp_path_factory):
     form = FORMS[name]
 
     @given(photo_lists(files))
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
     def check(photos):
         shutil.rmtree(root / "out", ignore_errors=True)
         (root / "out").mkdir()
@@ -68,7 +68,7 @@ def test_export_then_import_can_be_trained_on(format, tmp_path):
 
 
 @given(st.data())
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 def test_an_import_keeps_everything_for_the_next_export(data):
     import tempfile
     from pathlib import Path
