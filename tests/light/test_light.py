@@ -164,6 +164,16 @@ def test_data_is_checked_and_prepared(carclf, drawn, tmp_path):
     assert len(list((tmp_path / "sorted").rglob("*.jpg"))) == 2
 
 
+def test_data_are_audited(carclf, drawn, tmp_path):
+    for name, file in (("a", "sedan.jpg"), ("a", "street.jpg"), ("b", "more/van.jpg")):
+        (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name / Path(file).name).write_bytes((drawn / file).read_bytes())
+    done = carclf("data", "audit", "data", "--output", "audit")
+    assert done.returncode == 0, done.stderr
+    outliers = [row["file"] for row in rows(tmp_path / "audit" / "audit.csv") if row["issue"] == "outlier"]
+    assert outliers[0] == "a/street.jpg" and (tmp_path / "audit" / "audit.html").is_file()
+
+
 def test_doctor_finds_the_light_install_whole(carclf):
     done = carclf("doctor")
     assert done.returncode == 0, done.stdout
