@@ -68,7 +68,9 @@ def _knock(address: str) -> None:
     """Raises `UsageError` at once where nobody listens: Ray would try for minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not host or not port.isdecimal():
-        raise UsageError(f"'{address}' is not the address of a cluster: write HOST:PORT, or auto for the one that runs here.")
+        raise UsageError(
+            f"'{address}' is not the address of a cluster: write HOST:PORT, or auto for the one that runs here."
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
     except (OSError, OverflowError) as error:
