@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from detection.common.tally import counted
@@ -58,7 +58,9 @@ def _look(plan: Plan) -> DryRun:
     options = plan.options
     file = plan.output / "settings.json"
     before = read_settings(file, plan.output) if file.is_file() and not options.restart else {}
-    # Which detector it will be is only known when it is loaded: taken to be the same.
+    # Which detector it will be, and which kinds it takes, is only known when it is loaded: taken to be the same.
+    if options.kinds is None and before.get("only"):
+        plan = replace(plan, options=options.model_copy(update={"kinds": tuple(before["only"])}))
     check_output(plan, settings_of(plan, before.get("detector", ""), before.get("fingerprint", "")))
     if options.restart:
         return DryRun(plan, plan.sources, 0, 0)

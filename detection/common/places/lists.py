@@ -60,8 +60,8 @@ class ListStore(IndexedStore):
     def walk(self) -> Listing:
         return Listing(list(self.entries().values()), list(self._left_out))
 
-    def child(self, key: str) -> Path:
-        return self._paths.get(key) or Place(self, key)
+    def child(self, key: str) -> Path | None:
+        return self._paths.get(key)
 
     def read(self, key: str, start: int | None = None, end: int | None = None) -> bytes:
         path = self._paths[key]
@@ -125,11 +125,11 @@ class SetStore(IndexedStore):
     def walk(self) -> Listing:
         return Listing(list(self.entries().values()), list(self._left_out))
 
-    def child(self, key: str) -> Path:
+    def child(self, key: str) -> Path | None:
         for name, archive in self._archives.items():
             if key.startswith(f"{name}/"):
                 return archive / key[len(name) + 1 :]
-        return Place(self, key)
+        return None
 
     def read(self, key: str, start: int | None = None, end: int | None = None) -> bytes:
         path = self.child(key)

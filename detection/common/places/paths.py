@@ -72,7 +72,7 @@ def folder_of(path: str | PathLike[str]) -> Place | None:
     """
     text = os.path.expanduser(str(path)) if str(path).startswith("~") else str(path)
     if _BRACES.search(text) and not os.path.lexists(text):
-        return _kept_store(text, lambda: _set(text)).place()
+        return Place(_kept_store(text, lambda: _set(text)), "")
     place = place_of(path)
     if place is None:
         is_file = text.lower().endswith((*ARCHIVES, *TABLES, *LISTS)) and os.path.isfile(text)
@@ -90,7 +90,7 @@ def folder_of(path: str | PathLike[str]) -> Place | None:
     if not isinstance(place.store, RemoteStore):
         return place
     store = place.store.below(place.key)
-    return _kept_store(store.root, lambda: store).place()
+    return Place(_kept_store(store.root, lambda: store), "")
 
 
 def _virtual(text: str, path: Path) -> Place:
@@ -98,7 +98,7 @@ def _virtual(text: str, path: Path) -> Place:
     stamp = path.stat()
     name = text.lower()
     if name.endswith(LISTS):
-        return ListStore(path, path_of).place()
+        return Place(ListStore(path, path_of), "")
 
     def opened() -> Store:
         if name.endswith(TABLES):
@@ -112,7 +112,7 @@ def _virtual(text: str, path: Path) -> Place:
         _open.pop(text, None)
         known = _kept_store(text, opened)
         known.seen = (stamp.st_size, stamp.st_mtime_ns)
-    return known.place()
+    return Place(known, "")
 
 
 def _set(text: str) -> Store:
@@ -143,7 +143,7 @@ def _known(address: str) -> Place | None:
 
 
 def _child(store: Store, key: str) -> Place | None:
-    path = store.child(key) if key else store.place()
+    path = Place(store, "") / key
     return path if isinstance(path, Place) else None
 
 

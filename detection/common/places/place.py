@@ -45,7 +45,10 @@ class Place(_Base):
 
     def __truediv__(self, name: str | PathLike[str]) -> Path:
         name = str(name)
-        return self if name in ("", ".") else self.store.child(joined(self.key, name) if self.key else name)
+        if name in ("", "."):
+            return self
+        key = joined(self.key, name) if self.key else name
+        return self.store.child(key) or Place(self.store, key)
 
     def joinpath(self, *names: str | PathLike[str]) -> Path:
         path: Path = self

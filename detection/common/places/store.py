@@ -9,14 +9,10 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from detection.common.errors import UsageError
 from detection.common.places.address import joined
 from detection.common.places.faults import PlaceError
-
-if TYPE_CHECKING:
-    from detection.common.places.place import Place
 
 FILE, FOLDER = "file", "folder"
 
@@ -93,11 +89,9 @@ class Store:
         """Removes a file, if it is there."""
         self.check_writable()
 
-    def child(self, key: str) -> Path:
-        """The path of a file or folder in it."""
-        from detection.common.places.place import Place
-
-        return Place(self, key)
+    def child(self, key: str) -> Path | None:
+        """The path of what lies elsewhere, as of a list; None for what lies in the store itself."""
+        return None
 
     def address(self, key: str) -> str:
         """A file's address as it may be shown, and as `path_of` takes it."""
@@ -161,11 +155,6 @@ class Store:
         """The content of a file; perhaps it was fetched ahead."""
         begun = self.fetched.pop(key, None)
         return self.read(key) if begun is None else begun.result()
-
-    def place(self) -> Place:
-        from detection.common.places.place import Place
-
-        return Place(self, "")
 
     def _index(self, key: str) -> int | None:
         index = bisect_left(self._keys, key)

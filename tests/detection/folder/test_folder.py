@@ -395,3 +395,8 @@ def test_progress_is_called_once_a_photo(photos, tmp_path):
 def test_no_bar_where_there_is_no_terminal(photos, tmp_path, capfd):
     clean_folder(photos, tmp_path / "out", FakeDetector(), STYLE, progress=True)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_dry_run_takes_the_kinds_that_out_was_begun_with(photos, tmp_path):
+    run(photos, tmp_path / "out", kinds="car")
+    assert "0 to do" in str(dry_run(photos, tmp_path / "out", STYLE, CleanOptions()))
