@@ -91,7 +91,7 @@ def nodes(count: int, cores: int = 1) -> Iterator[Nodes]:
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(ROOT)  # for the workers, which unpickle what is defined here
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # else all other work on this machine comes first
+    os.environ |= {"RAY_worker_niceness": "0"}  # else all other work on this machine comes first
     made = Nodes(count, cores)
     try:
         yield made
