@@ -5,8 +5,9 @@
     python benchmarks/cluster.py plan [--few 10000] [--many 1000000]    # the driver's memory for so many keys
 
 PHOTOS is a folder; its first --count photos are taken. `one` and `two` compare photos/s once workers are started, as
-run.json has them, all contestants in turns. `plan` lists and plans folders of empty files in a process that has Ray
-imported, as a driver has. Wanted: one >= 0.85, two >= 1.6, plan <= 1.2.
+run.json has them, all contestants in turns. `plan` plans so many synthetic keys in a process that has Ray imported, as
+a driver has: the keys come sorted, as from a listing, and none has a row yet. Wanted:
+one >= 0.85, two >= 1.6, plan <= 1.2.
 """
 
 from __future__ import annotations
@@ -29,16 +30,18 @@ import sys
 from contextlib import closing
 from pathlib import Path
 import ray
-from detection.cluster.crew import Crew
+import detection.folder.plan
 from detection.common.machine import hand_back
 from detection.cutout.cut import CutoutStyle
 from detection.folder.options import CleanOptions
 from detection.folder.out.folder import remaining
 from detection.folder.out.journal import Journal
 from detection.folder.out.summary import peak_memory
-from detection.folder.plan import plan_folder
-source, output = Path(sys.argv[1]), Path(sys.argv[2])
-plan = plan_folder(source, output, CutoutStyle(), CleanOptions())
+from detection.images.find import FoundImages
+source, output, size = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+keys = lambda *_: FoundImages([f"{number // 1000:05d}/{number:08d}.jpg" for number in range(size)])
+detection.folder.plan.survey_images = keys
+plan = detection.folder.plan.plan_folder(source, output, CutoutStyle(), CleanOptions())
 with closing(Journal(output / "journal.jsonl", read_only=True)) as journal:
     todo = remaining(plan, journal)
 hand_back()
@@ -114,18 +117,14 @@ def _plan(work: Path, sizes: tuple[int, ...]) -> None:
     print("| keys | peak, MiB | at the end, MiB | ratio of peaks |\n| ---: | ---: | ---: | ---: |")
     first = 0.0
     for size in sizes:
-        folder = work / str(size)
-        for number in range(size):
-            if number % 1000 == 0:
-                (folder / f"{number // 1000:05d}").mkdir(parents=True)
-            os.close(os.open(folder / f"{number // 1000:05d}" / f"{number:08d}.jpg", os.O_CREAT | os.O_WRONLY))
-        command = [sys.executable, "-c", PLAN, str(folder), str(work / "out")]
+        folder = work / "in"
+        folder.mkdir(exist_ok=True)
+        command = [sys.executable, "-c", PLAN, str(folder), str(work / "out"), str(size)]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         answer = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
         keys, peak, now = (float(value) for value in answer.split())
         first = first or peak
         print(f"| {keys:,.0f} | {peak:.0f} | {now:.0f} | {peak / first:.2f} |", flush=True)
-        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

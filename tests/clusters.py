@@ -55,6 +55,7 @@ def draw_photos(folder: Path, count: int, killers: tuple[int, ...] = ()) -> Path
     for number in range(count):
         put(folder / f"{number:03d}.png", draw_car(KILLER if number in killers else (220, 20, number)))
     (folder / "bad.jpg").write_bytes(b"no photo")
+    (folder / "000.png").rename(folder / os.fsdecode(b"n\xf6t UTF-8.png"))
     put(folder / "empty.png", np.full((96, 128, 3), 128, np.uint8))
     return folder
 

@@ -23,7 +23,7 @@ _STORE = 200 << 20
 class Cluster(StrictConfig):
     """Which cluster, and how it is divided.
 
-    address: HOST:PORT of its head, ray://HOST:PORT, or `auto` for the one that runs on this machine; None takes that of
+    address: HOST:PORT of its head, or `auto` for the one that runs on this machine; None takes that of
     the environment's RAY_ADDRESS, and without it starts one on this machine. cores: of a worker; None takes four, or
     fewer where no machine has four. workers: how many; None takes as many as there is room for. gpu:
     whether each takes a GPU where the cluster has any.
@@ -68,7 +68,9 @@ def _knock(address: str) -> None:
     """Raises `UsageError` at once where nobody listens: Ray would try for minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not host or not port.isdecimal():
-        raise UsageError(f"'{address}' is not the address of a cluster: write HOST:PORT, ray://HOST:PORT or auto.")
+        raise UsageError(
+            f"'{address}' is not the address of a cluster: write HOST:PORT, or auto for the one that runs here."
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
     except (OSError, OverflowError) as error:

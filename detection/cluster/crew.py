@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from detection.cluster.connect import Cluster
-from detection.cluster.work import Done, Hello, Work, Worker
+from detection.cluster.work import Batch, Done, Hello, Work, Worker
 from detection.common.console import say
 from detection.common.errors import UsageError
 from detection.version import __version__
@@ -141,7 +141,7 @@ class Crew:
             self._call(member, flow, order, numbers)
 
     def _call(self, member: _Member, flow: _Flow, order: Any, numbers: list[int]) -> None:
-        call = member.actor.do.remote(order, [flow.items[number] for number in numbers])
+        call = member.actor.do.remote(order, Batch([flow.items[number] for number in numbers]))
         member.tasks[call] = numbers
         self._calls[call] = member
 

@@ -66,6 +66,14 @@ class Hello:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Items on their way to a worker. An object, which Ray pickles: of a bare list it would write texts in UTF-8, which
+    fails for names that are not."""
+
+    items: list[Any]
+
+
+@dataclass(frozen=True)
 class Done:
     """(number in the batch, result) of what was done; all of the batch, unless there is a fault."""
 
@@ -93,14 +101,14 @@ class Worker:
         except (UsageError, OSError) as error:
             return Hello(__version__, node, fault=Fault.of(error))
 
-    def do(self, order: Any, items: Sequence[Any]) -> Done:
+    def do(self, order: Any, batch: Batch) -> Done:
         done = Done()
         try:
             with self._began:
                 if order != self._order:
                     self._work.begin(order)
                     self._order = order
-            done.results.extend(self._work.do(items))
+            done.results.extend(self._work.do(batch.items))
         except (UsageError, OSError) as error:
             return Done(done.results, Fault.of(error))
         return done

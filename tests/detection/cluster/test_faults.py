@@ -91,7 +91,7 @@ def test_the_driver_dies_and_either_engine_ends_the_run(three, tmp_path, last):
         assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == -signal.SIGKILL
     cluster = Cluster(address=three.address) if last == "ray" else None
     summary = clean_folder(source, out, loader(), STYLE, progress=False, cluster=cluster)
-    assert 0 < summary.processed < 32
+    assert summary.processed == 32  # of 62, where the last driver died after 30
     assert tree(out) == expected
 
 
