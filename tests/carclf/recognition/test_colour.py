@@ -24,7 +24,7 @@ from detection.cutout.cut import CutoutStyle
 from detection.vehicle import Vehicle
 from tests.fakes import FakeDetector, draw_car
 
-# The network has learnt from photos, where paint mirrors and shines: black, silver and what is rare look otherwise there.
+# The network has learnt from photos, where paint mirrors: black, silver and what is rare look otherwise there.
 PAINTS = {
     "white": (236, 237, 238),
     "grey": (88, 90, 93),
