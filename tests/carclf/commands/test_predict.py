@@ -26,7 +26,7 @@ from detection.folder.out.detections import DetectionsWriter
 from tests.carclf.tiny import CLASSES, save_tiny_model
 from tests.fakes import FakeDetector, draw_car
 
-KEYS = ["file", "status", "label", "confidence", "top", "box", "kind", "reason"]
+KEYS = ["file", "status", "label", "confidence", "top", "box", "kind", "colour", "colour_confidence", "reason"]
 
 
 @pytest.fixture(scope="module")
