@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from carclf.recognition.inputs import Source
 from carclf.recognition.item import Item
 from carclf.recognition.output.formats import row_of, write_rows
-from carclf.recognition.prediction import COLOUR_COLUMNS, FAILED, STATUSES, VEHICLE, row_columns
+from carclf.recognition.prediction import FAILED, STATUSES, VEHICLE, row_columns
 from detection.common.console import Advance
 from detection.common.files import file_stamp, user_path
 from detection.common.places.ahead import fetched_ahead
@@ -75,7 +75,7 @@ class Naming:
         advance: Advance = lambda: None,
     ):
         self._recognizer, self._sources, self._pictures, self._advance = recognizer, sources, pictures, advance
-        self.columns = row_columns(recognizer.every_vehicle, recognizer.levels, recognizer.tells_colour)
+        self.columns = row_columns(recognizer.every_vehicle, recognizer.levels)
         self.tally = Tally()
 
     def rows(self) -> Iterator[dict]:
@@ -145,8 +145,6 @@ class Naming:
         before, rows = kept.get("stamp"), kept.get("rows")
         if not rows or (None if before is None else tuple(before)) != stamp:
             return False
-        if self._recognizer.tells_colour and not set(COLOUR_COLUMNS) <= set(rows[0]):
-            return False  # a run without colours, or of version 0.4.0
         if retry_failed and any(row["status"] in FAILED for row in rows):
             return False
         return self._pictures is None or self._pictures.there(source, rows)

@@ -26,7 +26,7 @@ from detection.folder.out.detections import DetectionsWriter
 from tests.carclf.tiny import CLASSES, save_tiny_model
 from tests.fakes import FakeDetector, draw_car
 
-KEYS = ["file", "status", "label", "confidence", "top", "box", "kind", "colour", "colour_confidence", "reason"]
+KEYS = ["file", "status", "label", "confidence", "top", "box", "kind", "reason"]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_csv_can_be_read_back(carclf, photos, model):
 
 def test_table_is_the_default(carclf, photos, model):
     lines = carclf("predict", photos, "--model", model).stdout.splitlines()
-    assert len(lines) == 4 and lines[0].split() == ["file", "status", "label", "confidence", "colour", "next", "best"]
+    assert len(lines) == 4 and lines[0].split() == ["file", "status", "label", "confidence", "next", "best"]
 
 
 def test_unreadable_photos_are_rows_and_exit_code_3(carclf, photos, model):

@@ -1,1 +1,0 @@
-"""The colour of a car's paint, in the words of dealers."""
