@@ -119,7 +119,10 @@ def _encode_any(segmentation: list | dict, size: tuple[int, int]) -> dict | None
         return coco_mask.merge(coco_mask.frPyObjects(polygons, *size)) if polygons else None
     if tuple(segmentation["size"]) != size:
         raise ValueError("the mask and the photo differ in size")
-    return {"size": list(size), "counts": checked_counts(segmentation["counts"], size).encode("ascii")}
+    counts = checked_counts(segmentation["counts"], size)
+    if not isinstance(segmentation["counts"], list):
+        return segmentation  # as it is: by this a training knows its masks again
+    return {"size": list(size), "counts": counts.encode("ascii")}
 
 
 def check_ring(points: np.ndarray, size: tuple[int, int]) -> None:
