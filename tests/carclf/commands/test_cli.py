@@ -9,41 +9,15 @@ import subprocess
 import sys
 
 import pytest
-from typer.testing import CliRunner
 
-from carclf.cli import app
 from carclf.commands.clean import clean
 from detection.common.errors import UsageError
 from detection.cutout.cut import CutoutStyle
 from detection.folder.options import CleanOptions
 from detection.version import __version__
-from tests.carclf.tiny import CLASSES, save_tiny_model
+from tests.carclf.tiny import CLASSES
+from tests.carclf.wrong_usage import sentence
 from tests.fakes import FakeDetector, draw_car
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return str(save_tiny_model(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
-
-
-@pytest.fixture
-def carclf(monkeypatch):
-    """Runs a command with the fake detector; gives the result with exit_code, stdout and stderr."""
-    monkeypatch.setattr("carclf.recognition.loading._load_detector", lambda *_: FakeDetector())
-
-    def run(*arguments):
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    return run
-
-
-def sentence(result) -> str:
-    """What a wrong usage says: exit code 2, one line on stderr, nothing on stdout."""
-    assert result.exit_code == 2 and result.stdout == ""
-    assert result.stderr.count("\n") == 1 and result.stderr.endswith(".\n")
-    return result.stderr
 
 
 @pytest.mark.parametrize("arguments", [["predict"], ["predict", "x", "--top", "0"], ["fly"], ["clean", "one"]])

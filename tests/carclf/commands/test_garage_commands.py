@@ -8,41 +8,16 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
-from carclf.cli import app
 from carclf.recognition.recognizer import CarRecognizer
 from detection.images.read import load_image
 from detection.images.write import save_image
 from tests.carclf.checked_html import check_page
 from tests.carclf.tiny import CLASSES, save_tiny_model
+from tests.carclf.wrong_usage import sentence
 from tests.fakes import FakeDetector, draw_car
 
 RED, GREEN, BLUE = (220, 20, 20), (20, 200, 40), (30, 40, 230)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return str(save_tiny_model(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
-
-
-@pytest.fixture
-def carclf(monkeypatch):
-    """Runs a command with the fake detector; gives the result with exit_code, stdout and stderr."""
-    monkeypatch.setattr("carclf.recognition.loading._load_detector", lambda *_: FakeDetector())
-
-    def run(*arguments):
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    return run
-
-
-def sentence(result) -> str:
-    assert result.exit_code == 2 and result.stdout == "", result.output
-    assert result.stderr.count("\n") == 1 and result.stderr.endswith(".\n"), result.stderr
-    return result.stderr
 
 
 def car(path, colour, number=0):

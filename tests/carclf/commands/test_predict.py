@@ -15,43 +15,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from carclf.classifier.info import read_info, write_info
 from carclf.classifier.levels.names import make_names
 from carclf.classifier.levels.sure import SureTable
-from carclf.cli import app
 from carclf.recognition.pictures.folders import MARKER
 from detection.folder.out.detections import DetectionsWriter
 from tests.carclf.tiny import CLASSES, save_tiny_model
+from tests.carclf.wrong_usage import sentence
 from tests.fakes import FakeDetector, draw_car
 
 KEYS = ["file", "status", "label", "confidence", "top", "box", "kind", "reason"]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return str(save_tiny_model(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
-
-
-@pytest.fixture
-def carclf(monkeypatch):
-    """Runs a command with the fake detector; gives the result with exit_code, stdout and stderr."""
-    monkeypatch.setattr("carclf.recognition.loading._load_detector", lambda *_: FakeDetector())
-
-    def run(*arguments, **more):
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments], **more)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    return run
-
-
-def sentence(result) -> str:
-    """What a wrong usage says: exit code 2, one line on stderr, nothing on stdout."""
-    assert result.exit_code == 2 and result.stdout == "", result.output
-    assert result.stderr.count("\n") == 1 and result.stderr.endswith(".\n"), result.stderr
-    return result.stderr
 
 
 def test_json_has_one_row_a_photo(carclf, photos, model):

@@ -23,6 +23,7 @@ from detection.images.write import save_image
 from detection.vehicle import Look as CarLook
 from tests.carclf.checked_html import check_page
 from tests.carclf.tiny import save_tiny_model
+from tests.carclf.wrong_usage import sentence
 from tests.fakes import FakeDetector, draw_car
 
 COLOURS = {"blue": (30, 40, 230), "green": (20, 200, 40), "red": (220, 20, 20)}
@@ -164,12 +165,6 @@ def test_a_model_that_knows_the_classes_judges_them(data, detector, model, tmp_p
     result = audit(data, "--output", tmp_path / "out", "--model", model)
     assert result.exit_code == 0 and "The model's answers judge the labels." in result.stdout
     assert {row["suggestion"] for row in rows(tmp_path / "out") if row["issue"] == "label"} <= set(CLASSES)
-
-
-def sentence(result) -> str:
-    assert result.exit_code == 2 and result.stdout == "", result.output
-    assert result.stderr.count("\n") == 1 and result.stderr.endswith(".\n"), result.stderr
-    return result.stderr
 
 
 def test_bad_input_gets_one_sentence(data, detector, model, tmp_path):
