@@ -102,16 +102,16 @@ def similar(
     """Find the cars that look most like the one in a photo."""
     from carclf.tools.garage.similar import find_similar, write_similar
     from carclf.tools.garage.vectors import read_vectors
+    from detection.common.files import check_output, write_table
 
+    if output is not None:
+        check_output(output)
     table = read_vectors(source)
     with quiet_stdout():
         found = find_similar(_recognizer(model, crops, device, runtime, threads), photo, table, count)
         if page is not None:
             write_similar(page, photo, found)
     if output is not None:
-        from detection.common.files import check_output, write_table
-
-        check_output(output)
         write_table(output, found.rows)
         return
     for row in found.rows:
