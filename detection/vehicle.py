@@ -15,16 +15,20 @@ TIE_RATIO = 0.8
 # A vehicle in a corner of the photo keeps this part of the weight that it would have in the centre: enough to decide
 # between cars of about the same size, too little for a far car in the centre to beat a near one beside it.
 CORNER_CENTRALITY = 0.5
+# Of two vehicles that share more than this part of the smaller one, the less sure one goes: both are one vehicle.
+SHARED = 0.5
 Turn = Literal[0, 90, 180, 270]  # degrees clockwise
 TURNS: tuple[Turn, ...] = (90, 180, 270)
 
 
 @dataclass(frozen=True)
 class Look:
-    """What the car check makes of a vehicle. car: probability of a car, 0 to 1. other: the best class that is none."""
+    """What the car check makes of a vehicle. car: probability of a car, 0 to 1. other: the best class that is none.
+    evidence: for a vehicle of any kind, log-odds; None where the detector's scores are not corrected by it."""
 
     car: float
     other: str
+    evidence: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +77,16 @@ class MainChoice:
         return sum(weight >= TIE_RATIO * self.weights[0] for weight in self.weights)
 
 
+def shared(one: Vehicle, other: Vehicle) -> float:
+    """The pixels of both masks, as a part of the smaller one, 0 to 1. They are counted where the boxes meet."""
+    x1, y1 = (max(0, int(max(one.box[side], other.box[side])) - 1) for side in (0, 1))
+    x2, y2 = (int(np.ceil(min(one.box[side], other.box[side]))) + 1 for side in (2, 3))
+    if x2 <= x1 or y2 <= y1:
+        return 0.0
+    both = int(np.count_nonzero(one.mask[y1:y2, x1:x2] & other.mask[y1:y2, x1:x2]))
+    return both / max(1, min(int(np.count_nonzero(one.mask)), int(np.count_nonzero(other.mask)))) if both else 0.0
+
+
 def centrality(box: Sequence[float], size: tuple[int, int]) -> float:
     """1 when the box's centre is the photo's centre, falling in a straight line to `CORNER_CENTRALITY` at a corner.
 
@@ -98,6 +112,13 @@ def vehicle_weight(vehicle: Vehicle, size: tuple[int, int]) -> float:
         raise ValueError(f"The mask is {vehicle.mask.shape}, but the photo is {(height, width)} (height, width).")
     area = int(np.count_nonzero(vehicle.mask)) / (height * width)
     return area * float(vehicle.score) * centrality(vehicle.box, size)
+
+
+def box_weight(box: Sequence[float], size: tuple[int, int]) -> float:
+    """The most that a vehicle in the box (x1, y1, x2, y2, pixels) can weigh in a photo of (height, width) `size`."""
+    x1, y1, x2, y2 = box
+    # Its own box may lie anywhere within this one, and nearer to the centre.
+    return max(0.0, x2 - x1) * max(0.0, y2 - y1) / (size[0] * size[1])
 
 
 def rank_vehicles(vehicles: Sequence[Vehicle], size: tuple[int, int]) -> MainChoice:

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from carclf import CarRecognizer
 from detection import Vehicle, choose_main, load_detector, load_image
 from detection.cutout.extract import detector_view
-from detection.detectors.car_check import car_view
+from detection.detectors.check.car_check import car_view
 from detection.detectors.finder import Finding, VehicleFinder
 from detection.vehicle import TURNS, turned_array
 

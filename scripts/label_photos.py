@@ -38,7 +38,7 @@ def main() -> int:
         # By torch, which can look at photos in other sizes than the detector's own.
         detector = load_detector(
             args.detector, device=args.device, weights=args.weights, score_threshold=0.7, runtime="torch"
-        )
+        ).without_check
         kept, seen = label_folder(
             detector,
             args.images,

@@ -64,8 +64,8 @@ class CarRecognizer:
     every_vehicle: names all vehicles of a photo, the main one first, each in a prediction of its own.
     detections: what a detector has found in these photos before, see `detection.folder.out.detections`; then no
         detector is used.
-    check: whether what was found must look like a car to `detection.detectors.car_check`, or a loaded check. None:
-        only where the compact detector found it.
+    check: whether what was found must look like a car to `detection.detectors.check.car_check`, or a loaded check.
+        None: only where the compact detector found it.
     turned: with a check, photos in which nothing sure stands upright are looked at turned, too; not with `detections`.
     small: whether parts of each photo are looked at, too, for small vehicles, which takes five times as long; None:
         with `every_vehicle`.

@@ -9,6 +9,7 @@ import numpy as np
 
 from detection.vehicle import Look, Vehicle
 
+Box = tuple[float, float, float, float]
 COMPACT = "compact"  # the name of the detector that comes with the package
 
 
@@ -22,11 +23,11 @@ class CarChecker(Protocol):
 
 class SureOnes(list[Vehicle]):
     """The vehicles of a photo that a detector is sure of, where the others have not been outlined yet: `rest` does it,
-    and gives them, best score first."""
+    and gives them, best score first. places: boxes round these others (x1, y1, x2, y2, pixels), as far as known."""
 
-    def __init__(self, sure: Sequence[Vehicle], rest: Callable[[], list[Vehicle]]):
+    def __init__(self, sure: Sequence[Vehicle], rest: Callable[[], list[Vehicle]], places: Sequence[Box] = ()):
         super().__init__(sure)
-        self.rest = rest
+        self.rest, self.places = rest, places
 
 
 class Detector(Protocol):
@@ -78,6 +79,11 @@ class Detector(Protocol):
 
     def with_threshold(self, score_threshold: float) -> Detector:
         """The same detector with another least score; both share their networks. One without scores is itself."""
+        return self
+
+    @property
+    def without_check(self) -> Detector:
+        """The same detector with scores of its own; itself, where no check has a part in them (`RescoredDetector`)."""
         return self
 
     def car_check(self) -> CarChecker | None:

@@ -9,6 +9,8 @@ from detection.common.config import shipped_path
 from detection.common.errors import UsageError, need
 from detection.common.files import expand_home, user_path
 from detection.common.networks.runtime import check_export_runtime, choose_engine
+from detection.detectors.check.evidence import bundled_evidence
+from detection.detectors.check.rescored import rescored
 from detection.detectors.compact.files import compact_weights
 from detection.detectors.contract import COMPACT
 from detection.detectors.onnx.folder import is_export
@@ -61,12 +63,12 @@ def load_detector(
     elif weights is not None and user_path(weights) != compact_weights():
         hindrance = "as its weights are not the bundled ones"
     if choose_engine(f"the detector '{name_or_config}'", runtime, device, hindrance) == "onnx":
-        from detection.detectors.onnx.detector import OnnxDetector
+        from detection.detectors.onnx.detector import load_bundled_detector
 
-        return OnnxDetector.bundled(score_threshold, threads, runtime, device)
+        return load_bundled_detector(score_threshold, threads, runtime, device)
     detector = load_as_trained(name_or_config, device, weights, score_threshold)
     detector.speed_up(cast("Precision", precision))
-    return detector
+    return rescored(detector, bundled_evidence(detector.fingerprint)) if detector.name == COMPACT else detector
 
 
 def load_car_check(device: str = "cpu", runtime: str = "auto", threads: int | None = None) -> CarChecker:
@@ -79,7 +81,7 @@ def load_car_check(device: str = "cpu", runtime: str = "auto", threads: int | No
 
         return OnnxCarCheck.bundled(threads, runtime, device)
     from detection.common.networks.device import choose_device
-    from detection.detectors.car_check import CarCheck
+    from detection.detectors.check.car_check import CarCheck
 
     return CarCheck(choose_device(device))
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detection.detectors.car_check import CarCheck
+from detection.detectors.check.car_check import CarCheck
+from detection.detectors.check.evidence import Evidence
 from detection.detectors.contract import COMPACT, Detector
 from detection.detectors.fast.speed_up import Precision, autocast, fitting_batch, speed_up
 from detection.detectors.outputs import (
@@ -109,11 +110,11 @@ class MaskRcnnDetector(Detector):
         other.fingerprint = shown
         return other
 
-    def car_check(self) -> CarCheck | None:
-        """Only the compact detector, which knows cars alone, needs one."""
+    def car_check(self, evidence: Evidence | None = None) -> CarCheck | None:
+        """Only the compact detector, which knows cars alone, needs one. evidence: see `CarCheck`."""
         if self.name != COMPACT:
             return None
-        return CarCheck(self.device)
+        return CarCheck(self.device, evidence)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Vehicle]]:
         """Vehicles of each photo, best score first.

@@ -16,7 +16,7 @@ from carclf.tools.audit.measures import blockiness, cut_off, sharpness
 from detection.common.console import Track, untracked
 from detection.common.rows import RowJournal
 from detection.cutout.extract import detector_view
-from detection.detectors.car_check import car_view
+from detection.detectors.check.car_check import car_view
 from detection.detectors.contract import CarChecker
 from detection.detectors.finder.finder import LateCheck
 from detection.images.exposure import exposure_gain

@@ -12,7 +12,7 @@ from carclf.classifier.onnx.classifier import OnnxClassifier
 from carclf.classifier.onnx.folder import CLASSIFIER, read_classifier
 from carclf.classifier.preprocessing import squash
 from detection.common.errors import UsageError
-from detection.detectors.car_check import SIDE
+from detection.detectors.check.car_check import SIDE
 from detection.detectors.onnx.car_check import OnnxCarCheck
 from detection.detectors.onnx.detector import OnnxDetector
 from detection.detectors.onnx.folder import BOXES, CHECK, FEATURES, MASKS, read_detector

@@ -7,15 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from detection.vehicle import Vehicle
+from detection.vehicle import SHARED, Vehicle, shared
 
 # Two parts side by side and two one above the other, each PART of the photo's sides: what is smaller than the fifth of
 # a side in which they overlap is whole in one of them.
 PART = 0.6
 # A vehicle that ends this near to a border inside the photo, as a part of the side, may be cut off there.
 BORDER = 0.01
-# Of two vehicles that share more than this part of the smaller one, the less sure one goes: both are one vehicle.
-SHARED = 0.5
 
 Detect = Callable[[Sequence[np.ndarray]], list["list[Vehicle] | Exception"]]
 Box = tuple[int, int, int, int]
@@ -76,19 +74,7 @@ def _whole(vehicles: Sequence[Vehicle], part: Box, size: tuple[int, ...]) -> Ite
 def _apart(vehicles: Sequence[Vehicle]) -> list[Vehicle]:
     """Each vehicle once, best score first."""
     kept: list[Vehicle] = []
-    areas: list[int] = []
     for vehicle in sorted(vehicles, key=lambda one: -one.score):
-        area = int(np.count_nonzero(vehicle.mask))
-        if all(_shared(vehicle, other) <= SHARED * min(area, its) for other, its in zip(kept, areas, strict=True)):
+        if all(shared(vehicle, other) <= SHARED for other in kept):
             kept.append(vehicle)
-            areas.append(area)
     return kept
-
-
-def _shared(one: Vehicle, other: Vehicle) -> int:
-    """The pixels of both masks, counted where the boxes meet."""
-    x1, y1 = (max(0, int(max(one.box[side], other.box[side])) - 1) for side in (0, 1))
-    x2, y2 = (int(np.ceil(min(one.box[side], other.box[side]))) + 1 for side in (2, 3))
-    if x2 <= x1 or y2 <= y1:
-        return 0
-    return int(np.count_nonzero(one.mask[y1:y2, x1:x2] & other.mask[y1:y2, x1:x2]))

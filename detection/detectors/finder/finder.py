@@ -14,7 +14,7 @@ from threading import Lock
 import numpy as np
 
 from detection.common.stream import try_batch
-from detection.detectors.car_check import WEAK_SCORE
+from detection.detectors.check.car_check import WEAK_SCORE
 from detection.detectors.contract import COMPACT, CarChecker, Detector, SureOnes
 from detection.detectors.finder.closer import look_closer
 from detection.detectors.finder.rule import Finding, Looker, View, apply_rule
@@ -52,6 +52,8 @@ class VehicleFinder:
         closer: bool = False,
     ):
         self.closer = closer
+        if check is not None and check is not True:
+            detector = detector.without_check
         # A check of one's own is asked by one thread.
         self.side_by_side = detector.side_by_side if check is None or isinstance(check, bool) else 1
         self.check = _chosen_check(detector, check)
@@ -74,13 +76,16 @@ class VehicleFinder:
     @property
     def fingerprint(self) -> str:
         """Changes with the detector, its threshold and the rule."""
-        return with_rule(self.plain_fingerprint, self.check is not None, self.turned, self.closer)
+        return with_rule(self._shown(self.detector), self.check is not None, self.turned, self.closer)
 
     @property
     def plain_fingerprint(self) -> str:
         """That of the detector at the threshold from which on it is sure, without a check."""
-        ending = f"-{self.detector.score_threshold:g}"
-        shown = self.detector.fingerprint
+        return self._shown(self.detector.without_check)
+
+    def _shown(self, detector: Detector) -> str:
+        ending = f"-{detector.score_threshold:g}"
+        shown = detector.fingerprint
         return f"{shown.removesuffix(ending)}-{self.sure:g}" if shown.endswith(ending) else shown
 
     @property
@@ -142,7 +147,9 @@ class VehicleFinder:
         self._look_at_unsure(findings, views, found, look, only, every)
         if look is None or not self.turned:
             return findings
-        return look_turned(views, findings, self._see, look, self.sure, only, every)
+        # By the detector's own scores, as the check is asked about each of these anyway.
+        see = partial(self._seen, detect=self.detector.without_check.detect)
+        return look_turned(views, findings, see, look, self.sure, only, every)
 
     def _look_at_unsure(
         self,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from detection.common.stream import try_batch
-from detection.detectors.car_check import BEYOND_CARS, car_view, is_car, needs_look
+from detection.detectors.check.car_check import BEYOND_CARS, car_view, is_car, needs_look
 from detection.vehicle import Look, MainChoice, Vehicle, rank_vehicles, turned_array
 
 View = Callable[[], np.ndarray]  # RGB uint8 HxWx3, the photo as `detector_view` gives it
@@ -89,6 +89,7 @@ class _Case:
         self._passed = next((one.kind for one in vehicles if only and one.kind not in only and one.score >= sure), "")
         unsure = [index for index in wanted if vehicles[index].score < sure and not vehicles[index].turned]
         unsure = [index for index in unsure if checked and vehicles[index].kind not in BEYOND_CARS]
+        unsure = [index for index in unsure if not _scored(vehicles[index])]
         self._unsure = unsure if every else unsure[:1]
 
     def next(self) -> int | None:
@@ -143,9 +144,14 @@ class _Case:
 
     def _counts(self, index: int, weak: bool = False) -> bool:
         vehicle = self._vehicles[index]
-        if vehicle.kind in BEYOND_CARS:
+        if vehicle.kind in BEYOND_CARS or (_scored(vehicle) and not vehicle.turned):
             return not weak
         return is_car(vehicle.look, vehicle.score, weak, vehicle.turned != 0)
+
+
+def _scored(vehicle: Vehicle) -> bool:
+    """Whether its score says already what the check makes of it (`RescoredDetector`)."""
+    return vehicle.look is not None and vehicle.look.evidence is not None
 
 
 def crop_of(view: np.ndarray, vehicle: Vehicle, turn: int = 0) -> np.ndarray:

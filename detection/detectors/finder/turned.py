@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detection.common.stream import try_batch
-from detection.detectors.car_check import BEYOND_CARS
+from detection.detectors.check.car_check import BEYOND_CARS
 from detection.detectors.finder.rule import CheckError, Finding, Looker, View, apply_rule, crop_of
 from detection.vehicle import TURNS, Look, Turn, Vehicle, turned_array, turned_back
 

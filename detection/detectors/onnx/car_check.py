@@ -12,10 +12,11 @@ import numpy as np
 
 from detection.common.errors import UsageError
 from detection.common.networks.imagenet import imagenet_arrays, whole_imagenet_file
-from detection.detectors.car_check import ARCHITECTURE, looks
+from detection.detectors.check.car_check import ARCHITECTURE, looks
+from detection.detectors.check.evidence import Evidence
+from detection.detectors.check.imagenet import CLASS_NAMES
 from detection.detectors.compact.files import bundled_path
 from detection.detectors.contract import CarChecker
-from detection.detectors.imagenet import CLASS_NAMES
 from detection.detectors.onnx.folder import CHECK, EXPORT_FILE
 from detection.detectors.onnx.session import has_ends, open_graphs, open_part
 from detection.vehicle import Look
@@ -25,12 +26,16 @@ if TYPE_CHECKING:
 
 
 class OnnxCarCheck(CarChecker):
-    """Looks at boxes that were found, as `detection.detectors.car_check.CarCheck` does."""
+    """Looks at boxes that were found, as `detection.detectors.check.car_check.CarCheck` does."""
 
-    def __init__(self, open: Callable[[], onnxruntime.InferenceSession], names: Sequence[str]):
-        """open: gives the session, when the check is first asked: most photos do without. names: of the classes."""
+    def __init__(
+        self, open: Callable[[], onnxruntime.InferenceSession], names: Sequence[str], evidence: Evidence | None = None
+    ):
+        """open: gives the session, when the check is first asked: most photos do without. names: of the classes.
+        evidence: what `Look.evidence` comes from; None leaves it out."""
         self._open = open
         self._names = tuple(names)
+        self._evidence = evidence
         self._opening = Lock()
 
     @classmethod
@@ -41,6 +46,7 @@ class OnnxCarCheck(CarChecker):
         threads: int | None = None,
         runtime: str = "auto",
         device: str = "auto",
+        evidence: Evidence | None = None,
     ) -> OnnxCarCheck:
         """threads, runtime, device: see `open_session`. Raises `UsageError`."""
         session = open_part(folder, CHECK, threads, runtime, device)
@@ -48,10 +54,16 @@ class OnnxCarCheck(CarChecker):
             session.get_outputs()[0].shape[-1:] != [len(names)]
         ):
             raise UsageError(f"'{folder / CHECK}' is not the one of its {EXPORT_FILE}: export the model again.")
-        return cls(lambda: session, names)
+        return cls(lambda: session, names, evidence)
 
     @classmethod
-    def bundled(cls, threads: int | None = None, runtime: str = "auto", device: str = "auto") -> OnnxCarCheck:
+    def bundled(
+        cls,
+        threads: int | None = None,
+        runtime: str = "auto",
+        device: str = "auto",
+        evidence: Evidence | None = None,
+    ) -> OnnxCarCheck:
         """With the ImageNet weights that are installed. Raises `UsageError` where there are none."""
         weights = whole_imagenet_file(ARCHITECTURE)
 
@@ -61,7 +73,7 @@ class OnnxCarCheck(CarChecker):
             (session,) = open_graphs([bundled_path(CHECK)], weights, arrays, threads, runtime, device)
             return session
 
-        return cls(open, CLASS_NAMES)
+        return cls(open, CLASS_NAMES, evidence)
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:
@@ -74,5 +86,5 @@ class OnnxCarCheck(CarChecker):
         found: list[Look] = []
         for view in views:  # one by one: what a batch keeps does not fit the processor's caches
             (probabilities,) = session.run(["probabilities"], {"views": view[None]})
-            found += looks(probabilities, self._names)
+            found += looks(probabilities, self._names, self._evidence)
         return found

@@ -15,6 +15,9 @@ import numpy as np
 from detection.common.errors import UsageError
 from detection.common.machine import photos_side_by_side
 from detection.common.networks.arrays import read_arrays
+from detection.detectors.check.evidence import Evidence, bundled_evidence
+from detection.detectors.check.imagenet import CLASS_NAMES
+from detection.detectors.check.rescored import rescored
 from detection.detectors.compact.files import (
     bundled_path,
     check_bundled,
@@ -23,7 +26,6 @@ from detection.detectors.compact.files import (
     read_details,
 )
 from detection.detectors.contract import COMPACT, Detector, SureOnes
-from detection.detectors.imagenet import CLASS_NAMES
 from detection.detectors.onnx.boxes import apply_deltas, best_anchors, box_levels, clip_boxes, suppress, widen_boxes
 from detection.detectors.onnx.car_check import OnnxCarCheck
 from detection.detectors.onnx.folder import (
@@ -58,7 +60,7 @@ class OnnxDetector(Detector):
         self,
         networks: Sequence[onnxruntime.InferenceSession],
         settings: DetectorFacts,
-        check: Callable[[], OnnxCarCheck],
+        check: Callable[..., OnnxCarCheck],
         score_threshold: float | None = None,
         threads: int | None = None,
     ):
@@ -116,9 +118,8 @@ class OnnxDetector(Detector):
             check_names=CLASS_NAMES,
         )
         networks = open_graphs([bundled_path(file) for file in _FILES], weights, arrays, threads, runtime, device)
-        return cls(
-            networks, settings, partial(OnnxCarCheck.bundled, threads, runtime, device), score_threshold, threads
-        )
+        check = partial(OnnxCarCheck.bundled, threads, runtime, device)
+        return cls(networks, settings, check, score_threshold, threads)
 
     def _take(self, settings: DetectorFacts) -> None:
         self.settings = settings
@@ -148,9 +149,9 @@ class OnnxDetector(Detector):
         size = resized_shape(height, width, self.settings.short_side, self.settings.long_side)
         return padded_shape(size, self.settings.divisor)
 
-    def car_check(self) -> OnnxCarCheck:
-        """The second opinion on what it finds."""
-        return self._check()
+    def car_check(self, evidence: Evidence | None = None) -> OnnxCarCheck:
+        """The second opinion on what it finds. evidence: see `OnnxCarCheck`."""
+        return self._check(evidence=evidence)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Vehicle]]:
         """Vehicles of each photo (RGB uint8 HxWx3, any sizes), best score first.
@@ -192,7 +193,7 @@ class OnnxDetector(Detector):
             more = self._outline(features, boxes[likely:], classes[likely:])
             return vehicles(soft + more, settings.score_threshold)[len(found) :]
 
-        return SureOnes(found, rest) if found else rest()
+        return SureOnes(found, rest, [tuple(box) for box in places[likely:].tolist()]) if found else rest()
 
     def _see(self, resized: np.ndarray) -> dict[str, Any]:
         """What the first network makes of a resized photo, by its outputs' names, in ONNX Runtime's memory."""
@@ -320,6 +321,14 @@ def _at(settings: DetectorFacts, score_threshold: float) -> DetectorFacts:
     )
 
 
+def load_bundled_detector(
+    score_threshold: float | None = None, threads: int | None = None, runtime: str = "auto", device: str = "auto"
+) -> Detector:
+    """`OnnxDetector.bundled`, with the scores that its check corrects."""
+    detector = OnnxDetector.bundled(score_threshold, threads, runtime, device)
+    return rescored(detector, bundled_evidence(detector.fingerprint))
+
+
 def load_onnx_detector(
     folder: str | os.PathLike,
     device: str = "auto",
@@ -327,8 +336,10 @@ def load_onnx_detector(
     score_threshold: float | None = None,
     threads: int | None = None,
     runtime: str = "auto",
-) -> OnnxDetector:
+) -> Detector:
     """The detector of an export. Raises `UsageError` for what an export can't do, as to take other weights."""
     if weights is not None:
         raise UsageError(f"The export '{folder}' holds its weights already: leave '{weights}' out.")
-    return OnnxDetector.of_export(folder, score_threshold, threads, runtime, device)
+    detector = OnnxDetector.of_export(folder, score_threshold, threads, runtime, device)
+    facts = detector.settings.evidence
+    return rescored(detector, None if facts is None else Evidence.of_facts(facts.model_dump()))

@@ -16,12 +16,22 @@ from torchvision.ops import roi_align
 from detection.common.files import write_json
 from detection.common.networks.imagenet import imagenet_arrays
 from detection.common.networks.weights import read_safetensors
-from detection.detectors.car_check import ARCHITECTURE, SIDE, CarCheck, normalise
+from detection.detectors.check.car_check import ARCHITECTURE, SIDE, CarCheck, normalise
+from detection.detectors.check.evidence import bundled_evidence
+from detection.detectors.check.imagenet import CLASS_NAMES
 from detection.detectors.compact.files import read_details
 from detection.detectors.compact.weights import build_compact
-from detection.detectors.imagenet import CLASS_NAMES
 from detection.detectors.mask_rcnn import MaskRcnnDetector
-from detection.detectors.onnx.folder import BOXES, CHECK, FEATURES, MASKS, NETWORKS, DetectorFacts, DetectorNetworks
+from detection.detectors.onnx.folder import (
+    BOXES,
+    CHECK,
+    FEATURES,
+    MASKS,
+    NETWORKS,
+    DetectorFacts,
+    DetectorNetworks,
+    EvidenceFacts,
+)
 from detection.detectors.onnx.writer import names_in_file, write_network
 
 if TYPE_CHECKING:
@@ -41,6 +51,7 @@ def export_detector(detector: MaskRcnnDetector, folder: Path) -> DetectorFacts:
     """
     settings = detector.settings
     networks = _write_networks(detector.model, folder, names=False)
+    evidence = bundled_evidence(settings.fingerprint)
     _write_check(folder / CHECK, names=False)
     return DetectorFacts(
         **networks.model_dump(),
@@ -51,6 +62,7 @@ def export_detector(detector: MaskRcnnDetector, folder: Path) -> DetectorFacts:
         long_side=settings.long_side,
         score_threshold=settings.score_threshold,
         check_names=CLASS_NAMES,
+        evidence=None if evidence is None else EvidenceFacts(**evidence.facts()),
     )
 
 

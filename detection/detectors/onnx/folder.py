@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from detection.common.config import StrictConfig
 from detection.common.errors import UsageError
@@ -49,10 +49,23 @@ class DetectorNetworks(StrictConfig):
     mask_margin: float
 
 
+class EvidenceFacts(StrictConfig):
+    """See `detection.detectors.check.evidence.Evidence`."""
+
+    weights: tuple[float, ...]
+    constant: float
+    share: float
+    offset: float
+    certain: float
+    least: float
+    name: str
+
+
 class DetectorFacts(DetectorNetworks):
     """All that is to be known beside the networks; sides are in pixels of the resized photo.
 
-    check_names: of the classes of the network that checks what was found, see `detection.detectors.car_check`.
+    check_names: of the classes of the network that checks what was found, see `detection.detectors.check.car_check`.
+    evidence: how that network corrects the scores; None where it does not, as in exports of earlier versions.
     """
 
     name: str
@@ -62,6 +75,13 @@ class DetectorFacts(DetectorNetworks):
     long_side: int = Field(ge=1)
     score_threshold: float = Field(ge=0, le=1)
     check_names: tuple[str, ...] = Field(min_length=1)
+    evidence: EvidenceFacts | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> DetectorFacts:
+        if self.evidence is not None and len(self.evidence.weights) != len(self.check_names):
+            raise ValueError("the evidence is of other classes")
+        return self
 
 
 def read_networks(path: Path) -> DetectorNetworks:

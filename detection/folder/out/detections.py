@@ -88,7 +88,7 @@ class DetectionsWriter:
                     "box": [float(value) for value in vehicle.box],
                     "segmentation": {"size": [height, width], "counts": counts},
                 }
-                | ({} if vehicle.look is None else {"look": [vehicle.look.car, vehicle.look.other]})
+                | ({} if vehicle.look is None else {"look": _listed(vehicle.look)})
                 | ({"turned": vehicle.turned} if vehicle.turned else {})
             )
         known = None if stamp is None else [int(value) for value in stamp]
@@ -270,13 +270,19 @@ def _vehicles(entry: dict[str, Any]) -> list[Vehicle]:
     return vehicles
 
 
+def _listed(look: Look) -> list[Any]:
+    return [look.car, look.other] + ([] if look.evidence is None else [look.evidence])
+
+
 def _look(value: Any) -> Look | None:
     if value is None:
         return None
-    car, other = value
-    if not (0 <= float(car) <= 1 and isinstance(other, str)):
+    car, other, *evidence = value
+    if not (0 <= float(car) <= 1 and isinstance(other, str) and len(evidence) <= 1):
         raise ValueError("not a look")
-    return Look(float(car), other)
+    if evidence and not math.isfinite(evidence[0]):
+        raise ValueError("not a look")
+    return Look(float(car), other, float(evidence[0]) if evidence else None)
 
 
 def _read_header(start: bytes, path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from carclf.recognition.recognizer import CarRecognizer
 from carclf.runs.report.page import write_run_report
 from detection.common.errors import UsageError
 from detection.cutout.cut import CutoutStyle
-from detection.detectors.car_check import Look
+from detection.detectors.check.car_check import Look
 from tests.carclf.tiny import save_tiny_model
 from tests.fakes import FakeDetector, MeetingDetector, draw_car
 from tests.roofs import RoofCheck, Roofs, box_of, draw_roof, stands

@@ -3,8 +3,8 @@ import pytest
 
 from detection.common.errors import UsageError
 from detection.common.networks import imagenet
-from detection.detectors.car_check import CAR_CLASSES, LEAST, CarCheck, car_view, is_car, looks, needs_look
-from detection.detectors.imagenet import CLASS_NAMES
+from detection.detectors.check.car_check import CAR_CLASSES, LEAST, CarCheck, car_view, is_car, looks, needs_look
+from detection.detectors.check.imagenet import CLASS_NAMES
 from detection.detectors.load import load_car_check
 from detection.detectors.onnx import car_check
 from detection.detectors.onnx.session import open_graphs

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from detection.detectors.check.evidence import Evidence
+from detection.detectors.check.imagenet import CLASS_NAMES
 from detection.detectors.contract import CarChecker
-from detection.detectors.imagenet import CLASS_NAMES
 from detection.vehicle import Look
 
 ARCHITECTURE = "tf_efficientnet_lite0"
@@ -38,9 +39,12 @@ _HALF = 127.5
 
 
 class CarCheck(CarChecker):
-    """Looks at boxes that were found. Raises `UsageError` where the ImageNet weights are not installed."""
+    """Looks at boxes that were found. Raises `UsageError` where the ImageNet weights are not installed.
 
-    def __init__(self, device: str = "cpu"):
+    evidence: what `Look.evidence` comes from; None leaves it out.
+    """
+
+    def __init__(self, device: str = "cpu", evidence: Evidence | None = None):
         import timm
         import torch
 
@@ -49,7 +53,7 @@ class CarCheck(CarChecker):
         self.net = timm.create_model(ARCHITECTURE)
         self.net.load_state_dict(imagenet_state(ARCHITECTURE))
         self.net.to(device).to(memory_format=torch.channels_last).eval()
-        self.device = device
+        self.device, self.evidence = device, evidence
 
     def look(self, views: Sequence[np.ndarray]) -> list[Look]:
         """views: as `car_view` gives them."""
@@ -60,7 +64,7 @@ class CarCheck(CarChecker):
         batch = torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2).to(self.device)
         with torch.inference_mode():
             probabilities = self.net(normalise(batch)).softmax(dim=1).cpu().numpy()
-        return looks(probabilities, CLASS_NAMES)
+        return looks(probabilities, CLASS_NAMES, self.evidence)
 
 
 def is_car(look: Look | None, score: float, weak: bool = False, turned: bool = False) -> bool:
@@ -85,14 +89,15 @@ def normalise(views):
     return (views.float() - _HALF) / _HALF
 
 
-def looks(probabilities: np.ndarray, names: Sequence[str]) -> list[Look]:
+def looks(probabilities: np.ndarray, names: Sequence[str], evidence: Evidence | None = None) -> list[Look]:
     """probabilities: float [N, 1000] of ImageNet's classes; names: of these."""
     numbers = list(CAR_CLASSES)
+    speaking = [None] * len(probabilities) if evidence is None else map(float, evidence.of(probabilities))
     found = []
-    for row in probabilities:
+    for row, one in zip(probabilities, speaking, strict=True):
         others = row.copy()
         others[numbers] = -1
-        found.append(Look(float(row[numbers].sum()), names[int(others.argmax())]))
+        found.append(Look(float(row[numbers].sum()), names[int(others.argmax())], one))
     return found
 
 
