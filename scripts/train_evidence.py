@@ -56,8 +56,8 @@ def _train(config: str, overrides: Sequence[str], out: Path | None, seed: int) -
 
     from detection.common.config import read_config
     from detection.common.networks.weights import write_safetensors
-    from detection.detectors.check.evidence import FILE, FORMAT, Evidence, log_classes
-    from detection.detectors.compact.files import bundled_path
+    from detection.detectors.check.evidence import FORMAT, Evidence, log_classes
+    from detection.detectors.compact.files import EVIDENCE, bundled_path
     from detection.detectors.onnx.detector import OnnxDetector
     from detection.training.config import DetectorTraining
     from detection.training.examples import read_records
@@ -79,7 +79,7 @@ def _train(config: str, overrides: Sequence[str], out: Path | None, seed: int) -
     numbers = {"constant": float(model.intercept_[0])}
     numbers |= {"share": SHARE, "offset": OFFSET, "certain": CERTAIN, "least": LEAST}
     fingerprint = detector.fingerprint.removesuffix(f"-{detector.score_threshold:g}")
-    target = out or bundled_path(FILE)
+    target = out or bundled_path(EVIDENCE)
     metadata = {"format": FORMAT, "details": json.dumps({"detector": fingerprint, **numbers})}
     array = model.coef_[0].astype(np.float32)
     write_safetensors(target, {"weights": torch.from_numpy(array)}, metadata)

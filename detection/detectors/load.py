@@ -9,9 +9,8 @@ from detection.common.config import shipped_path
 from detection.common.errors import UsageError, need
 from detection.common.files import expand_home, user_path
 from detection.common.networks.runtime import check_export_runtime, choose_engine
-from detection.detectors.check.evidence import bundled_evidence
 from detection.detectors.check.rescored import rescored
-from detection.detectors.compact.files import compact_weights
+from detection.detectors.compact.files import bundled_evidence, compact_weights
 from detection.detectors.contract import COMPACT
 from detection.detectors.onnx.folder import is_export
 

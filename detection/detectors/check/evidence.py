@@ -15,7 +15,6 @@ from detection.common.errors import UsageError
 from detection.common.files import file_sha256
 
 FORMAT = "carclf-evidence-1"
-FILE = "vehicle_evidence.safetensors"
 CLASSES = 1000
 # The least probability that is told apart from none: softmax in float32 goes no lower with the same digits everywhere.
 _LEAST = 1e-8
@@ -64,17 +63,6 @@ def log_classes(probabilities: np.ndarray) -> np.ndarray:
     """What the regression sees: log-probabilities without their mean over the classes, float32 [N, 1000]."""
     logs = np.log(np.maximum(np.asarray(probabilities, np.float32), np.float32(_LEAST)))
     return logs - logs.mean(axis=-1, keepdims=True)
-
-
-def bundled_evidence(fingerprint: str) -> Evidence | None:
-    """The evidence that comes with the package, for the detector that it was made for; None for every other one.
-
-    fingerprint: of the detector.
-    """
-    from detection.detectors.compact.files import bundled_path
-
-    detector, evidence = read_evidence(bundled_path(FILE))
-    return evidence if fingerprint.startswith(detector) else None
 
 
 @lru_cache(maxsize=1)

@@ -10,9 +10,11 @@ from typing import Any
 import detection
 from detection.common.errors import UsageError
 from detection.common.files import file_sha256
+from detection.detectors.check.evidence import Evidence, read_evidence
 
 KINDS = ("car",)
 WEIGHTS_FORMAT = "carclf-detector-1"
+EVIDENCE = "vehicle_evidence.safetensors"  # how the car check corrects the bundled detector
 
 
 def compact_weights() -> Path:
@@ -44,3 +46,12 @@ def check_bundled(path: Path) -> None:
 def compact_fingerprint(path: Path, score_threshold: float) -> str:
     """The same whichever engine runs them."""
     return f"compact-{file_sha256(path).hex()[:12]}-{score_threshold:g}"
+
+
+def bundled_evidence(fingerprint: str) -> Evidence | None:
+    """The evidence that comes with the package, for the detector that it was made for; None for every other one.
+
+    fingerprint: of the detector.
+    """
+    detector, evidence = read_evidence(bundled_path(EVIDENCE))
+    return evidence if fingerprint.startswith(detector) else None

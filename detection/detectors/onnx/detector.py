@@ -15,10 +15,11 @@ import numpy as np
 from detection.common.errors import UsageError
 from detection.common.machine import photos_side_by_side
 from detection.common.networks.arrays import read_arrays
-from detection.detectors.check.evidence import Evidence, bundled_evidence
+from detection.detectors.check.evidence import Evidence
 from detection.detectors.check.imagenet import CLASS_NAMES
 from detection.detectors.check.rescored import rescored
 from detection.detectors.compact.files import (
+    bundled_evidence,
     bundled_path,
     check_bundled,
     compact_fingerprint,

@@ -17,9 +17,8 @@ from detection.common.files import write_json
 from detection.common.networks.imagenet import imagenet_arrays
 from detection.common.networks.weights import read_safetensors
 from detection.detectors.check.car_check import ARCHITECTURE, SIDE, CarCheck, normalise
-from detection.detectors.check.evidence import bundled_evidence
 from detection.detectors.check.imagenet import CLASS_NAMES
-from detection.detectors.compact.files import read_details
+from detection.detectors.compact.files import bundled_evidence, read_details
 from detection.detectors.compact.weights import build_compact
 from detection.detectors.mask_rcnn import MaskRcnnDetector
 from detection.detectors.onnx.folder import (

@@ -10,8 +10,9 @@ import torch
 
 from detection.common.errors import UsageError
 from detection.common.networks.weights import write_safetensors
-from detection.detectors.check.evidence import Evidence, bundled_evidence, log_classes, read_evidence
+from detection.detectors.check.evidence import Evidence, log_classes, read_evidence
 from detection.detectors.check.rescored import RescoredDetector, rescored
+from detection.detectors.compact.files import bundled_evidence
 from detection.detectors.contract import Detector, SureOnes
 from detection.detectors.finder import VehicleFinder
 from detection.vehicle import Look, Vehicle
