@@ -60,7 +60,8 @@ def _check(parity):
 
 def test_drawn_scenes_get_the_same_answers(engines, scenes):
     ours, theirs = engines
-    assert isinstance(ours.detector, MaskRcnnDetector) and isinstance(theirs.detector, OnnxDetector)
+    plain = ours.detector.without_check, theirs.detector.without_check
+    assert isinstance(plain[0], MaskRcnnDetector) and isinstance(plain[1], OnnxDetector)
     parity = check_parity(ours, theirs, sorted(scenes.iterdir()))
     assert parity.photos == 5 and parity.vehicles >= 3
     _check(parity)
@@ -135,7 +136,7 @@ def test_the_detector_is_loaded_beside_the_classifier_where_onnx_runtime_runs_bo
     monkeypatch.setattr(TorchClassifier, "load", lambda *_: load_classifier("bundled", "cpu", "onnx"))
     found = CarRecognizer(device="cpu", **settings)
     assert [name.startswith("carclf-load") for name in threads] == ([] if "crops" in settings else [beside])
-    assert settings or (isinstance(found.detector, OnnxDetector) and found.check is not None)
+    assert settings or (isinstance(found.detector.without_check, OnnxDetector) and found.check is not None)
 
 
 @pytest.mark.parametrize(
