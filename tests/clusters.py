@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,21 @@ import numpy as np
 from detection.cluster.connect import Cluster
 from detection.folder.run import clean_folder
 from tests.fakes import FakeDetector, draw_car
-from tests.folder_runs import ROOT, STYLE, put
+from tests.folder_runs import ROOT, STYLE, put, tree
 
 KILLER = (20, 20, 220)
+_TRIES = 4
+# What Ray's processes inherit. A machine with forty other processes answers late: it must not pass for a dead one. One
+# that is dead refuses at once, and is found as fast as ever.
+_VARIABLES = {
+    "PYTHONPATH": str(ROOT),  # for the workers, which unpickle what is defined here
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # else all other work on this machine comes first
+    "RAY_health_check_timeout_ms": "120000",
+    "RAY_gcs_server_port_wait_time_s": "300",
+    "RAY_gcs_server_request_timeout_seconds": "300",
+    "RAY_worker_register_timeout_seconds": "300",
+}
 
 
 class Worker(FakeDetector):
@@ -51,6 +63,12 @@ def far(source: Path, output: Path, detector: Any, cluster: Cluster, **options: 
     return clean_folder(source, output, detector, STYLE, cluster=cluster, **options)
 
 
+def local(source: Path, output: Path, deadly: bool = True) -> dict[str, bytes]:
+    """The files of a run on this machine alone."""
+    clean_folder(source, output, loader(deadly=deadly), STYLE, progress=False)
+    return tree(output)
+
+
 def draw_photos(folder: Path, count: int, killers: tuple[int, ...] = ()) -> Path:
     for number in range(count):
         put(folder / f"{number:03d}.png", draw_car(KILLER if number in killers else (220, 20, number)))
@@ -61,23 +79,33 @@ def draw_photos(folder: Path, count: int, killers: tuple[int, ...] = ()) -> Path
 
 
 class Nodes:
-    """A head without cores, and nodes of so many each."""
+    """A head, and nodes of so many cores each. head: cores of the head, which can't be removed."""
 
-    def __init__(self, count: int, cores: int):
+    def __init__(self, count: int, cores: int, head: int = 0):
         from ray.cluster_utils import Cluster as RayCluster
 
-        self._cluster = RayCluster(
-            initialize_head=True,
-            head_node_args={"num_cpus": 0, "include_dashboard": False},
-        )
-        self.address = self._cluster.address
+        self._cluster = RayCluster()
         self.nodes: list[Any] = []
         self._cores = cores
-        for _ in range(count):
-            self.add()
+        try:
+            self._start(num_cpus=head, include_dashboard=False)
+            self.address = self._cluster.address
+            for _ in range(count):
+                self.add()
+        except BaseException:
+            self.close()
+            raise
 
     def add(self) -> None:
-        self.nodes.append(self._cluster.add_node(num_cpus=self._cores))
+        self.nodes.append(self._start(num_cpus=self._cores))
+
+    def _start(self, **options: Any) -> Any:
+        """Ray gives a node 30 seconds, which a busy machine may need for its imports alone: then another one is
+        started, and what is left of the first ends with this process, if not before."""
+        for _ in range(_TRIES - 1):
+            with suppress(Exception):
+                return self._cluster.add_node(**options)
+        return self._cluster.add_node(**options)
 
     def remove(self) -> None:
         self._cluster.remove_node(self.nodes.pop(0), allow_graceful=False)
@@ -87,19 +115,21 @@ class Nodes:
 
 
 @contextmanager
-def nodes(count: int, cores: int = 1) -> Iterator[Nodes]:
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(ROOT)  # for the workers, which unpickle what is defined here
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 Ray's own spelling; else all other work on this machine comes first
-    made = Nodes(count, cores)
+def nodes(count: int, cores: int = 1, head: int = 0) -> Iterator[Nodes]:
+    before = {name: os.environ.get(name) for name in _VARIABLES}
+    os.environ.update(_VARIABLES)
     try:
-        yield made
+        made = Nodes(count, cores, head)
+        try:
+            yield made
+        finally:
+            made.close()
     finally:
-        made.close()
-        del os.environ["PYTHONPATH"]
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def kill_a_worker(notes: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 from detection.cluster.connect import Cluster
 from detection.cluster.crew import KILLED
 from detection.folder.run import clean_folder
-from tests.clusters import draw_photos, far, kill_a_worker, loader, nodes
+from tests.clusters import draw_photos, far, kill_a_worker, loader, local, nodes
 from tests.folder_runs import ROOT, STYLE, rows, tree
 
-pytest.importorskip("ray", reason="no Ray here: install the extra ray")
+pytest.importorskip("ray", reason="no Ray here: install the extra dev")
 pytestmark = pytest.mark.slow
 
 
@@ -34,21 +34,6 @@ def three():
 def notes(tmp_path):
     (tmp_path / "notes").mkdir()
     return tmp_path / "notes"
-
-
-def local(source, output, deadly=True):
-    clean_folder(source, output, loader(deadly=deadly), STYLE, progress=False)
-    return tree(output)
-
-
-def test_as_a_local_run(three, tmp_path):
-    source = draw_photos(tmp_path / "in", 40)
-    expected = local(source, tmp_path / "reference")
-    summary = far(source, tmp_path / "out", loader(), Cluster(address=three.address))
-    assert tree(tmp_path / "out") == expected
-    assert (summary.processed, summary.exit_code) == (42, 3)
-    again = far(source, tmp_path / "out", loader(), Cluster(address=three.address))
-    assert again.processed == 0 and tree(tmp_path / "out") == expected
 
 
 def test_workers_and_nodes_die_at_many_moments(three, tmp_path, notes):
@@ -93,17 +78,3 @@ def test_the_driver_dies_and_either_engine_ends_the_run(three, tmp_path, last):
     summary = clean_folder(source, out, loader(), STYLE, progress=False, cluster=cluster)
     assert summary.processed == 32  # of 62, where the last driver died after 30
     assert tree(out) == expected
-
-
-def test_a_cluster_ends_what_a_local_run_began(three, tmp_path):
-    source, out = draw_photos(tmp_path / "in", 30), tmp_path / "out"
-    expected = local(source, tmp_path / "reference")
-    with pytest.raises(KeyboardInterrupt):
-        clean_folder(source, out, loader(), STYLE, progress=interrupt)
-    assert far(source, out, loader(), Cluster(address=three.address)).processed == 22
-    assert tree(out) == expected
-
-
-def interrupt(done, total):
-    if done == 10:
-        raise KeyboardInterrupt
