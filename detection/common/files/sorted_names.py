@@ -93,6 +93,10 @@ class SortedNames(Sequence[str]):
                 return number * _BLOCK + names.index(wanted)
         return None
 
+    def rows(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """The names with their numbers, in order."""
+        return ((_decoded(name), numbers) for name, numbers in self._run.rows())
+
     def numbers(self, index: int) -> tuple[int, ...]:
         """The numbers that came with a name."""
         return self._run.numbers(index // _BLOCK)[index % _BLOCK]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from detection.cluster.connect import Cluster
@@ -10,6 +12,7 @@ from tests.clusters import draw_photos, far, loader, local, nodes
 from tests.folder_runs import STYLE, tree
 
 pytest.importorskip("ray", reason="no Ray here: install the extra dev")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Ray makes no cluster of several nodes on Windows")
 
 
 @pytest.fixture(autouse=True)

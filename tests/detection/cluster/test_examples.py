@@ -14,7 +14,7 @@ EXAMPLES = ROOT / "configs" / "cluster"
 
 
 def test_ray_takes_its_example():
-    autoscaler = pytest.importorskip("ray.autoscaler", reason="no Ray here: install the extra ray")
+    autoscaler = pytest.importorskip("ray.autoscaler", reason="no Ray here: install the extra dev")
     jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads((Path(autoscaler.__file__).parent / "ray-schema.json").read_text())
     jsonschema.validate(yaml.safe_load((EXAMPLES / "ray-up.yaml").read_text()), schema)

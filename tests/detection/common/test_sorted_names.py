@@ -45,6 +45,7 @@ def test_as_a_list_would_be(names, other):
 def test_numbers_stay_with_their_names(rows):
     made = SortedNames(((name, numbers) for name, *numbers in rows), width=2)
     found = [(name, *made.numbers(index)) for index, name in enumerate(made)]
+    assert found == [(name, *numbers) for name, numbers in made.rows()]
     assert found == sorted(rows, key=lambda row: row[0])  # those of one name in the order in which they came
 
 

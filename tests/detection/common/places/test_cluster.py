@@ -8,7 +8,7 @@ from detection.cluster.connect import Cluster
 from tests.clusters import draw_photos, far, loader
 from tests.folder_runs import ROOT, run, tree
 
-pytest.importorskip("ray", reason="no Ray here: install the extra ray")
+pytest.importorskip("ray", reason="no Ray here: install the extra dev")
 
 
 @pytest.fixture(autouse=True)
