@@ -1,6 +1,7 @@
 """Clusters of several nodes on this machine, and detectors that die in their workers.
 
-`python -m tests.clusters IN OUT ADDRESS MOMENT` is a driver that kills itself after so many photos.
+`python -m tests.clusters IN OUT ADDRESS MOMENT [NOTES]` is a driver that kills itself after so many photos, 0 for
+never; its workers leave their numbers in the folder NOTES.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ KILLER = (20, 20, 220)
 _TRIES = 4
 # What Ray's processes inherit. A machine with forty other processes answers late: it must not pass for a dead one. One
 # that is dead refuses at once, and is found as fast as ever.
-_VARIABLES = {
+VARIABLES = {
     "PYTHONPATH": str(ROOT),  # for the workers, which unpickle what is defined here
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",  # else all other work on this machine comes first
@@ -71,7 +72,8 @@ def local(source: Path, output: Path, deadly: bool = True) -> dict[str, bytes]:
 
 def draw_photos(folder: Path, count: int, killers: tuple[int, ...] = ()) -> Path:
     for number in range(count):
-        put(folder / f"{number:03d}.png", draw_car(KILLER if number in killers else (220, 20, number)))
+        colour = KILLER if number in killers else (220, 20 + number // 256, number % 256)
+        put(folder / f"{number:03d}.png", draw_car(colour))
     (folder / "bad.jpg").write_bytes(b"no photo")
     (folder / "000.png").rename(folder / os.fsdecode(b"n\xf6t UTF-8.png"))
     put(folder / "empty.png", np.full((96, 128, 3), 128, np.uint8))
@@ -116,8 +118,8 @@ class Nodes:
 
 @contextmanager
 def nodes(count: int, cores: int = 1, head: int = 0) -> Iterator[Nodes]:
-    before = {name: os.environ.get(name) for name in _VARIABLES}
-    os.environ.update(_VARIABLES)
+    before = {name: os.environ.get(name) for name in VARIABLES}
+    os.environ.update(VARIABLES)
     try:
         made = Nodes(count, cores, head)
         try:
@@ -132,25 +134,40 @@ def nodes(count: int, cores: int = 1, head: int = 0) -> Iterator[Nodes]:
                 os.environ[name] = value
 
 
-def kill_a_worker(notes: Path) -> None:
-    """One that has begun and lives."""
+def kill_a_worker(notes: Path) -> bool:
+    """One that has begun and lives; whether there is any."""
     for note in sorted(notes.iterdir()):
         note.unlink()
-        try:
-            os.kill(int(note.name), signal.SIGKILL)
-            return
-        except ProcessLookupError:
-            pass
+        with suppress(ProcessLookupError):
+            if _is_worker(int(note.name)):
+                os.kill(int(note.name), signal.SIGKILL)
+                return True
+    return False
+
+
+def _is_worker(process: int) -> bool:
+    """The number of one that has ended may be another's by now."""
+    told = Path(f"/proc/{process}/cmdline")
+    with suppress(OSError):
+        return b"ray::" in told.read_bytes()
+    return not Path("/proc/self").exists()
+
+
+def driver(source: Path, output: Path, address: str, moment: int, notes: Path | None = None) -> list[str]:
+    """The command of a driver in a process of its own, to be run in `ROOT`."""
+    command = [sys.executable, "-m", "tests.clusters", str(source), str(output), address, str(moment)]
+    return [*command, *([] if notes is None else [str(notes)])]
 
 
 def main() -> None:
-    source, output, address, moment = sys.argv[1:]
+    source, output, address, moment, *notes = sys.argv[1:]
 
     def die(done: int, total: int) -> None:
-        if done >= int(moment):
+        if 0 < int(moment) <= done:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    far(Path(source), Path(output), loader(), Cluster(address=address), progress=die)
+    detector = loader(Path(notes[0]) if notes else None)
+    far(Path(source), Path(output), detector, Cluster(address=address), progress=die)
 
 
 if __name__ == "__main__":

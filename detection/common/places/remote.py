@@ -321,7 +321,7 @@ def _connected(address: str, scheme: str, **options: Any) -> tuple[Any, str]:
 def _mark(info: dict[str, Any]) -> int:
     for name in _TAGS:
         if info.get(name):
-            return mark_of(info[name])
+            return mark_of(_quoted(info[name]) if name.lower() == "etag" else info[name])
     for name in _TIMES:
         value = info.get(name)
         if isinstance(value, datetime):
@@ -329,6 +329,12 @@ def _mark(info: dict[str, Any]) -> int:
         if value:
             return mark_of(int(value) if isinstance(value, float) else value)
     return 0
+
+
+def _quoted(tag: object) -> str:
+    """Some servers leave the quotes out where they list, and a photo must have one mark on all machines."""
+    text = str(tag)
+    return text if text.startswith(('"', "W/")) else f'"{text}"'
 
 
 def _is_page(address: str, info: dict[str, Any]) -> bool:
