@@ -112,7 +112,8 @@ class Sources:
 
     def keep(self) -> Sources:
         """The same with all names read, so that they can be gone through again."""
-        parts = [replace(part, names=list(part.names)) for part in self._parts]
+        parts = [part if isinstance(part.names, Sequence) else replace(part, names=list(part.names))
+                 for part in self._parts]  # fmt: skip
         return Sources(parts)
 
 

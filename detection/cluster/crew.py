@@ -57,6 +57,7 @@ class Crew:
         self._calls: dict[Any, _Member] = {}
         self._next_look = self._told = 0.0
         self._failed = 0
+        self.lost = 0  # workers that ended before their work did
         self.facts: Any = None
 
     def __enter__(self) -> Crew:
@@ -170,6 +171,7 @@ class Crew:
 
     def _lose(self, member: _Member, error: Exception) -> list[int]:
         """The numbers of what was in the air. Raises `UsageError` when no worker can begin."""
+        self.lost += 1
         self._members.remove(member)
         self._next_look = 0.0
         for call in [call for call, one in self._calls.items() if one is member]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
+from detection.common.files.sorted_names import without
 from detection.common.tally import counted
 from detection.cutout.cut import CutoutStyle
 from detection.folder.options import CleanOptions
@@ -22,7 +25,7 @@ class DryRun:
     """`todo` are the photos that would be done, `earlier` how many rows would stay, `failed` of these are failures."""
 
     plan: Plan
-    todo: list[str]
+    todo: Sequence[str]
     earlier: int
     failed: int
 
@@ -39,12 +42,13 @@ class DryRun:
         ]
         rank = 1 if options.all_vehicles else None
         lines += list(plan.found.notes)
-        doing = set(self.todo)
-        lines += sorted({clash.reason for source, clash in plan.clashes.items() if source in doing})
-        todo = [source for source in self.todo if source not in plan.clashes]
-        lines += [f"  {source} -> {plan.target(source, rank)}" for source in todo[:_SHOWN]]
-        if len(todo) > _SHOWN:
-            lines.append(f"  ... and {len(todo) - _SHOWN} more")
+        clashing = {source: clash for source, clash in plan.clashes.items() if source in self.todo}
+        lines += sorted({clash.reason for clash in clashing.values()})
+        free = (source for source in self.todo if source not in clashing)
+        lines += [f"  {source} -> {plan.target(source, rank)}" for source in islice(free, _SHOWN)]
+        more = len(self.todo) - len(clashing) - _SHOWN
+        if more > 0:
+            lines.append(f"  ... and {more} more")
         return "\n".join(lines)
 
 
@@ -66,7 +70,5 @@ def _look(plan: Plan) -> DryRun:
         return DryRun(plan, plan.sources, 0, 0)
     with closing(Journal(plan.output / options.shard.file("journal.jsonl"), read_only=True)) as journal:
         todo = remaining(plan, journal)
-        again = set(todo)
-        stay = [name for name in plan.sources if name not in again]
-        failed = sum(record.status in FAILED for record in journal.records(stay))
-    return DryRun(plan, todo, len(stay), failed)
+        failed = sum(record.status in FAILED for record in journal.records(without(plan.sources, todo)))
+    return DryRun(plan, todo, len(plan.sources) - len(todo), failed)

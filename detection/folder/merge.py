@@ -12,6 +12,7 @@ from pathlib import Path
 
 from detection.common.errors import UsageError
 from detection.common.files import bring_file, remove_leftovers, replace_chunks, user_path, write_changed
+from detection.common.files.sorted_names import sorted_names, without
 from detection.common.output_folder import lies_in
 from detection.common.places.place import Place
 from detection.folder.out.folder import DETECTIONS
@@ -116,16 +117,15 @@ def _survey(homes: list[Path], target: Path) -> tuple[dict, list[tuple[Shard, Pa
     return first[1], sorted(found.items())
 
 
-def _sources(parts: list[_Part], origin: Path, exclude: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+def _sources(parts: list[_Part], origin: Path, exclude: Sequence[str]) -> tuple[Sequence[str], tuple[str, ...]]:
     """All photos in order, and what could not be checked."""
-    sources = sorted(source for part in parts for source in part.journal)
+    sources = sorted_names(source for part in parts for source in part.journal)
     double = next((one for one, other in pairwise(sources) if one == other), None)
     if double is not None:
         raise UsageError(f"'{double}' has a row in two shards: they are not of one run.")
     if not origin.is_dir():
         return sources, (f"'{origin}' is not there, so it was not checked whether each of its photos has a row.",)
-    known = set(sources)
-    missing = [name for name in survey_images(origin, exclude).names if name not in known]
+    missing = sorted_names(without(survey_images(origin, exclude).names, sources))
     if missing:
         shard = next(part.shard for part in parts if part.shard.holds(missing[0]))
         raise UsageError(
@@ -163,7 +163,7 @@ def _bring_files(parts: list[_Part], target: Path) -> None:
                     bring_file(part.folder / name, there)
 
 
-def _write(parts: list[_Part], target: Path, sources: list[str], settings: dict) -> dict[str, int]:
+def _write(parts: list[_Part], target: Path, sources: Sequence[str], settings: dict) -> dict[str, int]:
     """Writes what one run would have written; the journal last."""
     counts: Counter[str] = Counter()
 

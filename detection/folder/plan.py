@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from detection.common.errors import UsageError
 from detection.common.files import WRITTEN_BY, check_written, user_path, written_by
+from detection.common.files.sorted_names import sorted_names
 from detection.common.output_folder import changed_keys, check_apart, lies_in
 from detection.common.places.paths import folder_of
 from detection.common.places.place import Place
@@ -43,7 +42,7 @@ class Plan:
     style: CutoutStyle
     options: CleanOptions
     suffix: str
-    sources: list[str]
+    sources: Sequence[str]
     clashes: Mapping[str, Clash] = field(default_factory=dict)
     found: FoundImages = field(default_factory=FoundImages)
     single: bool = False
@@ -91,16 +90,16 @@ def plan_folder(source: Path, output: Path, style: CutoutStyle, options: CleanOp
     if not sources and options.watch is None:
         also = "".join(f" {note}" for note in found.notes)
         raise UsageError(f"The folder '{source}' holds no photo (.jpg, .png, .webp, ...): check the path.{also}")
-    for folder in () if isinstance(source, Place) else sorted({source / name.rpartition("/")[0] for name in sources}):
-        if lies_in(folder, output):
-            raise UsageError(f"'{folder}' leads into the output '{output}': choose another OUT.")
+    for folder in () if isinstance(source, Place) else sorted({name.rpartition("/")[0] for name in sources}):
+        if lies_in(source / folder, output):
+            raise UsageError(f"'{source / folder}' leads into the output '{output}': choose another OUT.")
     if not single and style.no_car == "quarantine" and (source / QUARANTINE).is_dir():
         raise UsageError(f"'{source}' has a folder '{QUARANTINE}' of its own: rename it, or use no_car keep or skip.")
     if not single and options.contact_sheet and (source / SHEETS).is_dir():
         raise UsageError(f"'{source}' has a folder '{SHEETS}' of its own: rename it, or leave out the contact sheet.")
     plan = Plan(source, output, style, options, f".{image_format}", sources, found=found, single=single)
     clashes = find_clashes(source, output, {name: plan.target(name) for name in _suspects(plan)})
-    mine = sources if options.shard.whole else [name for name in sources if options.shard.holds(name)]
+    mine = sources if options.shard.whole else sorted_names(name for name in sources if options.shard.holds(name))
     return replace(plan, sources=mine, clashes=clashes)
 
 
@@ -189,28 +188,28 @@ def _check_single(source: Path, output: Path) -> None:
 
 
 def _suspects(plan: Plan) -> list[str]:
-    """The photos whose results might meet, as the least able file system compares names: of a million names only
-    numbers are kept. Folders of photos count, too: `a.gif` can't become the file `a.jpg` beside a folder `a.jpg`."""
+    """The photos whose results might meet, as the least able file system compares names. Folders of photos count, too:
+    `a.gif` can't become the file `a.jpg` beside a folder `a.jpg`."""
     folders: set[str] = set()
     for source in plan.sources:
         folder = source.rpartition("/")[0]
         while folder and folder not in folders:
             folders.add(folder)
             folder = folder.rpartition("/")[0]
-    taken = {hash(loosest(folder)) for folder in folders}
-    # In an array: a set of a million numbers takes a hundred megabytes.
-    numbers = np.fromiter((hash(loosest(plan.target(source))) for source in plan.sources), np.int64, len(plan.sources))
-    numbers.sort()
-    twice = set(numbers[1:][numbers[1:] == numbers[:-1]].tolist())
-    twice |= set(numbers[np.isin(numbers, list(taken))].tolist())
+    taken = {loosest(folder) for folder in folders}
+    twice: set[str] = set()
+    before = ""
+    for target in sorted_names(loosest(plan.target(source)) for source in plan.sources):
+        if target == before or target in taken:
+            twice.add(target)
+        before = target
     if not twice:
         return []
-    within = {hash(loosest(folder)) for folder in folders} & twice
-    suspects = [name for name in plan.sources if hash(loosest(plan.target(name))) in twice]
-    if within:  # those in the folder tell that it is one
-        known = {loosest(folder) for folder in folders if hash(loosest(folder)) in within}
-        for name in plan.sources:
-            parts = name.split("/")[:-1]
-            if any(loosest("/".join(parts[:depth])) in known for depth in range(1, len(parts) + 1)):
-                suspects.append(name)
-    return sorted(set(suspects))
+    within = taken & twice  # those in the folder tell that it is one
+    suspects = []
+    for name in plan.sources:
+        parts = name.split("/")[:-1]
+        inside = within and any(loosest("/".join(parts[:depth])) in within for depth in range(1, len(parts) + 1))
+        if inside or loosest(plan.target(name)) in twice:
+            suspects.append(name)
+    return suspects

@@ -22,6 +22,7 @@ from detection.cluster.crew import Crew
 from detection.common.console import photo_bar
 from detection.common.errors import UsageError
 from detection.common.files import file_stamp, replace_file
+from detection.common.files.sorted_names import sorted_names, without
 from detection.common.machine import usable_cores
 from detection.cutout.cut import CutoutStyle
 from detection.detectors.contract import Detector
@@ -156,13 +157,13 @@ class _Run:
             self._end()
             raise
 
-    def _todo(self) -> list[str]:
+    def _todo(self) -> Sequence[str]:
         if self.saved is None:
             return remaining(self._plan, self._journal)
         with read_detections(self.saved.path) as saved:
             return remaining(self._plan, self._journal, saved)
 
-    def _do(self, todo: list[str]) -> None:
+    def _do(self, todo: Sequence[str]) -> None:
         if not todo:
             return
         before = time.perf_counter()
@@ -173,7 +174,8 @@ class _Run:
         engine = self._engine()
         total = len(self._plan.sources)
         clashes, sink = self._plan.clashes, self._plan.sink
-        finished = closing(engine.run([source for source in todo if source not in clashes]))
+        free = sorted_names(source for source in todo if source not in clashes) if clashes else todo
+        finished = closing(engine.run(free))
         try:
             with _progress(self._progress, total - len(todo), total) as advance, finished as records:
                 clashing = (self._clash(source) for source in todo if source in clashes)
@@ -249,18 +251,17 @@ class _Run:
             plan.sink.publish(journal.path.name)
         return summary
 
-    def _gone(self) -> list[str]:
+    def _gone(self) -> Sequence[str]:
         """Photos with a row that are not in IN any more."""
-        known = set(self._plan.sources)
-        return sorted(source for source in self._journal if source not in known)
+        return sorted_names(without(self._journal, self._plan.sources))
 
-    def _rows(self) -> list[str]:
+    def _rows(self) -> Sequence[str]:
         """The photos that the manifest lists: those of IN, and where a folder is watched or one photo done, those that
         were there."""
         if self._plan.options.watch is None and not self._plan.single:
             return self._plan.sources
         gone = (source for source in self._gone() if not self._clashed(source))
-        return sorted([*self._plan.sources, *gone])
+        return sorted_names(chain(self._plan.sources, gone))
 
     def _clashed(self, source: str) -> bool:
         record = self._journal.get(source)

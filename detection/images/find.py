@@ -6,15 +6,16 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fnmatch import translate
-from itertools import compress
+from itertools import compress, islice
 from pathlib import Path
 
 from detection.common.errors import UsageError
 from detection.common.files import user_path
+from detection.common.files.sorted_names import sorted_names
 from detection.common.places.faults import PlaceError
 from detection.common.places.paths import folder_of
 from detection.common.places.place import Place
@@ -73,6 +74,7 @@ _BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1
 # What a check of the disk rescued may be photos: passed over, but not silently where nobody can look.
 _RESCUED = "lost+found"
 _HEAD = 32
+_LOOKED_AT_ONCE = 4096  # names of a place, of which some may be photos by their content
 _MOST_SUFFIXES = 1000  # of files that are numbered by their suffix, not every one is kept
 _SUFFIXES_TOLD = 8
 _LEFT_OUT_TOLD = 5
@@ -90,7 +92,7 @@ class FoundImages:
     left_out: a sentence for each thing in a place whose name can't be that of a file.
     """
 
-    names: list[str] = field(default_factory=list)
+    names: Sequence[str] = field(default_factory=list)
     passed: Counter[str] = field(default_factory=Counter)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -144,8 +146,9 @@ def find_images(root: str | Path) -> list[Path]:
     return sorted(root / name for name in image_names(root))
 
 
-def image_names(root: str | Path) -> list[str]:
-    """The same files as `find_images`, as paths below `root` with slashes, sorted: a million of them fit in memory."""
+def image_names(root: str | Path) -> Sequence[str]:
+    """The same files as `find_images`, as paths below `root` with slashes, sorted: of millions the most part is in a
+    temporary file."""
     return survey_images(root).names
 
 
@@ -161,8 +164,7 @@ def survey_images(root: str | Path, exclude: Sequence[str] = ()) -> FoundImages:
     if not root.is_dir():
         raise UsageError(f"There is no folder '{root}': check the path.")
     found = FoundImages()
-    _walk(str(root), "", (), found, _excluder(exclude))
-    found.names.sort()
+    found.names = sorted_names(_walk(str(root), "", (), found, _excluder(exclude)))
     found.unreadable.sort()
     return found
 
@@ -176,23 +178,29 @@ def _survey_place(root: Place, excluded: Callable[[str], bool] | None) -> FoundI
     try:
         listing = root.store.walk()
         chosen = root.store.chosen
-        entries = [entry for entry in listing.entries if _wanted(entry.key, excluded, chosen)]
+        keys = root.store.remember(entry for entry in listing.entries if _wanted(entry.key, excluded, chosen))
     except PlaceError as error:
         raise usage(f"The folder '{root}' can't be read", error) from error
     found = FoundImages(left_out=listing.left_out)
-    if chosen:
-        found.names = list(root.store.remember(entries))
-        return found
-    others = [key for key in root.store.remember(entries) if not _has_image_suffix(key)]
-    looked = [key for key in others if os.path.splitext(key)[1].lower() not in _TEXTS]
-    with ThreadPoolExecutor(root.store.threads, thread_name_prefix="carclf-look") as pool:
-        photos = set(compress(looked, pool.map(lambda key: _looks_like_photo(root, key), looked)))
-    for key in root.store.names():
-        if _has_image_suffix(key) or key in photos:
-            found.names.append(key)
-        else:
-            _pass_over(found, os.path.splitext(key)[1])
+    found.names = keys if chosen else sorted_names(_photos_among(keys, root, found))
     return found
+
+
+def _photos_among(keys: Iterable[str], root: Place, found: FoundImages) -> Iterator[str]:
+    """Those of a place's keys that are photos; what they are not is noted."""
+    rest = iter(keys)
+    with ThreadPoolExecutor(root.store.threads, thread_name_prefix="carclf-look") as pool:
+        while some := list(islice(rest, _LOOKED_AT_ONCE)):
+            others = [key for key in some if not _has_image_suffix(key)]
+            looked = [key for key in others if os.path.splitext(key)[1].lower() not in _TEXTS]
+            passed = set(others).difference(
+                compress(looked, pool.map(lambda key: _looks_like_photo(root, key), looked))
+            )
+            for key in some:
+                if key in passed:
+                    _pass_over(found, os.path.splitext(key)[1])
+                else:
+                    yield key
 
 
 def _wanted(key: str, excluded: Callable[[str], bool] | None, chosen: bool) -> bool:
@@ -245,20 +253,15 @@ def _walk(
     ancestors: tuple[tuple[int, int], ...],
     found: FoundImages,
     excluded: Callable[[str], bool] | None,
-) -> None:
-    """Adds the names of the photos in `folder`, which is `below` the root ('' or a path with a slash at its end)."""
+) -> Iterator[str]:
+    """The names of the photos in `folder`, which is `below` the root ('' or a path with a slash at its end)."""
     try:
         status = os.stat(folder)
         identity = (status.st_dev, status.st_ino)
         if identity in ancestors:  # a link that leads back up
             return
-        with os.scandir(folder) as listing:
-            entries = []
-            for entry in listing:
-                if not is_clutter(entry.name):
-                    entries.append(entry.name)
-                elif entry.name == _RESCUED and not os.access(entry.path, os.R_OK | os.X_OK):
-                    found.unreadable.append((entry.path, "Permission denied"))
+        with os.scandir(folder) as listing:  # closed before those below are opened, and a million names take no memory
+            entries = sorted_names(_not_clutter(listing, found))
     except OSError as error:
         if below:
             found.unreadable.append((folder, error.strerror or str(error)))
@@ -269,13 +272,21 @@ def _walk(
             continue
         path = os.path.join(folder, name)
         if os.path.isdir(path):  # unlike entry.is_dir() it takes a link to itself calmly
-            _walk(path, f"{below}{name}/", (*ancestors, identity), found, excluded)
+            yield from _walk(path, f"{below}{name}/", (*ancestors, identity), found, excluded)
             continue
         suffix = os.path.splitext(name)[1]
         if suffix.lower() in IMAGE_SUFFIXES or (not name.lower().endswith(_UNFINISHED) and holds_image(path)):
-            found.names.append(below + name)
+            yield below + name
         else:
             _pass_over(found, suffix)
+
+
+def _not_clutter(listing: Iterable[os.DirEntry[str]], found: FoundImages) -> Iterator[str]:
+    for entry in listing:
+        if not is_clutter(entry.name):
+            yield entry.name
+        elif entry.name == _RESCUED and not os.access(entry.path, os.R_OK | os.X_OK):
+            found.unreadable.append((entry.path, "Permission denied"))
 
 
 def _pass_over(found: FoundImages, suffix: str) -> None:

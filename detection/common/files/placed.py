@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import stat
+import tempfile
 import threading
 from pathlib import Path
 
@@ -20,10 +21,22 @@ class PlacedFile:
     by several threads. Raises OSError.
     """
 
-    def __init__(self, path: str | Path, write: bool = False):
+    def __init__(self, path: str | Path, write: bool = False, extra: int = 0):
+        """extra: further flags of `os.open`."""
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND if write else os.O_RDONLY
-        self._file: int | None = os.open(path, flags | _BINARY, 0o666)
+        self._file: int | None = os.open(path, flags | _BINARY | extra, 0o666)
         self._lock = threading.Lock()
+
+    @classmethod
+    def unnamed(cls) -> PlacedFile:
+        """A new file in the folder for temporary ones, that is gone when it is closed or this process ends."""
+        handle, path = tempfile.mkstemp(prefix="carclf-")
+        os.close(handle)
+        try:
+            return cls(path, write=True, extra=getattr(os, "O_TEMPORARY", 0))
+        finally:
+            if not hasattr(os, "O_TEMPORARY"):  # Windows removes it itself, and no file that is open
+                os.unlink(path)
 
     @property
     def status(self) -> os.stat_result:

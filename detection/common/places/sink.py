@@ -55,7 +55,7 @@ class Sink:
     def fetch(self) -> None:
         """Lists what is there, and brings journals and tables here."""
         store = self.place.store
-        keys = list(store.remember(store.walk().entries if self.place.exists() else ()))
+        keys = store.remember(store.walk().entries if self.place.exists() else ())
         books = [key for key in keys if "/" not in key and key.lower().endswith(_BOOKS)]
         found = [match for key in keys if (match := _PART.fullmatch(key))]
         found.sort(key=lambda match: (int(match[2]), int(match[3])))

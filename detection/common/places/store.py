@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from array import array
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from detection.common.errors import UsageError
 from detection.common.places.address import joined
 from detection.common.places.faults import PlaceError
+
+if TYPE_CHECKING:
+    from detection.common.files.sorted_names import SortedNames
 
 FILE, FOLDER = "file", "folder"
 
@@ -72,10 +73,9 @@ class Store:
     def __init__(self, root: str):
         self.root = root
         self.fetched: dict[str, Future[bytes]] = {}  # by key; what `fetch_ahead` has begun to read
-        self._keys: list[str] = []
-        self._listed = False
-        self._sizes, self._marks = array("q"), array("q")
+        self._listed: SortedNames | None = None
         self._written: dict[str, Entry] = {}
+        self._gone: set[str] = set()
 
     def kind(self, key: str) -> str:
         """FILE, FOLDER, or empty where nothing is."""
@@ -121,44 +121,41 @@ class Store:
         """Whether it still answers, and the folder is there."""
         return True
 
-    def remember(self, entries: Iterable[Entry]) -> list[str]:
-        """Notes what a listing has told, in place of an earlier one: 16 bytes and the key per file. Returns the keys,
-        sorted."""
-        known = sorted(entries, key=lambda entry: entry.key)
-        self._listed = True
-        self._keys = [entry.key for entry in known]
-        self._sizes = array("q", [entry.size for entry in known])
-        self._marks = array("q", [entry.mark for entry in known])
+    def remember(self, entries: Iterable[Entry]) -> Sequence[str]:
+        """Notes what a listing has told, in place of an earlier one: of many files in a temporary file. Returns the
+        keys, sorted."""
+        from detection.common.files.sorted_names import SortedNames  # that room knows this one
+
+        self._listed = SortedNames(((entry.key, entry.stamp) for entry in entries), width=2)
         self.fetched.clear()
         self._written.clear()
+        self._gone.clear()
         self.abandon(False)
-        return self._keys
+        return self._listed
 
-    def names(self) -> list[str]:
+    def names(self) -> Sequence[str]:
         """The keys of the last listing, sorted; of a place that was not listed yet, after it is."""
-        if not self._listed:
-            self.remember(self.walk().entries)
-        return self._keys
+        return self.remember(self.walk().entries) if self._listed is None else self._listed
 
     def note(self, entry: Entry) -> None:
         """Keeps what was told of one file, as a listing would."""
         self._written[entry.key] = entry
+        self._gone.discard(entry.key)
 
     def forget(self, key: str) -> None:
         """A file that was listed is another one by now, or gone."""
         self._written.pop(key, None)
-        place = self._index(key)
-        if place is not None:
-            self._sizes[place] = -1
+        self._gone.add(key)
 
     def known(self, key: str) -> Entry | None:
         """What the last listing has told of a file, or that it was written since."""
         if key in self._written:
             return self._written[key]
-        place = self._index(key)
-        if place is None or self._sizes[place] < 0:
+        place = None if self._listed is None or key in self._gone else self._listed.find(key)
+        if self._listed is None or place is None:
             return None
-        return Entry(key, self._sizes[place], self._marks[place])
+        size, mark = self._listed.numbers(place)
+        return Entry(key, size, mark)
 
     def abandon(self, really: bool = True) -> None:
         """Faults are not waited for any more, until it is listed again: the run ends."""
@@ -175,10 +172,6 @@ class Store:
     def whole(self, key: str) -> bytes:
         """The content of a file, from the place or from a copy that is kept here."""
         return self.read(key) if self.keeper is None or not self.slow else self.keeper.bytes_of(self, key)
-
-    def _index(self, key: str) -> int | None:
-        index = bisect_left(self._keys, key)
-        return index if index < len(self._keys) and self._keys[index] == key else None
 
 
 def mark_of(*values: object) -> int:

@@ -26,6 +26,7 @@ from detection.folder.flow.reader import Photo
 from detection.folder.flow.writer import OutputError
 from detection.folder.options import CleanOptions
 from detection.folder.out.detections import read_detections
+from detection.folder.out.folder import remove_torn
 from detection.folder.out.manifest import Record, row_cells
 from detection.folder.plan import Plan
 from detection.images.find import FoundImages
@@ -144,7 +145,7 @@ class FarEngine:
     """As `Engine`, with the workers of a cluster in place of threads."""
 
     def __init__(self, plan: Plan, finder: FarFinder, workers: int, crew: Crew):
-        self._source, self._crew = plan.source, crew
+        self._plan, self._crew = plan, crew
         settings = (plan.output / "settings.json").read_bytes()
         bare = replace(plan, sources=[], clashes={}, found=FoundImages(), source=Path(), output=Path(), sink=None)
         self._order = Order(_named(plan.source), _named(plan.results), bare, finder.rule, workers, settings)
@@ -153,9 +154,11 @@ class FarEngine:
         """As `Engine.run`; a photo that kills its worker is a row, too."""
         for _, record in self._crew.run(sources, self._order, self._killed, total=len(sources)):
             yield record
+        if self._crew.lost:  # they may have been killed while they wrote
+            remove_torn(self._plan)
 
     def _killed(self, source: str) -> Record:
-        return Record(row_cells(source, "error", reason=KILLED), file_stamp(self._source / source), None)
+        return Record(row_cells(source, "error", reason=KILLED), file_stamp(self._plan.source / source), None)
 
 
 def _named(path: Path) -> str:

@@ -7,11 +7,13 @@ import os
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from detection.common.errors import UsageError
 from detection.common.files import TEMP_PREFIX, file_stamp, remove_leftovers, replace_file, write_changed
+from detection.common.files.sorted_names import sorted_names
 from detection.common.output_folder import lies_in
 from detection.folder.clashes import BEGINNING
 from detection.folder.out.journal import Journal
@@ -34,7 +36,7 @@ def open_output(plan: Plan, settings: dict[str, Any]) -> Journal:
     plan.output.mkdir(parents=True, exist_ok=True)
     journal = Journal(plan.output / plan.options.shard.file("journal.jsonl"))
     try:
-        remove_leftovers(plan.output, 0.0 if plan.options.shard.whole else _OLD_TEMP)
+        remove_torn(plan)
         if plan.options.restart:
             _remove_results(plan, journal)
         _note_settings(plan, settings)
@@ -42,6 +44,11 @@ def open_output(plan: Plan, settings: dict[str, Any]) -> Journal:
         journal.close()
         raise
     return journal
+
+
+def remove_torn(plan: Plan) -> None:
+    """Removes the temp files of those that were killed while they wrote into OUT."""
+    remove_leftovers(plan.output, 0.0 if plan.options.shard.whole else _OLD_TEMP)
 
 
 def check_output(plan: Plan, settings: dict[str, Any]) -> None:
@@ -85,21 +92,18 @@ def _unlike(plan: Plan) -> str | None:
     return None if total or plan.options.shard.whole else ""
 
 
-def remaining(plan: Plan, journal: Journal, saved: Container[str] | None = None) -> list[str]:
+def remaining(plan: Plan, journal: Journal, saved: Container[str] | None = None) -> Sequence[str]:
     """The sources without a row that still holds. Nothing is touched.
 
     saved: the photos that the detections file knows, when a row is not enough without it.
     """
-    todo = [source for source in plan.sources if not _holds(plan, journal.get(source), saved)]
-    if not plan.clashes:
-        return todo
-    again = set(todo)
+    todo = sorted_names(source for source in plan.sources if not _holds(plan, journal.get(source), saved))
     # A cut-out that was there before its name was wanted twice stays, unless several rows claim it.
-    kept = {source for source in plan.clashes if source not in again
+    kept = {source for source in plan.clashes if source not in todo
             and (record := journal.get(source)) is not None and record.files}  # fmt: skip
     claims = Counter(plan.clashes[source].key for source in kept)
-    again |= {source for source in kept if claims[plan.clashes[source].key] > 1}
-    return [source for source in plan.sources if source in again]
+    again = [source for source in kept if claims[plan.clashes[source].key] > 1]
+    return sorted_names(chain(todo, again)) if again else todo
 
 
 def write_results(plan: Plan, journal: Journal, sources: Sequence[str]) -> dict[str, int]:

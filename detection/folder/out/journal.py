@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from detection.common.errors import UsageError
 from detection.common.files import write_changed
 from detection.common.files.locks import NoLocks
+from detection.common.files.sorted_names import sorted_names
 from detection.common.rows import RowLog
 from detection.folder.out.manifest import Record, parse_record
 
@@ -17,39 +19,39 @@ class Journal:
     """One JSON line per photo, appended when the photo is done; a later line about a photo replaces the earlier ones.
 
     JSON and not csv: a file name with a line break must not break a line, as a line is what can be torn. Only one
-    run at a time can have it open; the lock goes with the process, however that ends. In memory is only where each
-    photo's line begins: a million rows would be gigabytes.
+    run at a time can have it open; the lock goes with the process, however that ends. Where each photo's line begins
+    is in a temporary database: in memory are 2 MB of it, whatever the number of rows.
     """
 
     def __init__(self, path: Path, read_only: bool = False):
         """`read_only` neither creates, locks nor repairs the file. Raises `UsageError` when another run has it."""
         self.path = path
-        self._offsets: dict[str, int] = {}
+        self._places = _Places()
         self._log = self._opened(path, read_only)
         try:
-            for place, line in self._log.lines():
-                record = parse_record(line)
-                if record is not None:  # a damaged line in between is passed over
-                    self._offsets[record.source] = place
+            found = ((parse_record(line), place) for place, line in self._log.lines())
+            # A damaged line in between is passed over.
+            self._places.note((record.source, place) for record, place in found if record is not None)
             if not read_only:
                 self._log.repair()
         except BaseException:
-            self._log.close()
+            self.close()
             raise
 
     def __contains__(self, source: str) -> bool:
-        return source in self._offsets
+        return self._places.find(source) is not None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._offsets)
+        """In order of name."""
+        return iter(self._places)
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._places)
 
     def get(self, source: str) -> Record | None:
         """The photo's row, None when it has none. Read from the file each time."""
-        offset = self._offsets.get(source)
-        return None if offset is None else parse_record(self._log.line(offset))
+        place = self._places.find(source)
+        return None if place is None else parse_record(self._log.line(place))
 
     def records(self, sources: Iterable[str]) -> Iterator[Record]:
         """The rows of these sources, in this order; those without a row are left out."""
@@ -58,17 +60,21 @@ class Journal:
     def append(self, record: Record) -> None:
         """Adds a row. Raises OSError when it can't be written whole; the file is then as before."""
         self._log.check_place()
-        self._offsets[record.source] = self._log.append(record.line())
+        self._places.note([(record.source, self._log.append(record.line()))])
 
     def clear(self) -> None:
         """Forgets all rows."""
         self._log.clear()
-        self._offsets.clear()
+        self._places.clear()
 
     def compact(self, sources: Iterable[str]) -> None:
         """Rewrites the file to hold just these rows, in order of name. The last thing to be done with a journal."""
-        names = [source for source in sorted(sources) if source in self._offsets]
-        lines = lambda: (self._log.line(self._offsets[name]) for name in names)  # noqa: E731
+        names = sorted_names(sources)
+
+        def lines() -> Iterator[bytes]:
+            places = (self._places.find(name) for name in names)
+            return (self._log.line(place) for place in places if place is not None)
+
         write_changed(self.path, lines, ready=self._log.close_file)
 
     def close_file(self) -> None:
@@ -77,6 +83,7 @@ class Journal:
 
     def close(self) -> None:
         self._log.close()
+        self._places.close()
 
     @staticmethod
     def _opened(path: Path, read_only: bool) -> RowLog:
@@ -91,3 +98,51 @@ class Journal:
             raise UsageError(
                 f"'{path.parent}' is on a file system without locks: choose an OUT on another one."
             ) from error
+
+
+_AT_ONCE = 1000
+
+
+class _Places:
+    """Name -> place of its last line, in a database of SQLite that goes to a temporary file once it is large."""
+
+    def __init__(self) -> None:
+        # In autocommit each statement would be a transaction of its own, and each row would be written to the file.
+        self._base = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._base.executescript(
+            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
+            "CREATE TABLE places (name BLOB PRIMARY KEY, place INTEGER) WITHOUT ROWID; BEGIN;"
+        )
+
+    def note(self, found: Iterable[tuple[str, int]]) -> None:
+        rows = ((_encoded(name), place) for name, place in found)
+        try:
+            self._base.executemany("INSERT OR REPLACE INTO places VALUES (?, ?)", rows)
+        except sqlite3.Error as error:  # its file has no room
+            raise OSError(errno.ENOSPC, f"temporary files: {error}") from error
+
+    def find(self, name: str) -> int | None:
+        row = self._base.execute("SELECT place FROM places WHERE name = ?", (_encoded(name),)).fetchone()
+        return None if row is None else int(row[0])
+
+    def __iter__(self) -> Iterator[str]:
+        """The names in order; others may be noted meanwhile."""
+        last = b""
+        while rows := self._base.execute(
+            "SELECT name FROM places WHERE name > ? ORDER BY name LIMIT ?", (last, _AT_ONCE)
+        ).fetchall():
+            yield from (name.decode("utf-8", "surrogatepass") for (name,) in rows)
+            last = rows[-1][0]
+
+    def __len__(self) -> int:
+        return int(self._base.execute("SELECT count(*) FROM places").fetchone()[0])
+
+    def clear(self) -> None:
+        self._base.execute("DELETE FROM places")
+
+    def close(self) -> None:
+        self._base.close()
+
+
+def _encoded(name: str) -> bytes:
+    return name.encode("utf-8", "surrogatepass")

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -20,8 +22,11 @@ from carclf.training.loop import train, train_here
 from carclf.training.record.log import EpochLog
 from carclf.training.stage import portion
 from detection import UsageError
+from detection.common.config import write_config
 from tests.carclf.drawn import draw_folders
-from tests.carclf.short_runs import short_config, short_stage, weights
+from tests.carclf.short_runs import results, short_config, short_stage, weights
+from tests.folder_runs import ROOT
+from tests.servers import free_port
 
 
 @pytest.mark.parametrize(
@@ -143,3 +148,24 @@ def test_a_signal_of_slurm_stops_all_processes(tmp_path, capsys):
         launch(short_config(tmp_path, devices=2), _stop)
     assert signal.getsignal(signal.SIGUSR1) is handler
     assert f"carclf train --resume {tmp_path / 'run'} resumes it" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_torchrun_on_two_machines_ends_as_two_processes_here(tmp_path):
+    """The command of docs/cluster.md, with one process on each of two machines that are both this one."""
+    draw_folders(tmp_path / "photos", each=8)
+    stages = [short_stage("head"), short_stage("all", 2, schedule="cosine")]
+    settings = {"stages": stages, "validation": 0.25, "ema": 0.5}
+    here = train(short_config(tmp_path, output=tmp_path / "here", devices=2, **settings))
+
+    write_config(short_config(tmp_path, **settings), tmp_path / "config.yaml")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    command += ["--rdzv-backend=c10d", f"--rdzv-endpoint=localhost:{free_port()}", "-m", "carclf", "train"]
+    command += [str(tmp_path / "config.yaml"), "devices=1", "nodes=2"]
+    machines = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [machine.wait() for machine in machines] == [0, 0]
+
+    there = tmp_path / "run"
+    assert results(there) == results(here)
+    ours, theirs = weights(there), weights(here)
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)

@@ -80,7 +80,7 @@ def test_a_fault_comes_over_as_it_was():
 
 
 def test_an_address_where_nobody_listens_is_told_at_once():
-    pytest.importorskip("ray", reason="no Ray here: install the extra ray")
+    pytest.importorskip("ray", reason="no Ray here: install the extra dev")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
+import time
+from collections import Counter
 
 import pytest
 
 from detection.cluster.connect import Cluster
 from detection.cluster.crew import KILLED
 from detection.folder.run import clean_folder
-from tests.clusters import draw_photos, far, kill_a_worker, loader, nodes
+from tests.clusters import draw_photos, driver, far, kill_a_worker, loader, local, nodes
 from tests.folder_runs import ROOT, STYLE, rows, tree
 
-pytest.importorskip("ray", reason="no Ray here: install the extra ray")
+pytest.importorskip("ray", reason="no Ray here: install the extra dev")
 pytestmark = pytest.mark.slow
 
 
@@ -36,21 +37,6 @@ def notes(tmp_path):
     return tmp_path / "notes"
 
 
-def local(source, output, deadly=True):
-    clean_folder(source, output, loader(deadly=deadly), STYLE, progress=False)
-    return tree(output)
-
-
-def test_as_a_local_run(three, tmp_path):
-    source = draw_photos(tmp_path / "in", 40)
-    expected = local(source, tmp_path / "reference")
-    summary = far(source, tmp_path / "out", loader(), Cluster(address=three.address))
-    assert tree(tmp_path / "out") == expected
-    assert (summary.processed, summary.exit_code) == (42, 3)
-    again = far(source, tmp_path / "out", loader(), Cluster(address=three.address))
-    assert again.processed == 0 and tree(tmp_path / "out") == expected
-
-
 def test_workers_and_nodes_die_at_many_moments(three, tmp_path, notes):
     source = draw_photos(tmp_path / "in", 120)
     expected = local(source, tmp_path / "reference")
@@ -70,6 +56,45 @@ def test_workers_and_nodes_die_at_many_moments(three, tmp_path, notes):
     assert tree(tmp_path / "out") == expected
 
 
+def test_twenty_deaths_over_500_photos(three, tmp_path, notes):
+    """13 workers, 4 nodes and 3 drivers die, each later in the run than the one before."""
+    source, out = draw_photos(tmp_path / "in", 500), tmp_path / "out"
+    expected = local(source, tmp_path / "reference")
+    journal, struck = out / "journal.jsonl", []
+
+    def done():
+        return journal.read_bytes().count(b"\n") if journal.is_file() else 0
+
+    def strike(kind, running):
+        """Whether anybody died before the driver ended."""
+        while kind == "worker" and not kill_a_worker(notes):  # the next ones are about to begin
+            if running.poll() is not None:
+                return False
+            time.sleep(0.1)
+        struck.append((kind, done()))
+        if kind == "node":
+            three.remove()
+            three.add()
+        return True
+
+    moments = [(22 * number, "node" if number % 5 == 3 else "worker") for number in range(20) if number % 6 != 5]
+    for last in (5, 11, 17, None):
+        death = 22 * last if last else 0
+        running = subprocess.Popen(driver(source, out, three.address, death, notes), cwd=ROOT)
+        while moments and (not death or moments[0][0] < death):
+            while running.poll() is None and done() < moments[0][0]:
+                time.sleep(0.05)
+            if running.poll() is not None or not strike(moments[0][1], running):
+                break
+            moments.pop(0)
+        assert running.wait() == (-signal.SIGKILL if death else 0)
+        struck += [("driver", done())] if death else []
+    print("500 photos; who died after so many rows:", *(f"{kind} {number}" for kind, number in struck), sep="\n  ")
+    assert Counter(kind for kind, _ in struck) == {"worker": 13, "node": 4, "driver": 3}
+    assert sorted(rows(out)) == sorted(rows(tmp_path / "reference")) and len(rows(out)) == 502
+    assert tree(out) == expected
+
+
 def test_a_photo_that_kills_its_worker_is_a_row(three, tmp_path):
     source = draw_photos(tmp_path / "in", 60, killers=(7, 41))
     summary = far(source, tmp_path / "out", loader(), Cluster(address=three.address))
@@ -87,23 +112,9 @@ def test_the_driver_dies_and_either_engine_ends_the_run(three, tmp_path, last):
     source, out = draw_photos(tmp_path / "in", 60), tmp_path / "out"
     expected = local(source, tmp_path / "reference")
     for moment in (1, 12, 30):
-        command = [sys.executable, "-m", "tests.clusters", str(source), str(out), three.address, str(moment)]
+        command = driver(source, out, three.address, moment)
         assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == -signal.SIGKILL
     cluster = Cluster(address=three.address) if last == "ray" else None
     summary = clean_folder(source, out, loader(), STYLE, progress=False, cluster=cluster)
     assert summary.processed == 32  # of 62, where the last driver died after 30
     assert tree(out) == expected
-
-
-def test_a_cluster_ends_what_a_local_run_began(three, tmp_path):
-    source, out = draw_photos(tmp_path / "in", 30), tmp_path / "out"
-    expected = local(source, tmp_path / "reference")
-    with pytest.raises(KeyboardInterrupt):
-        clean_folder(source, out, loader(), STYLE, progress=interrupt)
-    assert far(source, out, loader(), Cluster(address=three.address)).processed == 22
-    assert tree(out) == expected
-
-
-def interrupt(done, total):
-    if done == 10:
-        raise KeyboardInterrupt

@@ -170,7 +170,7 @@ def _photos(root: Path, place: str, source: Path) -> list[str]:
         raise UsageError(f"'{source}' lists its photos in '{place}': name their folder in it instead.")
     if not folder.is_dir():
         raise UsageError(f"'{source}' names the folder '{place}', which is not in '{root}': check it.")
-    return image_names(folder)
+    return list(image_names(folder))
 
 
 def _label_place(photo: str) -> PurePosixPath:

@@ -12,7 +12,9 @@ import time
 import pytest
 
 from detection.common.errors import UsageError
+from detection.common.places import remote
 from detection.common.places import sink as sinks
+from detection.common.places.paths import folder_of
 from tests.folder_runs import ROOT, rows, run, tree
 from tests.servers import SECRET, S3Server
 
@@ -217,6 +219,18 @@ def test_photos_are_fetched_many_at_a_time(s3, proxy, cars, tmp_path):
     assert proxy.most_at_once >= 8
     asked = [path for method, path in proxy.requests if method == "GET" and path.endswith(".png")]
     assert len(asked) == len(set(asked)) == 24  # once each
+
+
+def test_a_photo_is_the_same_listed_page_by_page_or_asked_for(s3, cars, monkeypatch):
+    """As the workers of a cluster ask for what their driver has listed."""
+    monkeypatch.setattr(remote, "_PAGE", 2)
+    source = _upload(s3, cars)
+    asked = folder_of(source).store
+    listed = list(folder_of(source).store.walk().entries)
+    assert sorted(entry.key for entry in listed) == sorted(
+        path.relative_to(cars).as_posix() for path in cars.rglob("*") if path.is_file()
+    )
+    assert [asked.ask(entry.key) for entry in listed] == listed
 
 
 @pytest.mark.slow
