@@ -76,7 +76,7 @@ def test_only_the_bundled_detector_and_exports_are_for_onnx(name):
         load_detector(name, runtime="onnx")
     with pytest.raises(UsageError, match="as its weights are not the bundled ones"):
         load_detector(weights="other.safetensors", runtime="onnx")
-    assert isinstance(load_detector(weights=compact_weights(), device="cpu"), OnnxDetector)
+    assert isinstance(load_detector(weights=compact_weights(), device="cpu").without_check, OnnxDetector)
 
 
 CUDA = "CUDAExecutionProvider"
