@@ -18,6 +18,9 @@ from detection.vehicle import SHARED, TIE_RATIO, Look, Vehicle, box_weight, shar
 # No score is raised beyond it: what the detector itself is sure of comes first, and a higher score would say that the
 # vehicle stands upright (`detection.detectors.finder.turned`), which the check does not know.
 RAISED = 0.9
+# What looks this much like a car to the check keeps its score: the regression has seen fewer cars than ImageNet, and
+# took a Hummer's front for a fire engine's.
+PLAIN_CAR = 0.5
 
 
 def rescored(detector: Any, evidence: Evidence | None) -> Detector:
@@ -135,6 +138,7 @@ class RescoredDetector(Detector):
             one = vehicle
             if look is not None and look.evidence is not None:
                 score = min(self._evidence.rescored(vehicle.score, look.evidence), max(vehicle.score, RAISED))
+                score = max(score, vehicle.score) if look.car >= PLAIN_CAR else score
                 one = replace(vehicle, score=score, look=look)
             # The check sees a car, too, in a box round two cars, or round a part of one that is found already.
             raised = vehicle.score < self.own_threshold <= one.score

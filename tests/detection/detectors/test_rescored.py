@@ -66,11 +66,11 @@ class Check:
     """Says of each view, in turn, how much speaks for a vehicle."""
 
     def __init__(self, *evidence: float):
-        self.evidence, self.asked = list(evidence), 0
+        self.evidence, self.asked, self.car = list(evidence), 0, 0.4
 
     def look(self, views):
         self.asked += len(views)
-        return [Look(0.5, "toaster", self.evidence.pop(0)) for _ in views]
+        return [Look(self.car, "toaster", self.evidence.pop(0)) for _ in views]
 
 
 def detector(check: Check, *vehicles: Vehicle) -> RescoredDetector:
@@ -98,7 +98,14 @@ def test_the_check_decides_what_the_detector_is_not_certain_of(score, evidence, 
     if counts and evidence is not None:
         odds = np.log(score / (1 - score)) + evidence - 0.84
         assert found[0].score == pytest.approx(min(max(score, 0.9), 1 / (1 + np.exp(-odds))))
-        assert found[0].look == Look(0.5, "toaster", evidence)
+        assert found[0].look == Look(0.4, "toaster", evidence)
+
+
+def test_what_looks_like_a_car_keeps_its_score():
+    check = Check(-1.5)
+    check.car = 0.6
+    (found,) = detector(check, vehicle(0.94)).detect(PHOTO)
+    assert [one.score for one in found] == [0.94]
 
 
 def test_the_best_by_the_new_scores_comes_first():
@@ -139,7 +146,7 @@ def test_the_finder_finds_the_same_main_vehicle_with_and_without_the_rest():
 
         class Known:
             def look(self, views, evidence=evidence):
-                return [Look(0.5, "toaster", evidence[tuple(view)]) for view in views]
+                return [Look(0.4, "toaster", evidence[tuple(view)]) for view in views]
 
         mains = []
         for whole in (True, False):
