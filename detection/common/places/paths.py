@@ -22,7 +22,7 @@ from detection.common.places.virtual.lists import LISTS, ListStore, SetStore, ex
 TABLES = (".parquet",)
 
 if TYPE_CHECKING:
-    from detection.common.places.remote import RemoteStore
+    from detection.common.places.remote.store import RemoteStore
 
 # What is open, by its address without secrets: an address that was shown finds its secrets again.
 _open: dict[str, Store] = {}
@@ -89,7 +89,7 @@ def folder_of(path: str | PathLike[str]) -> Place | None:
         return _virtual(str(place), place)
     if kind != FOLDER or not place.key:
         return place
-    from detection.common.places.remote import RemoteStore
+    from detection.common.places.remote.store import RemoteStore
 
     if not isinstance(place.store, RemoteStore):
         return place
@@ -153,7 +153,7 @@ def _child(store: Store, key: str) -> Place | None:
 
 def _opened(address: str) -> Place:
     """Opens the folder itself, or of a file the folder that it lies in."""
-    from detection.common.places.remote import open_remote
+    from detection.common.places.remote.web import open_remote
 
     above, _, name = address.partition("?")[0].rpartition("/")
     inside = bool(name) and not above.endswith("/")
@@ -183,7 +183,8 @@ def _on_the_web(address: str, above: str) -> Place | None:
 
 def _kept(address: str) -> RemoteStore:
     """The store of a folder that may be open already."""
-    from detection.common.places.remote import RemoteStore, open_remote
+    from detection.common.places.remote.store import RemoteStore
+    from detection.common.places.remote.web import open_remote
 
     known = _open.get(without_secrets(address).rstrip("/"))
     if isinstance(known, RemoteStore):

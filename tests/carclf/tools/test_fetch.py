@@ -19,7 +19,7 @@ from carclf.datasets import read_table
 from carclf.tools.fetch import part
 from carclf.tools.fetch.place import PlaceFile
 from detection.common.places import paths
-from detection.common.places.remote import RemoteStore
+from detection.common.places.remote.store import RemoteStore
 from tests.carclf.drawn import draw_folders
 from tests.carclf.tools.file_server import SIGNATURE, TOKEN, file_server
 from tests.detection.common.places.conftest import own_world, s3, s3_server  # noqa: F401
