@@ -87,11 +87,14 @@ def folder_of(path: str | PathLike[str]) -> Place | None:
         raise usage(f"'{place}' can't be read", error) from error
     if kind == FILE and place.name.lower().endswith((*ARCHIVES, *TABLES, *LISTS)):
         return _virtual(str(place), place)
-    if kind != FOLDER or not place.key:
-        return place
+    return rooted(place) if kind == FOLDER else place
+
+
+def rooted(place: Place) -> Place:
+    """A folder as the root of a store of its own, though it lies in one that is open, or is not there yet."""
     from detection.common.places.remote.store import RemoteStore
 
-    if not isinstance(place.store, RemoteStore):
+    if not place.key or not isinstance(place.store, RemoteStore):
         return place
     store = place.store.below(place.key)
     return Place(_kept_store(store.root, lambda: store), "")

@@ -24,7 +24,7 @@ from detection.common.errors import UsageError
 from detection.common.files import cache_folder
 from detection.common.files.locks import Lock, NoLocks
 from detection.common.places.faults import PlaceError
-from detection.common.places.paths import place_of
+from detection.common.places.paths import place_of, rooted
 from detection.common.places.place import Place
 from detection.common.places.store import usage
 
@@ -183,6 +183,8 @@ def opened_sink(place: Place, part: str = "") -> Iterator[Sink]:
     Raises `UsageError` when another run on this machine writes there, or the place can't be read. Sentences of errors
     name the place, not the local folder.
     """
+    place = rooted(place)  # its keys are those of the results
+    place = rooted(place)  # its keys are those of the results
     place.store.check_writable()
     folder = kept_here(place, part)
     lock = Lock.beside(folder)

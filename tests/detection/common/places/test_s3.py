@@ -207,6 +207,18 @@ def test_out_in_in_is_refused(s3, cars):
             run(source, output)
 
 
+def test_a_list_of_photos_of_the_bucket_that_out_lies_in(s3, cars, tmp_path):
+    """Once results went to the bucket's root, and over the photos."""
+    before = (cars / "car0.png").read_bytes()
+    s3.put(f"{s3.bucket}/car0.png", before)
+    (tmp_path / "list.txt").write_text(f"s3://{s3.bucket}/car0.png\n")
+    run(tmp_path / "list.txt", f"s3://{s3.bucket}/deep/out", image_format="png")
+    bucket = s3.folder / s3.bucket
+    assert sorted(path.name for path in bucket.iterdir()) == ["car0.png", "deep"]
+    assert (bucket / "car0.png").read_bytes() == before and (bucket / "deep" / "out" / "car0.png").is_file()
+    assert run(tmp_path / "list.txt", f"s3://{s3.bucket}/deep/out", image_format="png").processed == 0
+
+
 def test_photos_are_fetched_many_at_a_time(s3, proxy, cars, tmp_path):
     folder = s3.folder / s3.bucket / "photos"
     folder.mkdir()
