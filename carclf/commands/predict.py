@@ -151,12 +151,15 @@ def predict(
         from carclf.recognition.pictures.folders import Pictures
 
         sources = sources.keep()
-        pictures = Pictures(sources, save_cutouts, overlay, every_vehicle)
+        folders = (None if folder is None else user_path(folder) for folder in (save_cutouts, overlay))
+        pictures = Pictures(sources, *folders, every_vehicle)
     from carclf.recognition.naming import Naming
     from detection.common.machine import threads_for_many
     from detection.folder.out.detections import read_detections
 
     with ExitStack() as stack:
+        if pictures is not None:
+            stack.callback(pictures.close)
         known = stack.enter_context(read_detections(detections)) if detections else None
         stdout = sys.stdout
         with quiet_stdout():

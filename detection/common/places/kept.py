@@ -170,7 +170,7 @@ def _copied_files(path: Place, patterns: tuple[str, ...], cache: Path) -> Path:
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(parents=True)
             for entry in entries:
-                (draft / entry.key.rpartition("/")[2]).write_bytes(store.read(entry.key))
+                (draft / (entry.key.rpartition("/")[2] or place.name)).write_bytes(store.read(entry.key))
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(draft, folder)
         os.utime(folder)

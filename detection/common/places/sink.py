@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,7 +45,7 @@ class Sink:
     """
 
     def __init__(self, place: Place, folder: Path):
-        self.place, self.folder = place, folder
+        self.place, self.folder = rooted(place), folder  # its keys are those of the results
         self._sent: dict[str, bytes] = {}  # digest of each whole file of the top, as it is there
         self._flushed: dict[str, int] = {}  # bytes of each file that are there, whole or in parts
         self._parts: list[str] = []
@@ -84,15 +84,9 @@ class Sink:
 
     def sent(self, rows: Iterable[Row], files: Callable[[Row], Iterable[str]]) -> Iterator[Row]:
         """The rows, in their order, each when its files are in place; they are removed here."""
-        waiting: deque[tuple[Row, list[Future[None]]]] = deque()
         pool = ThreadPoolExecutor(self.place.store.threads, thread_name_prefix="carclf-send")
         try:
-            for row in rows:
-                waiting.append((row, [pool.submit(self._hand_over, name) for name in files(row)]))
-                while waiting and (len(waiting) > _ON_THE_WAY or all(one.done() for one in waiting[0][1])):
-                    yield _when_sent(waiting)
-            while waiting:
-                yield _when_sent(waiting)
+            yield from when_sent((row, [pool.submit(self._hand_over, name) for name in files(row)]) for row in rows)
         except BaseException:
             self.place.store.abandon()
             raise
@@ -154,6 +148,17 @@ class Sink:
         path.unlink()
 
 
+def when_sent(rows: Iterable[tuple[Row, Sequence[Future[None]]]], most: int = _ON_THE_WAY) -> Iterator[Row]:
+    """The rows, in their order, each when what is being sent for it has arrived. most: rows that are held back."""
+    waiting: deque[tuple[Row, Sequence[Future[None]]]] = deque()
+    for one in rows:
+        waiting.append(one)
+        while waiting and (len(waiting) > most or all(sending.done() for sending in waiting[0][1])):
+            yield _when_sent(waiting)
+    while waiting:
+        yield _when_sent(waiting)
+
+
 @contextmanager
 def results_at(path: str | Path) -> Iterator[Path]:
     """A local folder to write results into: the one that is named, or one whose files go to a place at the end.
@@ -183,7 +188,6 @@ def opened_sink(place: Place, part: str = "") -> Iterator[Sink]:
     Raises `UsageError` when another run on this machine writes there, or the place can't be read. Sentences of errors
     name the place, not the local folder.
     """
-    place = rooted(place)  # its keys are those of the results
     place = rooted(place)  # its keys are those of the results
     place.store.check_writable()
     folder = kept_here(place, part)
@@ -217,7 +221,7 @@ def kept_here(place: Path, part: str = "") -> Path:
     return folder
 
 
-def _when_sent(waiting: deque[tuple[Row, list[Future[None]]]]) -> Row:
+def _when_sent(waiting: deque[tuple[Row, Sequence[Future[None]]]]) -> Row:
     row, sending = waiting.popleft()
     for one in sending:
         one.result()
