@@ -109,9 +109,9 @@ def _virtual(text: str, path: Path) -> Place:
 
     def opened() -> Store:
         if name.endswith(TABLES):
-            from detection.common.places.virtual.tables import TableStore
+            from detection.common.places.virtual.tables import table_store
 
-            return TableStore(path)
+            return table_store(path, path_of)
         return ArchiveStore(path)
 
     known = _open.get(text)
