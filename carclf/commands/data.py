@@ -101,7 +101,8 @@ def fetch(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="kaggle:COMPETITION, kaggle:OWNER/DATASET, or the https:// or s3:// address of a zip or tar file.",
+            help="kaggle:COMPETITION, kaggle:OWNER/DATASET, the https:// or s3:// address of a zip or tar file, or the "
+            "s3:// address of a folder of photos.",
         ),
     ],
     folder: Annotated[
@@ -111,13 +112,14 @@ def fetch(
 ) -> None:
     """Download labelled photos and unpack them. The same command resumes where it stopped.
 
-    Exit code 0: ready to train on; 3: fetched, but in no layout that training knows; 2: it can't be fetched.
+    Exit code 0: ready to train on; 3: fetched, but some files were left out, or in no
+    layout that training knows; 2: it can't be fetched.
     """
     from carclf.tools.fetch.fetch import fetch
 
     fetched = fetch(source, folder, round(max_gb * 1e9))
     typer.echo(str(fetched))
-    raise typer.Exit(exit_code(fetched.trouble))
+    raise typer.Exit(exit_code(fetched.trouble or fetched.missed))
 
 
 Format = Annotated[
