@@ -24,6 +24,7 @@ from detection.common.errors import UsageError
 from detection.common.files import cache_folder
 from detection.common.files.locks import Lock, NoLocks
 from detection.common.places.faults import PlaceError
+from detection.common.places.lease import Lease
 from detection.common.places.paths import place_of, rooted
 from detection.common.places.place import Place
 from detection.common.places.store import usage
@@ -46,6 +47,7 @@ class Sink:
 
     def __init__(self, place: Place, folder: Path):
         self.place, self.folder = rooted(place), folder  # its keys are those of the results
+        self.lease: Lease | None = None
         self._sent: dict[str, bytes] = {}  # digest of each whole file of the top, as it is there
         self._flushed: dict[str, int] = {}  # bytes of each file that are there, whole or in parts
         self._parts: list[str] = []
@@ -76,6 +78,7 @@ class Sink:
 
     def send(self, name: str) -> None:
         """Sends a file of the top, if it is another one than there."""
+        self._check()
         data = (self.folder / name).read_bytes()
         if self._sent.get(name) != _digest(data):
             self.place.store.write(name, data)
@@ -102,6 +105,7 @@ class Sink:
 
     def flush(self, *appended: str) -> None:
         """Sends it at once."""
+        self._check()
         self._last = time.monotonic()
         sizes = {name: os.path.getsize(self.folder / name) for name in reversed(appended) if self._is_there(name)}
         for name in reversed(sizes):
@@ -142,7 +146,13 @@ class Sink:
     def _is_there(self, name: str) -> bool:
         return (self.folder / name).is_file()
 
+    def _check(self) -> None:
+        """Raises `UsageError` when the place is another run's by now."""
+        if self.lease is not None:
+            self.lease.check()
+
     def _hand_over(self, name: str) -> None:
+        self._check()
         path = self.folder / name
         self.place.store.write(name, path.read_bytes())
         path.unlink()
@@ -185,8 +195,8 @@ def results_at(path: str | Path) -> Iterator[Path]:
 def opened_sink(place: Place, part: str = "") -> Iterator[Sink]:
     """A `Sink` for a folder in a place. part: of several runs that write there at a time, each its own.
 
-    Raises `UsageError` when another run on this machine writes there, or the place can't be read. Sentences of errors
-    name the place, not the local folder.
+    Raises `UsageError` when another run writes there, on this machine or another one, or the place can't be read or
+    written. Sentences of errors name the place, not the local folder.
     """
     place = rooted(place)  # its keys are those of the results
     place.store.check_writable()
@@ -199,11 +209,12 @@ def opened_sink(place: Place, part: str = "") -> Iterator[Sink]:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         sink = Sink(place, folder)
-        try:
-            sink.fetch()
-        except PlaceError as error:
-            raise usage(f"'{place}' can't be read", error) from error
-        yield sink
+        with _leased(sink, part, folder.with_name(f"{folder.name}.claim")):
+            try:
+                sink.fetch()
+            except PlaceError as error:
+                raise usage(f"'{place}' can't be read", error) from error
+            yield sink
     except UsageError as error:
         if str(folder) not in str(error):
             raise
@@ -211,6 +222,21 @@ def opened_sink(place: Place, part: str = "") -> Iterator[Sink]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
+
+
+@contextmanager
+def _leased(sink: Sink, part: str, token: Path) -> Iterator[None]:
+    """Meanwhile no other machine writes there. What lives in this process alone needs no more than its lock."""
+    if not sink.place.store.distant:
+        yield
+        return
+    lease = Lease(sink.place, part, token)
+    try:
+        lease.take()
+        sink.lease = lease
+        yield
+    finally:
+        lease.release()
 
 
 def kept_here(place: Path, part: str = "") -> Path:

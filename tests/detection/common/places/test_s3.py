@@ -196,7 +196,7 @@ def test_wrong_credentials_are_a_sentence_without_them(s3, cars, tmp_path, monke
 
 def test_a_bucket_that_may_not_be_written(s3, proxy, cars):
     proxy.fault = lambda number, method, path: 403 if method == "PUT" else None
-    with pytest.raises(UsageError, match=r"OUT 's3://.*/out' can't be written \(access is denied"):
+    with pytest.raises(UsageError, match=r"OUT 's3://.*/out' can't be written: access is denied"):
         run(cars, f"s3://{s3.bucket}/out")
 
 
