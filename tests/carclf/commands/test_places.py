@@ -85,6 +85,45 @@ def test_pictures_go_to_s3_before_their_rows(carclf, model, labelled, s3, proxy)
     assert tree(labelled.parent / "seen") == tree(bucket / "seen")
 
 
+def test_rows_through_faults_are_those_without(carclf, model, labelled, s3, proxy, tmp_path):  # noqa: F811
+    """Each request fails once, in all ways that pass; and the server is away for a while."""
+    expected = rows_of(carclf("predict", labelled, "--model", model, "--format", "json"))
+    seen: dict[tuple[str, str], int] = {}
+
+    def fault(number, method, path):
+        seen[method, path] = seen.get((method, path), 0) + 1
+        ways = (503, 429, 500, "cut") if method == "GET" else (503, 429, 500)
+        return ways[number % len(ways)] if seen[method, path] == 1 else None
+
+    proxy.fault = fault
+    result = carclf("predict", f"s3://{s3.bucket}/in", "--model", model, "--format", "json")
+    assert result.exit_code == 3 and rows_of(result) == expected
+    assert result.stderr.count("asks for fewer requests") == 1
+    assert len([path for method, path in seen if method == "GET" and path.endswith(".png")]) == 6
+
+
+def test_rows_of_a_server_that_is_killed_and_comes_back(carclf, model, labelled, s3, proxy, monkeypatch):  # noqa: F811
+    """In the middle of the photos, and again when the rows are written."""
+    import threading
+
+    expected = rows_of(carclf("predict", labelled, "--model", model, "--format", "json"))
+    there = ("predict", f"s3://{s3.bucket}/in", "--model", model, "--output", f"s3://{s3.bucket}/rows.json")
+    state = {"kills": 0, "photos": 0}
+
+    def fault(number, method, path):
+        state["photos"] += method == "GET" and path.endswith(".png")
+        if (state["kills"], method) in ((0, "GET"), (1, "PUT")) and state["photos"] >= 3:
+            state["kills"] += 1
+            s3.kill()
+            threading.Timer(0.7, s3.start).start()
+        return None
+
+    proxy.fault = fault
+    assert carclf(*there).exit_code == 3 and state["kills"] == 2
+    written = json.loads((s3.folder / s3.bucket / "rows.json").read_text())
+    assert [row | {"file": row["file"].rpartition("/in/")[2]} for row in written] == expected
+
+
 def test_folders_for_pictures_that_are_in_the_way(carclf, model, labelled, s3):  # noqa: F811
     there = f"s3://{s3.bucket}"
     s3.put(f"{s3.bucket}/mine/letter.txt", b"mine")

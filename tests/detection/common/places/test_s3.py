@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 
@@ -13,7 +11,7 @@ import pytest
 
 from detection.common.errors import UsageError
 from detection.common.places import sink as sinks
-from tests.folder_runs import ROOT, rows, run, tree
+from tests.folder_runs import rows, run, tree
 from tests.servers import SECRET, S3Server
 
 
@@ -241,38 +239,3 @@ def test_ten_thousand_keys(s3, cars, tmp_path):
     summary = run(f"s3://{s3.bucket}/photos", tmp_path / "out", workers=4)
     assert summary.counts == {"ok": 100, "unreadable": 9900}
     assert run(f"s3://{s3.bucket}/photos", tmp_path / "out").processed == 0
-
-
-_RUN = """
-import sys
-from detection.common.places import sink
-from tests.folder_runs import run
-sink.PAUSE = 0.0
-run(sys.argv[1], sys.argv[2], workers=1)
-"""
-
-
-@pytest.mark.slow
-def test_kills_at_any_moment_lose_nothing(s3, proxy, cars, tmp_path):
-    """Each run is killed a little later than the one before; in the end all is as of one run."""
-    for number in range(30):
-        shutil.copy(cars / f"car{number % 5}.png", cars / f"more{number}.png")
-    source = _upload(s3, cars)
-    proxy.delay = 0.02
-    command = [sys.executable, "-c", _RUN, source, f"s3://{s3.bucket}/out"]
-    kills = 0
-    for requests in range(4, 200, 6):
-        before = len(proxy.requests)
-        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"CARCLF_CACHE": str(tmp_path / str(requests))})
-        while process.poll() is None and len(proxy.requests) - before < requests:
-            time.sleep(0.005)
-        if process.poll() is not None:
-            break
-        process.kill()
-        process.wait()
-        kills += 1
-    assert process.returncode == 0 and kills >= 4
-    run(cars, tmp_path / "here")
-    own = ("settings.json", "journal.jsonl")
-    here, there = tree(tmp_path / "here"), tree(s3.folder / s3.bucket / "out")
-    assert here.keys() == there.keys() and all(here[name] == there[name] for name in here if name not in own)
