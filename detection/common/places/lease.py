@@ -81,7 +81,6 @@ class Lease:
         if self._others():
             self._store.remove(self._name)
             return False
-        self._write(held=True)
         return True
 
     def _write(self, held: bool) -> None:
@@ -140,7 +139,9 @@ class Lease:
         return said if isinstance(said, dict) else {}
 
     def _renew(self) -> None:
-        while not self._ended.wait(RENEW):
+        wait = 0.0  # at once: from now on it is held
+        while not self._ended.wait(wait):
+            wait = RENEW
             with suppress(PlaceError, UsageError):  # the run itself tells what fails
                 others = [name for name in self._others() if self._read(name).get("held")]
                 # Both may have it, where this one renewed just as the other removed its claim: the first name stays.

@@ -7,6 +7,7 @@ them. At the end the whole files take their place.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -57,7 +58,12 @@ class Sink:
     def fetch(self) -> None:
         """Lists what is there, and brings journals and tables here."""
         store = self.place.store
-        keys = list(store.remember(store.walk().entries if self.place.exists() else ()))
+        try:
+            keys = store.remember(store.walk().entries)
+        except PlaceError as error:  # some kinds have no folder without files
+            if error.errno != errno.ENOENT:
+                raise
+            keys = store.remember(())
         books = [key for key in keys if "/" not in key and key.lower().endswith(_BOOKS)]
         found = [match for key in keys if (match := _PART.fullmatch(key))]
         found.sort(key=lambda match: (int(match[2]), int(match[3])))

@@ -84,12 +84,27 @@ def test_who_was_taken_over_stops(s3, machine, cars):
     """As a machine that slept: its claim was removed by another one."""
     first = machine("first")
     first.take()
-    (path_of(f"s3://{s3.bucket}/out") / ".carclf-parts/lock-1-1" / first._name).unlink()
+    claim = path_of(f"s3://{s3.bucket}/out") / ".carclf-parts/lock-1-1" / first._name
     end = time.monotonic() + 20
     while not first._lost and time.monotonic() < end:
-        time.sleep(0.02)
+        claim.unlink()  # again, where it was just being renewed
+        time.sleep(0.15)
     with pytest.raises(UsageError, match="Another machine took over 's3://"):
         first.check()
+
+
+def test_of_two_that_have_it_the_first_name_stays(s3, machine, monkeypatch):
+    """As where one renewed its claim in the very moment in which it was taken over."""
+    monkeypatch.setattr(lease, "STALE", 60.0)
+    one, other = sorted([machine("first"), machine("second")], key=lambda each: each._name)
+    with monkeypatch.context() as patch:
+        patch.setattr(Lease, "_others", lambda self: {})
+        other.take()
+        one.take()
+    end = time.monotonic() + 20
+    while not other._lost and time.monotonic() < end:
+        time.sleep(0.02)
+    assert other._lost and not one._lost
 
 
 def test_a_run_that_was_taken_over_writes_no_more(s3, cars, monkeypatch):
