@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import random
+import re
 import socket
 import threading
 import time
@@ -31,6 +32,7 @@ RENEW = 10.0  # seconds between two renewals
 STALE = 45.0
 LOOK = 1.0
 SLOW = 5.0  # seconds of one look from which on the place was failing
+_CLAIM = re.compile("[0-9a-f]{16}")  # a server that is killed may leave a file of its own
 OLD = 3600.0  # seconds by the clocks of both machines after which nobody need look
 
 
@@ -90,7 +92,7 @@ class Lease:
     def _others(self) -> dict[str, Entry]:
         try:
             found = self._store.walk().entries
-            return {entry.key: entry for entry in found if entry.key != self._name}
+            return {entry.key: entry for entry in found if _CLAIM.fullmatch(entry.key) and entry.key != self._name}
         except PlaceError as error:
             if error.errno == errno.ENOENT:
                 return {}

@@ -27,6 +27,7 @@ def _upload(s3, folder) -> str:
 
 def _same(here, there) -> bool:
     ours, theirs = tree(here), tree(there)
+    theirs = {name: data for name, data in theirs.items() if ".rclone_temp" not in name}  # of a killed server
     return ours.keys() == theirs.keys() and all(ours[name] == theirs[name] for name in ours if name not in OWN)
 
 
