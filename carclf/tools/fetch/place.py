@@ -67,5 +67,5 @@ class PlaceFile:
 
     def _told(self, error: PlaceError) -> Exception:
         if error.passing:
-            return Passing(f"{self.name} can't be read ({error.strerror})")
+            return Passing(error.strerror, waited=True)
         return usage(f"{self.name} can't be fetched", error)

@@ -14,6 +14,7 @@ from carclf.tools.fetch.fetch import fetch
 from carclf.tools.fetch.place import PlaceFile
 from detection.common.errors import UsageError
 from detection.common.places import paths
+from detection.common.places.faults import PlaceError
 from detection.common.places.paths import path_of
 from detection.common.places.remote.store import RemoteStore
 from tests.carclf.tools.fetch.fetched import carclf, names, refused, zipped
@@ -69,6 +70,24 @@ def test_an_archive_that_changes_in_its_place_is_fetched_anew(in_memory, photos,
     monkeypatch.setattr(PlaceFile, "open", change)
     assert carclf(place, tmp_path / "cars").exit_code == 0
     assert offsets[:3] == [0, 0, 700] and len(read_table(tmp_path / "cars")) == 4
+
+
+def test_a_place_that_stays_away_is_waited_for_once(in_memory, tmp_path, pauses, monkeypatch):
+    """By the clock of places (`CARCLF_PATIENCE`), and not again by that of downloads."""
+    place, offsets = in_memory
+    real = RemoteStore.read
+
+    def away(self, key, start=None, end=None):
+        if len(offsets) == 2:
+            raise PlaceError(111, "connection refused", passing=True)
+        return real(self, key, start, end)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RemoteStore, "read", away)
+        said = refused(place, tmp_path / "cars")
+    assert "can't be fetched now: connection refused. Run the same command again later; 1,400 bytes are kept" in said
+    assert pauses == [] and len(offsets) == 2
+    assert carclf(place, tmp_path / "cars").exit_code == 0 and offsets[2] == 1400
 
 
 def test_from_s3_and_what_is_no_archive_there(s3, photos, tmp_path):  # noqa: F811
