@@ -85,6 +85,21 @@ def test_pictures_go_to_s3_before_their_rows(carclf, model, labelled, s3, proxy)
     assert tree(labelled.parent / "seen") == tree(bucket / "seen")
 
 
+def test_no_row_is_kept_of_a_picture_that_can_not_be_sent(carclf, model, labelled, s3, proxy):  # noqa: F811
+    refused = f"/{CLASSES[1]}/1.jpg"
+    proxy.fault = lambda number, method, path: 403 if method == "PUT" and path.endswith(refused) else None
+    there, rows = f"s3://{s3.bucket}", labelled.parent / "rows.json"
+    again = ("predict", f"{there}/in", "--model", model, "--output", rows, "--overlay", f"{there}/seen")
+    said = carclf(*again)
+    assert said.exit_code == 2 and f"'{there}/seen{refused}' can't be written (access is denied" in said.stderr
+    proxy.fault = lambda *_: None
+    proxy.requests.clear()
+    assert carclf(*again).exit_code == 3
+    sent = [path for method, path in proxy.requests if method == "PUT" and path.endswith(".jpg")]
+    assert any(path.endswith(refused) for path in sent) and len(sent) < 5  # some rows were kept, and not that one
+    assert len(json.loads(rows.read_text())) == 6
+
+
 def test_rows_through_faults_are_those_without(carclf, model, labelled, s3, proxy, tmp_path):  # noqa: F811
     """Each request fails once, in all ways that pass; and the server is away for a while."""
     expected = rows_of(carclf("predict", labelled, "--model", model, "--format", "json"))
