@@ -67,5 +67,5 @@ class PlaceFile:
 
     def _told(self, error: PlaceError) -> Exception:
         if error.passing:
-            return Passing(error.strerror, waited=True)
+            return Passing(error.strerror or "it does not answer", waited=True)
         return usage(f"{self.name} can't be fetched", error)
