@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from carclf.commands import clean, data, evaluate, garage, models, predict, runs, serve, setup, train
+from carclf.commands.options import Verb
 from detection.common.console import StdoutError, prepare_streams, say
 from detection.common.errors import UsageError
 from detection.common.files import expand_home
@@ -92,7 +93,7 @@ for command in (
     garage.similar,
     garage.cluster,
 ):
-    app.command()(command)
+    app.command(cls=Verb)(command)
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 

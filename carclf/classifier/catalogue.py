@@ -14,7 +14,9 @@ from carclf.weights import BEST, BUNDLED, DEFAULT, bundled_file, is_bundled
 from detection.common.errors import UsageError, need
 from detection.common.files import user_path
 from detection.common.networks.runtime import check_export_runtime, choose_engine
-from detection.detectors.onnx.folder import is_export
+from detection.common.places.address import without_secrets
+from detection.common.places.kept import copied_here
+from detection.detectors.onnx.folder import EXPORT_FILE, is_export
 
 if TYPE_CHECKING:
     from carclf.classifier.contract import Classifier
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FoundModel:
-    """A classifier on disk. path: of `weights` and of a `garage` the file, of an `export` its folder."""
+    """A classifier on disk. path: of `weights` and of a `garage` the file, of an `export` its folder. beside: the
+    folder that a garage was taken from, where `path` is a copy."""
 
     path: Path
     kind: Literal["weights", "export", "garage"]
+    beside: Path | None = None
 
     @property
     def is_export(self) -> bool:
@@ -50,8 +54,8 @@ class FoundModel:
         """The classifier that a garage stands on. Raises `UsageError` where it is not there."""
         name = read_garage_info(self.path).base
         bundled = name in BUNDLED
-        place = name if bundled else str(self.path.parent / name)
-        if not bundled and not Path(place).exists():
+        place = name if bundled else str((self.beside or self.path.parent) / name)
+        if not bundled and not user_path(place).exists():
             raise UsageError(f"The garage '{self.path}' stands on '{place}', which is not there: put it back.")
         found = find_model(place)
         if found.is_garage:
@@ -104,15 +108,17 @@ class FoundModel:
 def find_model(name: str) -> FoundModel:
     """A bundled classifier, that of a run folder, an export, a .safetensors file, or a garage.
 
-    A bundled name comes first: a folder of that name is reached as `./stanford196`. Raises `UsageError` with what to
-    do when there is no such model.
+    A bundled name comes first: a folder of that name is reached as `./stanford196`. What an address names is copied to
+    this machine. Raises `UsageError` with what to do when there is no such model.
     """
     if name == "bundled" or name in BUNDLED:
         file = bundled_file(name)
         if not file.is_file():
             raise UsageError(f"The bundled classifier '{name}' is not installed: reinstall carclf, or train a model.")
         return FoundModel(file, "weights")
-    path = user_path(name)
+    there = user_path(name)
+    name = without_secrets(name)
+    path = copied_here(there, BEST, EXPORT_FILE, "*.onnx")
     if is_export(path):
         return FoundModel(path, "export")
     if path.is_dir():
@@ -124,7 +130,7 @@ def find_model(name: str) -> FoundModel:
             f"There is no model '{name}': give {', '.join(['bundled', *BUNDLED])}, a run folder or a .safetensors file."
         )
     if is_garage(path):
-        return FoundModel(path, "garage")
+        return FoundModel(path, "garage", None if there is path else there.parent)
     if path.suffix != ".safetensors":
         raise UsageError(f"'{name}' is not a .safetensors file: only those are read, since others can hold code.")
     return FoundModel(path, "weights")

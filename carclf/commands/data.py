@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from carclf.commands.options import Device, Runtime
+from carclf.commands.options import Device, Runtime, Verb
 from detection.common.console import quiet_stdout, say, tracked
 from detection.common.tally import exit_code
 
@@ -28,7 +28,7 @@ def _group() -> None:
     pass
 
 
-@app.command("check")
+@app.command("check", cls=Verb)
 def check(
     data: Data,
     images: Images = None,
@@ -58,7 +58,7 @@ def check(
     raise typer.Exit(exit_code(not found.clean))
 
 
-@app.command("audit")
+@app.command("audit", cls=Verb)
 def audit(
     data: Data,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for audit.html and audit.csv.")],
@@ -95,13 +95,14 @@ def audit(
     raise typer.Exit(exit_code(found.failed))
 
 
-@app.command("fetch")
+@app.command("fetch", cls=Verb)
 def fetch(
     source: Annotated[
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="kaggle:COMPETITION, kaggle:OWNER/DATASET, or the https:// or s3:// address of a zip or tar file.",
+            help="kaggle:COMPETITION, kaggle:OWNER/DATASET, the https:// or s3:// address of a zip or tar file, or the "
+            "s3:// address of a folder of photos.",
         ),
     ],
     folder: Annotated[
@@ -111,13 +112,14 @@ def fetch(
 ) -> None:
     """Download labelled photos and unpack them. The same command resumes where it stopped.
 
-    Exit code 0: ready to train on; 3: fetched, but in no layout that training knows; 2: it can't be fetched.
+    Exit code 0: ready to train on; 3: fetched, but some files were left out, or in no
+    layout that training knows; 2: it can't be fetched.
     """
     from carclf.tools.fetch.fetch import fetch
 
     fetched = fetch(source, folder, round(max_gb * 1e9))
     typer.echo(str(fetched))
-    raise typer.Exit(exit_code(fetched.trouble))
+    raise typer.Exit(exit_code(fetched.trouble or fetched.missed))
 
 
 Format = Annotated[
@@ -126,7 +128,7 @@ Format = Annotated[
 Output = Annotated[Path, typer.Option(help="Folder to create.", show_default=False)]
 
 
-@app.command("export")
+@app.command("export", cls=Verb)
 def export(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="Labelled photos, or what `clean` or `predict` or an import wrote.")
@@ -144,7 +146,7 @@ def export(
     _exchanged(export_data(source, format, output, images, tracked("reading")))
 
 
-@app.command("import")
+@app.command("import", cls=Verb)
 def import_(
     source: Annotated[str, typer.Argument(metavar="FILE_OR_DIR", help="What another program exported; a zip, too.")],
     format: Format,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from detection.common.errors import UsageError
+from detection.common.places.address import restored, scheme_of, without_secrets
 
 if TYPE_CHECKING:
     from detection.cluster.connect import Cluster
@@ -89,6 +92,35 @@ ClusterWorkers = Annotated[
     ),
 ]
 EveryVehicle = Annotated[bool, typer.Option("--every-vehicle", hidden=True, help="The same as --all-vehicles.")]
+
+
+# The paths that may be addresses: those of photos, which any verb reads, and what some verbs write.
+_READ_ANYWHERE = ("folders", "data", "images", "others", "detections", "parts")
+_WRITTEN_ANYWHERE = {
+    "predict": ("output", "save_cutouts", "overlay"),
+    "evaluate": ("output",),
+    "check": ("json", "csv"),
+    "similar": ("output",),
+}
+
+
+class Verb(TyperCommand):
+    """A verb that tells each path which must be of this machine, and is an address, before it does anything."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        may_be = (*_READ_ANYWHERE, *_WRITTEN_ANYWHERE.get(self.name or "", ()))
+        for parameter in self.params:
+            name = parameter.name or ""
+            given = ctx.params.get(name)
+            for value in given if isinstance(given, (list, tuple)) else [given]:
+                if name not in may_be and isinstance(value, Path) and scheme_of(str(value)):
+                    what = parameter.opts[0] if parameter.opts[0].startswith("-") else str(parameter.metavar or name)
+                    raise UsageError(
+                        f"{what} takes a path of this machine, not '{without_secrets(restored(str(value)))}': copy it "
+                        "there, or from there, yourself."
+                    )
+        return rest
 
 
 def broker_option(help: str) -> Any:

@@ -151,12 +151,15 @@ def predict(
         from carclf.recognition.pictures.folders import Pictures
 
         sources = sources.keep()
-        pictures = Pictures(sources, save_cutouts, overlay, every_vehicle)
+        cutouts, overlays = (folder and user_path(folder) for folder in (save_cutouts, overlay))
+        pictures = Pictures(sources, cutouts, overlays, every_vehicle)
     from carclf.recognition.naming import Naming
     from detection.common.machine import threads_for_many
     from detection.folder.out.detections import read_detections
 
     with ExitStack() as stack:
+        if pictures is not None:
+            stack.callback(pictures.close)
         known = stack.enter_context(read_detections(detections)) if detections else None
         stdout = sys.stdout
         with quiet_stdout():
@@ -164,7 +167,7 @@ def predict(
                 threads = None if sources.total == 1 else threads_for_many()
                 recognizer = _load(model, tta, settings | {"detections": known, "threads": threads})
             else:
-                recognizer = stack.enter_context(_far(cluster, model, tta, settings, known))
+                recognizer = stack.enter_context(_far(cluster, model, tta, settings, known, detections))
             _note_detector(known, recognizer)
             start = time.perf_counter()
             # Rows on a terminal are progress enough, and a bar between them would tear them.
@@ -197,7 +200,9 @@ def _load(model: str, tta: str, settings: dict):
 
 
 @contextmanager
-def _far(cluster: Cluster, model: str, tta: str, settings: dict, known: Detections | None) -> Iterator[FarRecognizer]:
+def _far(
+    cluster: Cluster, model: str, tta: str, settings: dict, known: Detections | None, detections: Path | None
+) -> Iterator[FarRecognizer]:
     """The recognizer of a cluster's workers."""
     from carclf.classifier.catalogue import find_model
     from carclf.recognition.far import FarRecognizer, NamingWork
@@ -207,7 +212,7 @@ def _far(cluster: Cluster, model: str, tta: str, settings: dict, known: Detectio
 
     find_model(model)
     detector = settings["detector"] and findable(settings["detector"])
-    file = None if known is None else known.path.absolute()
+    file = None if known is None or detections is None else Path(findable(str(detections)))
     work = NamingWork(findable(model), tta, settings | {"detector": detector}, file)
     with connected(cluster.address) as ray, Crew(ray, work, cluster) as crew:
         yield FarRecognizer(crew, known)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from carclf.commands.options import Verb
 from detection.common.console import say
 from detection.common.errors import UsageError
 
@@ -88,7 +89,7 @@ def runs(
         say(f"{len(table)} of {len(found)} runs pass the filter")
 
 
-@app.command()
+@app.command(cls=Verb)
 def show(
     context: typer.Context,
     names: Names,
@@ -116,7 +117,7 @@ def show(
         typer.echo(_story(registry, run))
 
 
-@app.command()
+@app.command(cls=Verb)
 def compare(
     context: typer.Context,
     names: Names,

@@ -16,6 +16,7 @@ from detection.common.errors import UsageError
 from detection.common.files import user_path
 from detection.common.places.paths import folder_of
 from detection.common.places.place import Place
+from detection.common.places.virtual.tables import lists_paths
 
 
 def read_table(
@@ -34,6 +35,7 @@ def read_table(
     - a folder that holds such a csv as labels.csv, car_dataset_labels.csv or train.csv;
     - a .mat list of the Stanford devkit, or a folder that holds the devkit and its photos;
     - a zip file of any of these, as the competition's is;
+    - a parquet table with such columns;
     - an address of a folder or csv, and an archive in WebDataset's layout: a .cls or .json beside each photo.
     keep_missing: listed photos that are not there stay in the table. nested: of class folders each of the deepest ones
     is a class, as in make/model/year.
@@ -98,6 +100,8 @@ def photo_root(data: str | Path, images: str | Path | None = None) -> Path:
 def _place(path: str | Path) -> Place | None:
     """A folder elsewhere, or an archive that need not be unpacked, as a zip here always was."""
     path = user_path(path)
+    if path.suffix.lower() == ".parquet" and path.is_file() and lists_paths(path):
+        return None  # as a csv
     if isinstance(path, Place):
         return None if path.suffix.lower() == ".csv" else folder_of(path)
     apart = path.suffix.lower() in (".tar", ".parquet") and not path.is_dir()

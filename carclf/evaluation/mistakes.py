@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from detection.common.places.paths import path_of
 from detection.images.contact_page import SheetPair, draw_pair, join_page
 from detection.images.write import save_image
 
@@ -53,8 +54,8 @@ def save_error_sheet(rows: Sequence[Mapping], path: Path) -> None:
         pairs.append(
             SheetPair(
                 name=str(error["file"]),
-                photo=Path(error["file"]),
-                cut=Path(example) if example else None,
+                photo=path_of(error["file"]),
+                cut=path_of(example) if example else None,
                 status="wrong" if answered else str(error.get("status") or "no answer"),
                 score=float(error["confidence"]) if answered else None,
                 reason=f"{error['label']}, taken for {error['predicted']}" if answered else str(error["label"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from detection.common.files import file_stamp, user_path
 from detection.common.places.ahead import fetched_ahead
 from detection.common.places.paths import path_of
 from detection.common.places.place import Place
-from detection.common.places.sink import kept_here
+from detection.common.places.sink import kept_here, when_sent
 from detection.common.rows import RowJournal
 from detection.common.tally import StatusCounts, counted
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 
 JOURNAL = ".partial.jsonl"
+_ON_THE_WAY = 16  # photos whose pictures are being sent, at most: they are in memory
 
 
 @dataclass
@@ -150,7 +152,12 @@ class Naming:
         return self._pictures is None or self._pictures.there(source, rows)
 
     def _named(self, sources: Iterable[Source]) -> Iterator[tuple[Source, list[dict]]]:
-        """Each photo with its rows."""
+        """Each photo with its rows, when its pictures are in place."""
+        # Of unknown number, photos come one by one, and whoever gives them waits for each row.
+        return when_sent(self._finished(sources), most=_ON_THE_WAY if self._known else 0)
+
+    def _finished(self, sources: Iterable[Source]) -> Iterator[tuple[tuple[Source, list[dict]], list[Future[None]]]]:
+        """Each photo with its rows, and what is still being sent of it."""
         waiting: deque[Source] = deque()
         rows: list[dict] = []
 
@@ -159,15 +166,13 @@ class Naming:
                 waiting.append(source)
                 yield Item.of(source.path, self._name_in_detections(source))
 
-        def finished() -> tuple[Source, list[dict]]:
+        def finished() -> tuple[tuple[Source, list[dict]], list[Future[None]]]:
             nonlocal rows
             source, whole, rows = waiting.popleft(), rows, []
-            if self._pictures is not None:
-                self._pictures.finish(source)
-            return source, whole
+            return (source, whole), [] if self._pictures is None else self._pictures.finish(source)
 
-        # Of unknown number, they are waited for, one by one; and the workers of a cluster fetch theirs.
-        if getattr(self._sources, "total", None) is not None and self._recognizer.reads_here:
+        # The workers of a cluster fetch theirs.
+        if self._known and self._recognizer.reads_here:
             sources = fetched_ahead(sources, lambda source: path_of(source.path))
         for seen in self._recognizer.recognize_fully(items(), pictures=self._pictures is not None):
             rank = seen.prediction.vehicle
@@ -180,6 +185,11 @@ class Naming:
                 yield finished()
         if rows:
             yield finished()
+
+    @property
+    def _known(self) -> bool:
+        """Whether the number of photos is."""
+        return getattr(self._sources, "total", None) is not None
 
     def _name_in_detections(self, source: Source) -> str:
         detections = self._recognizer.detections

@@ -20,6 +20,7 @@ from carclf.recognition.photo import is_photo
 from carclf.recognition.prediction import ERROR, NO_CAR, Prediction, Predictions, Recognition
 from detection.common.errors import UsageError, brief
 from detection.common.machine import MOST_SIDE_BY_SIDE, opencv_in_one_thread, usable_cores
+from detection.common.places.address import without_secrets
 from detection.common.places.ahead import fetched_ahead
 from detection.common.places.paths import path_of
 from detection.common.stream import read_ahead, side_by_side, try_batch
@@ -105,7 +106,7 @@ class CarRecognizer:
             raise UsageError("top and batch_size must be 1 or more.")
         if crops and (every_vehicle or detections):
             raise UsageError("Photos that are cut out already show one vehicle each: no detections are needed.")
-        self.name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else ""
+        self.name = without_secrets(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else ""
         self.detections = detections
 
         def make_finder(detector: Detector) -> VehicleFinder:

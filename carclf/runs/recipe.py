@@ -134,6 +134,7 @@ def _without_secrets(path: Path) -> str:
 
 
 # Of photos: a path, or the address of a place; what is saved of it opens no door.
+ModelName = Annotated[str, PlainSerializer(without_secrets, when_used="json")]
 PhotoPath = Annotated[Path, PlainSerializer(_without_secrets, when_used="json")]
 Background = Literal["white", "black", "gray", "mean", "blur", "keep"]
 Share = Annotated[float, Field(gt=0)]
@@ -181,7 +182,7 @@ class TrainConfig(StrictConfig):
     runs: Path = Path("runs")
     output: Path | None = None  # the run folder itself; None: a new one with the time in its name, under `runs`
     resume: bool = False  # resume the unfinished run in `output`
-    init: str | None = None  # a run, a model's file or a bundled name, whose weights to start from
+    init: ModelName | None = None  # a run, a model's file or a bundled name, whose weights to start from
     validation: float = Field(0.1, gt=0, lt=1)
     report: float = Field(
         0.0, ge=0, lt=1
@@ -198,7 +199,7 @@ class TrainConfig(StrictConfig):
     balance: Literal["none", "weights", "sampling"] = "none"
     ema: float | None = Field(None, gt=0, lt=1)  # decay per step of the weights' moving average, which then counts
     # Trained classifiers (runs, files, bundled names) of the same classes to learn from, and their part of the loss.
-    teachers: tuple[str, ...] = ()
+    teachers: tuple[ModelName, ...] = ()
     teacher_weight: float = Field(0.5, gt=0, le=1)
     gradient_clip: float | None = Field(5.0, gt=0)  # largest norm
     tta: int = Field(1, ge=1, le=100)  # views per photo in the figures `tta` of the end's metrics; 1: no such figures

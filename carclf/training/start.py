@@ -20,6 +20,7 @@ from detection.common.errors import UsageError
 from detection.common.networks.device import keep_depthwise_float32
 from detection.common.networks.imagenet import IMAGENET_ARCHITECTURES
 from detection.common.networks.weights import imagenet_state
+from detection.common.places.address import restored, scheme_of, without_secrets
 
 Colour = tuple[float, float, float]
 
@@ -49,20 +50,22 @@ def first_network(config: TrainConfig, classes: tuple[str, ...]) -> FirstNetwork
     parent, info = load_model(find_model(config.init).weights)
     if architecture not in info.member_architectures:
         raise UsageError(
-            f"init='{config.init}' is a network of architecture {info.shown_architecture}, and this training has "
-            f"{architecture}: set model.architecture={info.architecture}, or leave init out."
+            f"init='{without_secrets(config.init)}' is a network of architecture {info.shown_architecture}, and this "
+            f"training has {architecture}: set model.architecture={info.architecture}, or leave init out."
         )
     if isinstance(parent, Ensemble):
         parent = parent.member(info.member_architectures.index(architecture))
     net = build_model(config.model.model_copy(update={"pretrained": "none"}), len(classes))
     net.backbone.load_state_dict(parent.backbone.state_dict())
     taken = _take_head(net, parent, info, classes)
-    name = config.init if info.stage == "" else f"{config.init} (stage {info.stage})"
+    name = without_secrets(config.init) + (f" (stage {info.stage})" if info.stage else "")
     return FirstNetwork(net, info.mean, info.std, parent_of(config.init), f"starts from {name}: {taken}")
 
 
 def parent_of(init: str) -> str:
-    """A bundled name, or a path from the root."""
+    """A bundled name, an address without its secrets, or a path from the root."""
+    if scheme_of(init):
+        return without_secrets(restored(init))
     return init if init in ("bundled", *BUNDLED) else str(Path(init).resolve())
 
 

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from detection.common.errors import UsageError
 from detection.common.files import expand_home, replace_file, user_path
-from detection.common.places.address import without_secrets
+from detection.common.places.address import scheme_of, without_secrets
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -37,7 +37,7 @@ def _at_home(value: Any, field: FieldInfo | None) -> Any:
     if isinstance(value, str):
         return expand_home(value)
     if isinstance(value, Path):
-        return user_path(value)
+        return value if scheme_of(str(value)) else user_path(value)  # an address is opened by who reads it
     if isinstance(value, list | tuple) and field is not None and "Path" in str(field.annotation):
         return [_at_home(one, None) for one in value]
     return value

@@ -9,10 +9,12 @@ from detection.common.config import shipped_path
 from detection.common.errors import UsageError, need
 from detection.common.files import expand_home, user_path
 from detection.common.networks.runtime import check_export_runtime, choose_engine
+from detection.common.places.address import scheme_of
+from detection.common.places.kept import copied_here
 from detection.detectors.check.rescored import rescored
 from detection.detectors.compact.files import bundled_evidence, compact_weights
 from detection.detectors.contract import COMPACT
-from detection.detectors.onnx.folder import is_export
+from detection.detectors.onnx.folder import EXPORT_FILE, is_export
 
 if TYPE_CHECKING:
     from detection.detectors.contract import CarChecker, Detector
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from detection.detectors.mask_rcnn import MaskRcnnDetector
 
 PRECISIONS = ("auto", "float32")
+# What `carclf train-detector` leaves (`detection.detectors.trained`, which imports torch).
+FILES = ("compact.safetensors", "model.safetensors", "model.yaml")
 
 
 def load_detector(
@@ -45,10 +49,11 @@ def load_detector(
     "onnx", "openvino" and "torch" insist. Where OpenVINO is installed, "auto" takes it in place of ONNX Runtime if a
     self-test has found it faster. Both compute in float32. threads: that each of their networks computes in; None: one
     per core.
+    Each may be an address, such as s3://bucket/detector: it is copied to this machine.
     Of an export only the score threshold, the device and the runtime may be chosen: it has its own weights.
     Raises `UsageError` with one sentence when the model or its weights can't be had.
     """
-    name_or_config = expand_home(name_or_config)
+    name_or_config, weights = _here(name_or_config), None if weights is None else _here(weights)
     if is_export(name_or_config):
         from detection.detectors.onnx.detector import load_onnx_detector
 
@@ -98,8 +103,8 @@ def load_as_trained(
     from detection.detectors.zoo.model import YAML, load_zoo
 
     place = torch.device(choose_device(device))
-    name, choice = expand_home(name_or_config), None
-    weights = None if weights is None else user_path(weights)
+    name, choice = _here(name_or_config), None
+    weights = None if weights is None else Path(_here(weights))
     path = shipped_path(Path(name))
     if name != COMPACT and path.is_dir():
         name, found = run_detector(path)
@@ -109,3 +114,9 @@ def load_as_trained(
     if name == COMPACT or (choice is not None and choice.compact):
         return load_compact(place, Path(weights) if weights else compact_weights(), score_threshold)
     return load_zoo(name, place, weights, score_threshold, choice)
+
+
+def _here(name: str | Path) -> str:
+    """A name, or a path of this machine, also where an address is named."""
+    text = expand_home(str(name))
+    return str(copied_here(user_path(text), EXPORT_FILE, "*.onnx", *FILES)) if scheme_of(text) else text

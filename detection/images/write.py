@@ -10,6 +10,7 @@ from PIL import Image
 
 from detection.common.errors import UsageError
 from detection.common.files import replace_file
+from detection.common.places.paths import place_of
 
 _WRITABLE = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 _LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
@@ -21,7 +22,7 @@ def save_image(path: str | Path, array: np.ndarray, quality: int = 95) -> None:
     `quality` (1-100) is for JPEG and WebP. Raises `UsageError` for another suffix or transparency in a JPEG, OSError
     when the file can't be written or the format can't hold an image of that size.
     """
-    path = Path(path)
+    path = place_of(path) or Path(path)
     file_format = _WRITABLE.get(path.suffix.lower())
     if file_format is None:
         raise UsageError(f"'{path.name}' can't be written: the suffix must be one of {', '.join(_WRITABLE)}.")

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from detection.common.errors import UsageError
+from detection.common.places.address import scheme_of
 from detection.detectors.trained import ModelChoice, Positive
 from detection.masks.records import MaskSource
 from detection.training.resume import CONFIG, check_same_settings, check_version
@@ -62,6 +63,13 @@ class DetectorTraining(ModelChoice):
     device: str = "auto"
     precision: Literal["auto", "float32", "bf16"] = "auto"
     seed: int = 0
+
+    @field_validator("output", "data", "drawn", "pseudo", "splits", "photos", "masks")
+    @classmethod
+    def _on_this_machine(cls, path: str) -> str:
+        if scheme_of(path):
+            raise ValueError("a training of a detector reads and writes folders of this machine: copy them there")
+        return path
 
     @property
     def averaging(self) -> float:

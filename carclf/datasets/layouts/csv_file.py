@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from detection.common.files.names import ON_WINDOWS, windows_path
+from detection.common.places.virtual.tables import as_csv
 from detection.images.find import IMAGE_SUFFIXES
 
-FILE_COLUMNS = ("file", "path", "image", "filename", "img_file", "Id")
+FILE_COLUMNS = ("file", "path", "url", "image", "filename", "img_file", "Id")
 # The folders beside a list where its photos may lie; in the last one are the competition's photos without a label.
 PHOTO_FOLDERS, UPLOADS = ("images", "photos", "car_ims", "train"), "test_upload"
 _DELIMITERS = ",;\t|"
@@ -22,9 +23,12 @@ _USUAL = (".jpg", ".jpeg", ".png", ".webp", ".JPG", ".JPEG", ".PNG")
 def read_csv_text(path: Path, known: Collection[str], errors: str = "strict") -> tuple[str, str]:
     """The text of a csv, and what its columns are separated by: a comma, a semicolon, a tab or a bar.
 
-    UTF-8 or UTF-16. known: names of columns; the separator is the one that yields most of them in the header.
-    errors: what becomes of bytes that are not UTF-8, as for `bytes.decode`. Raises OSError and UnicodeDecodeError.
+    UTF-8 or UTF-16; of a parquet table as it would be as a csv. known: names of columns; the separator is the one that
+    yields most of them in the header. errors: what becomes of bytes that are not UTF-8, as for `bytes.decode`.
+    Raises OSError and UnicodeDecodeError.
     """
+    if path.suffix.lower() == ".parquet":
+        return as_csv(path), ","
     data = path.read_bytes()
     encoding = next((name for mark, name in _BOMS if data.startswith(mark)), None)
     if encoding is None:  # UTF-16 without a mark: every other byte of a header is 0

@@ -6,14 +6,15 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from carclf.datasets.layouts.archive import Unpackable, unpack_to
 from carclf.datasets.table import read_table
+from carclf.tools.fetch.folder import PlaceFolder
 from carclf.tools.fetch.kaggle import SCHEME, KaggleFiles
 from carclf.tools.fetch.part import Part
-from carclf.tools.fetch.place import PlaceFile
+from carclf.tools.fetch.place import place_source
 from carclf.tools.fetch.source import Source
 from carclf.tools.fetch.web import WebFile
 from detection.common.console import say
@@ -28,12 +29,14 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Fetched:
-    """photos, classes: how many are known to `carclf train`; trouble: why none are, or empty."""
+    """photos, classes: how many are known to `carclf train`; trouble: why none are, or empty. missed: files that were
+    left out, as their names are none."""
 
     folder: Path
     photos: int
     classes: int
     trouble: str
+    missed: int = 0
 
     def __str__(self) -> str:
         if self.trouble:
@@ -44,22 +47,22 @@ class Fetched:
         )
 
 
-def source_of(text: str) -> Source:
+def source_of(text: str) -> Source | PlaceFolder:
     """What `text` names. Another kind of address gets its branch here. Raises `UsageError`."""
     if text.startswith(SCHEME):
         return KaggleFiles(text.removeprefix(SCHEME))
     if text.lower().startswith(("http://", "https://")):
         return WebFile(text)
     if scheme_of(text):
-        return PlaceFile(text)
+        return place_source(text)
     raise UsageError(
-        f"'{without_secrets(text).partition('?')[0]}' can't be fetched: give kaggle:COMPETITION, kaggle:OWNER/DATASET "
-        "or the https://, s3://, gs://, az:// or sftp:// address of a zip or tar file."
+        f"'{without_secrets(text).partition('?')[0]}' can't be fetched: give kaggle:COMPETITION, kaggle:OWNER/DATASET, "
+        "the https://, s3://, gs://, az:// or sftp:// address of a zip or tar file, or that of a folder of photos."
     )
 
 
 def fetch(text: str, folder: Path, most: int) -> Fetched:
-    """Makes `folder` of the archive that `text` names, by a part file beside it that further calls resume.
+    """Makes `folder` of the archive or the folder that `text` names, by a part beside it that further calls resume.
 
     folder: absent, empty, or the result of the same call before, which then is left as it is. most: bytes that may be
     downloaded. Raises `UsageError`.
@@ -77,14 +80,21 @@ def fetch(text: str, folder: Path, most: int) -> Fetched:
                     shutil.rmtree(work, ignore_errors=True)
         except OSError as error:
             raise UsageError(f"'{folder}' can't be made: {error.strerror or error}.") from error
-    return _look(folder)
+    return replace(_look(folder), missed=source.missed if isinstance(source, PlaceFolder) else 0)
 
 
-def _make(source: Source, folder: Path, work: Path, most: int) -> None:
-    archive = work / f"{folder.name}.archive"
+def _make(source: Source | PlaceFolder, folder: Path, work: Path, most: int) -> None:
     say(f"fetching {source.name}")
-    Part(archive, source, most).fetch()
     record = written_by(FORMAT) | {"source": source.name, "key": source.key}
+    if isinstance(source, PlaceFolder):
+        content = source.copy(work, most)
+        write_json(content / RECORD, record)
+        with suppress(FileNotFoundError):
+            folder.rmdir()  # it is empty
+        content.replace(folder)
+        return
+    archive = work / f"{folder.name}.archive"
+    Part(archive, source, most).fetch()
     with suppress(FileNotFoundError):
         folder.rmdir()  # it is empty
     try:
@@ -96,7 +106,7 @@ def _make(source: Source, folder: Path, work: Path, most: int) -> None:
         raise
 
 
-def _is_there(folder: Path, source: Source) -> bool:
+def _is_there(folder: Path, source: Source | PlaceFolder) -> bool:
     """Whether it was fetched before. Raises `UsageError` for a folder that holds anything else."""
     if not folder.exists():
         return False

@@ -53,7 +53,7 @@ class Part:
                 raise UsageError(f"'{self.path}' can't be written: {error.strerror or error}.") from error
 
     def _pause(self, error: Passing, tries: int) -> None:
-        if tries >= len(PAUSES) or (error.after or 0) > LONGEST:
+        if tries >= len(PAUSES) or (error.after or 0) > LONGEST or error.waited:
             kept = self._size()
             when = f" in {error.after:.0f} seconds" if error.after else " later"
             more = f"; {kept:,} bytes are kept" if kept else ""

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 
+from carclf.tools.fetch.folder import PlaceFolder
 from carclf.tools.fetch.source import Answer, Passing
 from detection.common.errors import UsageError
 from detection.common.places.faults import PlaceError
@@ -16,24 +17,24 @@ from detection.common.places.store import FOLDER, Entry, usage
 _CHUNK = 8 << 20
 
 
-class PlaceFile:
-    """A `Source`. Raises `UsageError` for what is no file of a place."""
+def place_source(text: str) -> PlaceFile | PlaceFolder:
+    """The file or folder of an address. Raises `UsageError` where it can't be looked at."""
+    place = place_of(text)
+    assert place is not None, text
+    try:
+        kind = place.store.kind(place.key)
+    except PlaceError as error:
+        raise usage(f"'{place}' can't be read", error) from error
+    return PlaceFolder(place) if kind == FOLDER else PlaceFile(place)
 
-    def __init__(self, text: str):
-        place = place_of(text)
-        assert place is not None, text
-        self._place: Place = place
+
+class PlaceFile:
+    """A `Source`: one file."""
+
+    def __init__(self, place: Place):
+        self._place = place
         self.name = str(place)
         self.key = hashlib.sha256(self.name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        try:
-            kind = place.store.kind(place.key)
-        except PlaceError as error:
-            raise usage(f"'{place}' can't be read", error) from error
-        if kind == FOLDER:
-            raise UsageError(
-                f"'{place}' is a folder: `carclf train CONFIG data={place}` reads it where it is; to fetch it, name "
-                "the zip or tar file with its photos."
-            )
 
     def open(self, headers: Mapping[str, str]) -> Answer:
         store, key = self._place.store, self._place.key
@@ -66,5 +67,5 @@ class PlaceFile:
 
     def _told(self, error: PlaceError) -> Exception:
         if error.passing:
-            return Passing(f"{self.name} can't be read ({error.strerror})")
+            return Passing(error.strerror or "it does not answer", waited=True)
         return usage(f"{self.name} can't be fetched", error)

@@ -40,12 +40,13 @@ class Source(Protocol):
 class Passing(Exception):
     """What may be over in a while. The message is a sentence without its end: what is wrong.
 
-    after: seconds that the server asks to wait, None if it says nothing.
+    after: seconds that the server asks to wait, None if it says nothing. waited: whether it was waited for already, as
+    requests to places are.
     """
 
-    def __init__(self, said: str, after: float | None = None):
+    def __init__(self, said: str, after: float | None = None, waited: bool = False):
         super().__init__(said)
-        self.after = after
+        self.after, self.waited = after, waited
 
 
 def wait_of(headers: Mapping[str, str]) -> float | None:

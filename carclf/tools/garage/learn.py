@@ -38,6 +38,7 @@ from carclf.weights import BUNDLED, DEFAULT
 from detection.common.console import Track, untracked
 from detection.common.errors import UsageError
 from detection.common.files import check_output, read_name, user_path, write_table
+from detection.common.places.address import scheme_of, without_secrets
 from detection.common.tally import counted
 from detection.images.duplicates import difference_hash
 
@@ -141,6 +142,10 @@ def learn(
     for name in forget:
         _forget(known, name, output)
         done.notes.append(f"'{name}' is forgotten.")
+    if scheme_of(base):
+        raise UsageError(
+            f"A garage finds its model from where it lies itself: copy '{without_secrets(base)}' to this machine."
+        )
     found = find_model(base)
     if found.is_garage:
         raise UsageError(f"'{base}' is a garage: to add to it, name it as --output; else name the model it stands on.")

@@ -20,6 +20,7 @@ SCHEMES = {
     "ssh": "paramiko",
     "memory": "",
 }
+WEB = ("http", "https")
 # A `Path` of an address has lost a slash, and has backslashes on Windows.
 _ADDRESS = re.compile(rf"({'|'.join(SCHEMES)}):[/\\]{{1,2}}(?=[^/\\])", re.IGNORECASE)
 _OTHER = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)

@@ -1,20 +1,28 @@
-"""Copies of photos of places, kept on this machine in a folder of bounded size: what is read again is fetched once.
+"""Copies on this machine of what lies in places: of photos, in a folder of bounded size, and of models' files.
 
-Any number of threads and processes may use one folder at a time.
+What is read again is fetched once. Any number of threads and processes may use one folder at a time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 
 from detection.common.console import say
-from detection.common.places.store import Keeper, Store
+from detection.common.errors import UsageError
+from detection.common.places.faults import PlaceError
+from detection.common.places.paths import folder_of
+from detection.common.places.place import Place
+from detection.common.places.store import FILE, Entry, Keeper, Store, mark_of, usage
 
 _SEAL = 16  # bytes before the content of each copy: its digest, as the machine may have gone down while it was written
+_OLD = 86_400.0  # seconds after which nobody is just opening an earlier copy
 _ROOM = 0.1  # share of the folder that is freed at once: looking for the oldest copies takes a while
 
 
@@ -110,6 +118,66 @@ def photos_kept(folder: Path, most: int) -> Iterator[None]:
         yield
     finally:
         Store.keeper = before
+
+
+def copied_here(path: str | Path, *patterns: str) -> Path:
+    """A path as one of this machine: of a place's file or folder that of a copy in carclf's cache folder; any other as
+    it is.
+
+    patterns: names of the files of a folder that matter; only those right in it are copied. What lies there is asked
+    once by a process, and fetched anew when it has changed. Raises `UsageError` when it can't be read, or is not there.
+    """
+    from detection.common.files import cache_folder  # that room knows this one
+
+    if not isinstance(path, Place):
+        return Path(path)
+    known = _copied.get(key := (str(path), str(cache_folder())))
+    if known is not None and known.exists():
+        return known
+    try:
+        _copied[key] = _copied_files(path, patterns, cache_folder() / "files")
+    except PlaceError as error:
+        raise usage(f"'{path}' can't be read", error) from error
+    except OSError as error:
+        raise UsageError(
+            f"'{path}' can't be copied to '{cache_folder()}' ({error.strerror or error}): make room, or name another "
+            "folder by CARCLF_CACHE."
+        ) from error
+    return _copied[key]
+
+
+# What this process has copied, by address and cache folder: it works with one content of a model from end to end.
+_copied: dict[tuple[str, str], Path] = {}
+
+
+def _copied_files(path: Place, patterns: tuple[str, ...], cache: Path) -> Path:
+    place = folder_of(path) if path.store.kind(path.key) != FILE else path
+    if place is None or not place.exists():
+        raise UsageError(f"There is nothing at '{path}': check the address.")
+    store = place.store
+    if place.is_file():
+        entries: list[Entry] = list(filter(None, [store.ask(place.key)]))
+    else:
+        entries = [entry for entry in store.walk().entries if any(fnmatch(entry.key, one) for one in patterns)]
+    home = cache / hashlib.sha256(str(place).encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    state = sorted((entry.key, *entry.stamp) for entry in entries)
+    folder = home / f"{mark_of(*state):x}"
+    result = folder / place.name if place.is_file() else folder
+    with _alone(home):
+        # What a place gives no mark of may have another content by now.
+        if not folder.is_dir() or not all(entry.mark for entry in entries):
+            draft = home / f".carclf-{os.getpid()}"
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir(parents=True)
+            for entry in entries:
+                (draft / (entry.key.rpartition("/")[2] or place.name)).write_bytes(store.read(entry.key))
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(draft, folder)
+        os.utime(folder)
+        for other in home.iterdir():
+            if other != folder and time.time() - other.stat().st_mtime > _OLD:
+                shutil.rmtree(other, ignore_errors=True)
+    return result
 
 
 def size_of_copy(size: int) -> int:

@@ -22,7 +22,7 @@ from detection.common.places.virtual.lists import LISTS, ListStore, SetStore, ex
 TABLES = (".parquet",)
 
 if TYPE_CHECKING:
-    from detection.common.places.remote import RemoteStore
+    from detection.common.places.remote.store import RemoteStore
 
 # What is open, by its address without secrets: an address that was shown finds its secrets again.
 _open: dict[str, Store] = {}
@@ -87,11 +87,14 @@ def folder_of(path: str | PathLike[str]) -> Place | None:
         raise usage(f"'{place}' can't be read", error) from error
     if kind == FILE and place.name.lower().endswith((*ARCHIVES, *TABLES, *LISTS)):
         return _virtual(str(place), place)
-    if kind != FOLDER or not place.key:
-        return place
-    from detection.common.places.remote import RemoteStore
+    return rooted(place) if kind == FOLDER else place
 
-    if not isinstance(place.store, RemoteStore):
+
+def rooted(place: Place) -> Place:
+    """A folder as the root of a store of its own, though it lies in one that is open, or is not there yet."""
+    from detection.common.places.remote.store import RemoteStore
+
+    if not place.key or not isinstance(place.store, RemoteStore):
         return place
     store = place.store.below(place.key)
     return Place(_kept_store(store.root, lambda: store), "")
@@ -106,9 +109,9 @@ def _virtual(text: str, path: Path) -> Place:
 
     def opened() -> Store:
         if name.endswith(TABLES):
-            from detection.common.places.virtual.tables import TableStore
+            from detection.common.places.virtual.tables import table_store
 
-            return TableStore(path)
+            return table_store(path, path_of)
         return ArchiveStore(path)
 
     known = _open.get(text)
@@ -153,7 +156,7 @@ def _child(store: Store, key: str) -> Place | None:
 
 def _opened(address: str) -> Place:
     """Opens the folder itself, or of a file the folder that it lies in."""
-    from detection.common.places.remote import open_remote
+    from detection.common.places.remote.web import open_remote
 
     above, _, name = address.partition("?")[0].rpartition("/")
     inside = bool(name) and not above.endswith("/")
@@ -183,7 +186,8 @@ def _on_the_web(address: str, above: str) -> Place | None:
 
 def _kept(address: str) -> RemoteStore:
     """The store of a folder that may be open already."""
-    from detection.common.places.remote import RemoteStore, open_remote
+    from detection.common.places.remote.store import RemoteStore
+    from detection.common.places.remote.web import open_remote
 
     known = _open.get(without_secrets(address).rstrip("/"))
     if isinstance(known, RemoteStore):

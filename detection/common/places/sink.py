@@ -7,6 +7,7 @@ them. At the end the whole files take their place.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -14,7 +15,7 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,7 +25,8 @@ from detection.common.errors import UsageError
 from detection.common.files import cache_folder
 from detection.common.files.locks import Lock, NoLocks
 from detection.common.places.faults import PlaceError
-from detection.common.places.paths import place_of
+from detection.common.places.lease import Lease
+from detection.common.places.paths import place_of, rooted
 from detection.common.places.place import Place
 from detection.common.places.store import usage
 
@@ -45,7 +47,8 @@ class Sink:
     """
 
     def __init__(self, place: Place, folder: Path):
-        self.place, self.folder = place, folder
+        self.place, self.folder = rooted(place), folder  # its keys are those of the results
+        self.lease: Lease | None = None
         self._sent: dict[str, bytes] = {}  # digest of each whole file of the top, as it is there
         self._flushed: dict[str, int] = {}  # bytes of each file that are there, whole or in parts
         self._parts: list[str] = []
@@ -55,7 +58,12 @@ class Sink:
     def fetch(self) -> None:
         """Lists what is there, and brings journals and tables here."""
         store = self.place.store
-        keys = store.remember(store.walk().entries if self.place.exists() else ())
+        try:
+            keys = store.remember(store.walk().entries)
+        except PlaceError as error:  # some kinds have no folder without files
+            if error.errno != errno.ENOENT:
+                raise
+            keys = store.remember(())
         books = [key for key in keys if "/" not in key and key.lower().endswith(_BOOKS)]
         found = [match for key in keys if (match := _PART.fullmatch(key))]
         found.sort(key=lambda match: (int(match[2]), int(match[3])))
@@ -76,6 +84,7 @@ class Sink:
 
     def send(self, name: str) -> None:
         """Sends a file of the top, if it is another one than there."""
+        self._check()
         data = (self.folder / name).read_bytes()
         if self._sent.get(name) != _digest(data):
             self.place.store.write(name, data)
@@ -84,15 +93,9 @@ class Sink:
 
     def sent(self, rows: Iterable[Row], files: Callable[[Row], Iterable[str]]) -> Iterator[Row]:
         """The rows, in their order, each when its files are in place; they are removed here."""
-        waiting: deque[tuple[Row, list[Future[None]]]] = deque()
         pool = ThreadPoolExecutor(self.place.store.threads, thread_name_prefix="carclf-send")
         try:
-            for row in rows:
-                waiting.append((row, [pool.submit(self._hand_over, name) for name in files(row)]))
-                while waiting and (len(waiting) > _ON_THE_WAY or all(one.done() for one in waiting[0][1])):
-                    yield _when_sent(waiting)
-            while waiting:
-                yield _when_sent(waiting)
+            yield from when_sent((row, [pool.submit(self._hand_over, name) for name in files(row)]) for row in rows)
         except BaseException:
             self.place.store.abandon()
             raise
@@ -108,6 +111,7 @@ class Sink:
 
     def flush(self, *appended: str) -> None:
         """Sends it at once."""
+        self._check()
         self._last = time.monotonic()
         sizes = {name: os.path.getsize(self.folder / name) for name in reversed(appended) if self._is_there(name)}
         for name in reversed(sizes):
@@ -148,10 +152,27 @@ class Sink:
     def _is_there(self, name: str) -> bool:
         return (self.folder / name).is_file()
 
+    def _check(self) -> None:
+        """Raises `UsageError` when the place is another run's by now."""
+        if self.lease is not None:
+            self.lease.check()
+
     def _hand_over(self, name: str) -> None:
+        self._check()
         path = self.folder / name
         self.place.store.write(name, path.read_bytes())
         path.unlink()
+
+
+def when_sent(rows: Iterable[tuple[Row, Sequence[Future[None]]]], most: int = _ON_THE_WAY) -> Iterator[Row]:
+    """The rows, in their order, each when what is being sent for it has arrived. most: rows that are held back."""
+    waiting: deque[tuple[Row, Sequence[Future[None]]]] = deque()
+    for one in rows:
+        waiting.append(one)
+        while waiting and (len(waiting) > most or all(sending.done() for sending in waiting[0][1])):
+            yield _when_sent(waiting)
+    while waiting:
+        yield _when_sent(waiting)
 
 
 @contextmanager
@@ -180,9 +201,10 @@ def results_at(path: str | Path) -> Iterator[Path]:
 def opened_sink(place: Place, part: str = "") -> Iterator[Sink]:
     """A `Sink` for a folder in a place. part: of several runs that write there at a time, each its own.
 
-    Raises `UsageError` when another run on this machine writes there, or the place can't be read. Sentences of errors
-    name the place, not the local folder.
+    Raises `UsageError` when another run writes there, on this machine or another one, or the place can't be read or
+    written. Sentences of errors name the place, not the local folder.
     """
+    place = rooted(place)  # its keys are those of the results
     place.store.check_writable()
     folder = kept_here(place, part)
     lock = Lock.beside(folder)
@@ -193,11 +215,12 @@ def opened_sink(place: Place, part: str = "") -> Iterator[Sink]:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         sink = Sink(place, folder)
-        try:
-            sink.fetch()
-        except PlaceError as error:
-            raise usage(f"'{place}' can't be read", error) from error
-        yield sink
+        with _leased(sink, part, folder.with_name(f"{folder.name}.claim")):
+            try:
+                sink.fetch()
+            except PlaceError as error:
+                raise usage(f"'{place}' can't be read", error) from error
+            yield sink
     except UsageError as error:
         if str(folder) not in str(error):
             raise
@@ -205,6 +228,21 @@ def opened_sink(place: Place, part: str = "") -> Iterator[Sink]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
+
+
+@contextmanager
+def _leased(sink: Sink, part: str, token: Path) -> Iterator[None]:
+    """Meanwhile no other machine writes there. What lives in this process alone needs no more than its lock."""
+    if not sink.place.store.distant:
+        yield
+        return
+    lease = Lease(sink.place, part, token)
+    try:
+        lease.take()
+        sink.lease = lease
+        yield
+    finally:
+        lease.release()
 
 
 def kept_here(place: Path, part: str = "") -> Path:
@@ -215,7 +253,7 @@ def kept_here(place: Path, part: str = "") -> Path:
     return folder
 
 
-def _when_sent(waiting: deque[tuple[Row, list[Future[None]]]]) -> Row:
+def _when_sent(waiting: deque[tuple[Row, Sequence[Future[None]]]]) -> Row:
     row, sending = waiting.popleft()
     for one in sending:
         one.result()

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from detection.common.errors import UsageError
-from detection.common.files import check_format
+from detection.common.files import check_format, user_path
 from detection.common.files.locks import Lock, NoLocks
 from detection.common.files.placed import PlacedFile
+from detection.common.places.kept import copied_here
 from detection.common.rows import json_line, name_number, numbers_of, parse_row, sort_by_number
 from detection.masks.rle import decode_mask, encode_mask
 from detection.vehicle import TURNS, Look, Vehicle
@@ -229,9 +230,10 @@ class Detections:
 def read_detections(path: str | Path) -> Detections:
     """Opens a file made by `DetectionsWriter`. Lists its photos; decodes nothing yet.
 
-    Raises `UsageError` when it is missing, can't be read, or is no detections file of this version.
+    One at an address is copied to this machine. Raises `UsageError` when it is missing, can't be read, or is no
+    detections file of this version.
     """
-    path = Path(path)
+    path = copied_here(user_path(path))
     if not path.is_file():
         raise UsageError(f"There is no detections file '{path}': check the path.")
     try:

@@ -66,6 +66,23 @@ def test_labelled_photos_elsewhere_are_read_checked_and_prepared(memory, tmp_pat
         assert (tmp_path / "near" / file).read_bytes() == (tmp_path / "far" / file).read_bytes()
 
 
+def test_a_table_of_addresses_and_classes_is_labelled_photos(memory, tmp_path):
+    pytest.importorskip("pyarrow")
+    files = ["memory://data/Audi A4/1.png", f"{tmp_path}/photos/BMW 3/1.png"]
+    listed = pd.DataFrame({"url": files, "class": ["one", "two"], "split": ["train", "test"]})
+    listed.to_parquet(tmp_path / "list.parquet")
+    listed.to_csv(tmp_path / "list.csv", index=False)
+    expected = read_table(tmp_path / "list.csv")
+    assert list(expected["file"]) == sorted(files) and set(expected["label"]) == {"one", "two"}
+    pd.testing.assert_frame_equal(read_table(tmp_path / "list.parquet"), expected)
+    listed[:1].to_parquet(tmp_path / "one.parquet")
+    memory.pipe_file("/lists/list.parquet", (tmp_path / "one.parquet").read_bytes())
+    assert list(read_table("memory://lists/list.parquet")["file"]) == files[:1]
+    listed.drop(columns="class").to_parquet(tmp_path / "list.parquet")
+    with pytest.raises(UsageError, match="must have the columns file,class"):
+        read_table(tmp_path / "list.parquet")
+
+
 def test_tables_and_json_are_written_elsewhere(memory):
     check_output("memory://out/rows.csv")
     write_json("memory://out/all.json", {"a": 1})

@@ -15,6 +15,7 @@ from carclf.runs.recipe import TrainConfig
 from carclf.training.data.split import SPLIT
 from carclf.training.loop import train
 from carclf.training.record.log import EpochLog
+from carclf.training.start import parent_of
 from detection import UsageError
 from detection.common.config import read_config
 from detection.common.places import paths
@@ -163,7 +164,8 @@ def test_a_photo_that_goes_or_changes_in_the_middle_is_a_sentence(gone, local, p
 
 def test_a_signed_address_is_noted_without_its_signature(tmp_path):
     secret = "https://me:pass@cars.example/photos.zip?X-Amz-Signature=0a1b2c&version=3"
-    config = short_config(tmp_path, data=secret, images=secret)
+    config = short_config(tmp_path, data=secret, images=secret, init=secret, teachers=(secret,))
+    assert "0a1b2c" not in parent_of(secret) and parent_of(secret).startswith("https://cars.example/photos.zip")
     assert config.model_dump(mode="json")["data"] == "https://cars.example/photos.zip?X-Amz-Signature=***&version=3"
     assert "pass" not in config.model_dump_json() and "0a1b2c" not in config.model_dump_json()
 

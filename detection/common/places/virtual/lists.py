@@ -32,11 +32,12 @@ class ListStore(IndexedStore):
 
     chosen = True
 
-    def __init__(self, path: Path, open_path: Callable[[str], Path]):
-        """open_path: gives the path of what a line names. Raises `UsageError` for a list that can't be read."""
+    def __init__(self, path: Path, open_path: Callable[[str], Path], lines: Iterable[str] | None = None):
+        """open_path: gives the path of what a line names. lines: what the list names, None to read it. Raises
+        `UsageError` for a list that can't be read."""
         super().__init__(str(path))
         try:
-            lines = list(_lines(path.read_bytes(), str(path)))
+            lines = list(paths_in(path.read_bytes(), str(path)) if lines is None else lines)
         except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
             if isinstance(error, UsageError):
                 raise
@@ -46,9 +47,16 @@ class ListStore(IndexedStore):
             raise UsageError(f"The list '{path}' names no photo.")
         self._left_out: list[str] = []
         folder = path.parent
-        targets = [open_path(line) if scheme_of(line) or os.path.isabs(line) else folder / line for line in lines]
+        targets = [self._target(folder, line, open_path) for line in lines]
         self._paths = self._named(targets)
         self._entries: dict[str, Entry] | None = None
+
+    @staticmethod
+    def _target(folder: Path, line: str, open_path: Callable[[str], Path]) -> Path:
+        if scheme_of(line) or os.path.isabs(line):
+            return open_path(line)
+        path = folder / line
+        return path if isinstance(path, Place) else open_path(str(path))  # which may lie in an archive
 
     def entries(self) -> dict[str, Entry]:
         if self._entries is None:
@@ -188,7 +196,7 @@ def _ask(key: str, path: Path) -> Entry:
     return Entry(key, entry.size, entry.mark)
 
 
-def _lines(data: bytes, name: str) -> Iterator[str]:
+def paths_in(data: bytes, name: str) -> Iterator[str]:
     """What the lines of a list name."""
     text = data.decode("utf-8-sig", "surrogateescape")
     if name.lower().endswith(".txt"):
@@ -218,6 +226,6 @@ def _value(row: object, what: str) -> str:
 
 def _plain(path: Path) -> str:
     """A path as names and slashes, wherever it leads."""
-    if isinstance(path, Place):
+    if isinstance(path, Place) and "://" in str(path):
         return str(path).replace("://", "/")
     return os.path.abspath(path).replace(os.sep, "/").lstrip("/")

@@ -171,7 +171,7 @@ def test_a_table_with_bytes_is_a_folder(cars, tmp_path):
     assert run(tmp_path / "b.parquet", tmp_path / "b").counts == {"ok": 5, "no_car": 1, "unreadable": 2}
     assert set(rows(tmp_path / "b")) == {f"{number:07d}.jpg" for number in range(8)}
     pq.write_table(pa.table({"label": [1]}), tmp_path / "c.parquet")
-    with pytest.raises(UsageError, match="no column of bytes"):
+    with pytest.raises(UsageError, match="needs a column of bytes, or one of paths"):
         run(tmp_path / "c.parquet", tmp_path / "c")
 
 
@@ -191,6 +191,26 @@ def test_lists_name_photos_anywhere(cars, tmp_path):
         assert run(cars / f"list.{suffix}", tmp_path / suffix).processed == 0
         ends = sorted(name.rpartition("/")[2] for name in rows(tmp_path / suffix))
         assert ends == ["away.png", "car0.png", "grey ü+%25 #1.png", "missing.png"]
+
+
+def test_a_table_with_paths_is_a_list_of_photos_anywhere(cars, tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import fsspec
+    import pyarrow.parquet as pq
+
+    fsspec.filesystem("memory").pipe_file("/far/away.png", (cars / "car4.png").read_bytes())
+    _zipped(cars, cars / "more.zip")
+    there = ["memory://far/away.png", "car0.png", "more.zip/car1.png", str(cars / "car2.png"), "missing.png"]
+    table = pa.table({"url": there, "class": ["x", "y"] * 2 + ["z"], "vector": [[0.5]] * 5})
+    pq.write_table(table, cars / "list.parquet", row_group_size=2)
+    fsspec.filesystem("memory").pipe_file("/far/list.parquet", (cars / "list.parquet").read_bytes())
+    for given, missing in ((cars / "list.parquet", 1), ("memory://far/list.parquet", 3)):  # beside it lies one alone
+        summary = run(given, tmp_path / str(missing))
+        assert summary.counts == {"ok": 5 - missing, "unreadable": missing}
+        assert run(given, tmp_path / str(missing)).processed == 0
+    assert sorted(name.rpartition("/")[2] for name in rows(tmp_path / "1")) == [
+        *("away.png", "car0.png", "car1.png", "car2.png", "missing.png"),
+    ]
 
 
 def test_a_list_of_one_folder_names_photos_below_it(cars, tmp_path):

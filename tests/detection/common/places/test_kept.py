@@ -42,11 +42,11 @@ def taken(folder) -> int:
 @pytest.fixture
 def reads(monkeypatch):
     """What was read of a place, by key."""
-    import detection.common.places.remote
+    from detection.common.places.remote.store import RemoteStore
 
-    real, keys = detection.common.places.remote.RemoteStore.read, []
+    real, keys = RemoteStore.read, []
     monkeypatch.setattr(
-        detection.common.places.remote.RemoteStore,
+        RemoteStore,
         "read",
         lambda self, key, *rest: keys.append(key) or real(self, key, *rest),
     )

@@ -10,9 +10,9 @@ import textwrap
 import pytest
 
 from detection.common.errors import UsageError, need
-from detection.common.places import host_keys
 from detection.common.places.address import restored, scheme_of, without_secrets
 from detection.common.places.paths import path_of
+from detection.common.places.remote import host_keys
 from detection.images.read import load_image
 from tests.folder_runs import ROOT, rows, run, tree
 from tests.servers import Proxy, SftpServer, WebServer

@@ -1,0 +1,1 @@
+"""Files behind addresses: how they are reached, listed, read and written."""
