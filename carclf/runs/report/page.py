@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from carclf.classifier.info import written
+from carclf.classifier.levels.names import LEVELS
 from carclf.evaluation.mistakes import example_photos, rank_errors
 from carclf.runs.curves import series
 from carclf.runs.report.charts import reliability_chart
-from carclf.runs.report.pages import Figure, confusion_cells, duration, learning_charts, render_page, write_page
+from carclf.runs.report.pages import Figure, confusion_cells, duration, learning_charts, png, render_page, write_page
 from carclf.runs.report.record import RunRecord, changed_settings, read_record, stage_rows
 from detection.common.errors import UsageError
 from detection.common.files import escape_name
@@ -59,12 +61,24 @@ def render_report(record: RunRecord) -> str:
         pairs=_pairs(record, photos),
         errors=_errors(record, photos),
         wrong=sum(row["correct"] != "True" for row in record.predictions),
+        levels_picture=png(record.levels_png) if record.levels_png else "",
+        level_rows=_level_rows(record.metrics.get("levels")),
         reliability=reliability_chart(record.bins, "Reliability"),
         cells=[] if small is None else confusion_cells(small),
         matrix=None if large is None else _matrix(large),
         confused=None if large is None else _confused(record, large),
         facts=_facts(record),
     )
+
+
+def _level_rows(levels: Any) -> list[dict[str, Any]]:
+    """A row per level of a model that knows makes and models, the class first, and one of all together."""
+    if not isinstance(levels, dict):
+        return []
+    rows = [{"level": name, **levels[name]} for name in LEVELS if isinstance(levels.get(name), dict)]
+    if "answered" in levels:
+        rows.append({"level": "at any level", "answered": levels["answered"], "right": levels.get("right")})
+    return rows
 
 
 class _Photos:

@@ -64,6 +64,11 @@ def picture(image: np.ndarray, height: int = 220) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(encoded.tobytes()).decode('ascii')}"
 
 
+def png(data: bytes) -> str:
+    """The data URI of a PNG file's bytes."""
+    return f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
+
+
 def learning_charts(epochs: Sequence[Mapping], names: Sequence[str] = ("accuracy", "loss")) -> list[dict]:
     """Charts of some columns of epochs.csv over all stages: title, svg, and legend as (CSS class, text).
 

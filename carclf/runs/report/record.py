@@ -29,8 +29,8 @@ class RunRecord:
 
     epochs: rows of epochs.csv; stages: entries of stages.json; state: state.json; batch_seconds: median of each stage;
     split: photos by side; predictions: rows of predictions.csv, as text; report, pairs, bins, slices: rows of
-    report.csv, confused_pairs.csv, calibration.csv and slices.csv; confusion: int [C, C or C + 1] with the names of its
-    rows and columns.
+    report.csv, confused_pairs.csv, calibration.csv and slices.csv; levels_png: the picture of that name; confusion:
+    int [C, C or C + 1] with the names of its rows and columns.
     """
 
     folder: Path
@@ -46,6 +46,7 @@ class RunRecord:
     pairs: list[dict] = field(default_factory=list)
     bins: list[dict] = field(default_factory=list)
     slices: list[dict] = field(default_factory=list)
+    levels_png: bytes = b""
     confusion: np.ndarray | None = None
     rows: list[str] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
@@ -92,10 +93,15 @@ def _results(folder: Path) -> dict[str, Any]:
         "pairs": _records(_csv(folder / "confused_pairs.csv", pairs, **_names("a", "b"))),
         "bins": _records(_csv(folder / "calibration.csv", bins)),
         "slices": _records(_csv(folder / "slices.csv", slices, **_names("slice", "value"), na_values=empty)),
+        "levels_png": _bytes(folder / "levels.png"),
         "confusion": None if counts is None else cells[1:, 1:].astype(int),
         "rows": names_read(cells[1:, 0].tolist()),
         "columns": names_read(cells[0, 1:].tolist()),
     }
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
 
 
 def stage_rows(record: RunRecord) -> list[dict]:

@@ -204,3 +204,26 @@ def test_the_command_prints_the_page_and_refuses_other_folders(begun, tmp_path):
     assert CliRunner().invoke(app, ["report", str(tmp_path)]).exit_code == 2
     with pytest.raises(UsageError, match="neither a run folder"):
         write_run_report(tmp_path / "nowhere")
+
+
+def test_levels_have_a_table_and_their_picture(evaluated, tmp_path):
+    folder = tmp_path / "results"
+    shutil.copytree(evaluated, folder)
+    assert "Levels" not in write_run_report(folder).read_text(encoding="utf-8")
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    level = {"threshold": 0.8, "accuracy": 0.9, "answered": 0.625, "right": 0.975}
+    metrics["levels"] = {
+        "sure": 0.98,
+        "answered": 0.9375,
+        "right": 0.9625,
+        "class": level,
+        "make": level | {"right": None},
+    }
+    write_json(folder / "metrics.json", metrics)
+    cv2.imwrite(str(folder / "levels.png"), np.zeros((8, 8, 3), np.uint8))
+    page = write_run_report(folder)
+    text = page.read_text(encoding="utf-8")
+    check_page(text)
+    table = text[text.index('id="levels"') :].partition("</table>")[0]
+    assert re.findall(r"<tr><td>(.*?)</td>", table) == ["class", "make", "at any level"]
+    assert "62.5%" in table and "93.8%" in table and text.count("data:image/png;base64") >= 1
