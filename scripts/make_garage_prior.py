@@ -3,8 +3,9 @@
     python scripts/make_garage_prior.py DATA OUT.safetensors [--model stanford196] [--cache FILE.npz]
 
 DATA is a folder with porsche/ and stanford_cars/, whose photos data/splits lists; only those of *fit* are taken. The
-means of the base's classes are those of `--per-class` photos of each. How the vectors of one car differ is told by the
-photos of one advert, as they are and mirrored; the names of these cars have no part in it. --cache keeps the vectors.
+means of the base's classes are those of `--photos` photos, drawn by chance. How the vectors of one car differ is told
+by the photos of one advert, as they are and mirrored; the names of these cars have no part in it. --cache keeps the
+vectors.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def make(
     data: Path,
     output: Path,
     model: str = "stanford196",
-    per_class: int = 8,
+    photos: int = 1369,
     cache: Annotated[Path | None, typer.Option(help="File for the vectors, for further runs.")] = None,
 ) -> None:
     import numpy as np
@@ -34,11 +35,11 @@ def make(
 
     recognizer = CarRecognizer(model, threads=threads_for_many())
     adverts, classes = listed(data / "porsche", "porsche"), listed(data / "stanford_cars", model)
-    classes = classes.sort_values("digest").groupby("class").head(per_class)
+    classes = classes.sample(frac=1, random_state=0).head(photos)
     vectors = seen([*adverts["digest"], *classes["digest"]], [*adverts["path"], *classes["path"]], recognizer, cache)
     differences = []
-    for _, photos in adverts.groupby("advert"):
-        views = [vectors[digest].astype(np.float64) for digest in photos["digest"] if digest in vectors]
+    for _, of_one in adverts.groupby("advert"):
+        views = [vectors[digest].astype(np.float64) for digest in of_one["digest"] if digest in vectors]
         for place, one in enumerate(views):
             for other in views[place + 1 :]:
                 differences += [(left - right) / np.sqrt(2) for left in one for right in other]
@@ -47,6 +48,8 @@ def make(
     means = []
     for name in recognizer.classes:
         found = [vectors[digest][0] for digest in classes.loc[classes["class"] == name, "digest"] if digest in vectors]
+        if not found:
+            raise SystemExit(f"No photo of '{name}' was drawn: take more --photos.")
         means.append(np.mean(found, axis=0))
     info = PriorInfo(base=recognizer.classifier.fingerprint, photos=(len(classes), len(adverts)))
     write_prior(output, Prior(spread.astype(np.float32), unit(np.stack(means))), info)

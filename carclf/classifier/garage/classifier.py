@@ -76,15 +76,14 @@ class GarageClassifier(Classifier):
 
 
 def with_prior(garage: Garage, prior: Prior | None, path: Path) -> Garage:
-    """The garage with the means of the known classes, if it was learnt with them. Raises `UsageError` where these are
-    not here any more."""
+    """The garage with the prior that it was learnt with, if any. Raises `UsageError` where that is not here."""
     if not garage.info.prior:
         return garage
     if prior is None or prior.fingerprint != garage.info.prior:
         raise UsageError(
             f"The garage '{path}' was learnt with another prior than the one that is here: learn it again."
         )
-    return replace(garage, discriminant=replace(garage.discriminant, known_means=prior.means))
+    return replace(garage, discriminant=replace(garage.discriminant, prior=prior))
 
 
 def check_base(fingerprint: str, info: GarageInfo, path: Path) -> None:

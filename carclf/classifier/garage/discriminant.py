@@ -12,10 +12,12 @@ the figures of each way that was tried.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from carclf.classifier.contract import log_softmax, unit
+from carclf.classifier.garage.prior import SHRINKAGE as PRIOR_SHRINKAGE
 from carclf.classifier.garage.prior import Prior
 
 # Chosen on the photos of `choose` by benchmarks/garage.py.
@@ -29,13 +31,12 @@ _FOLDS = 10
 _ENOUGH = 8  # photos left out, from which on their answers are a measure
 # With a prior:
 PRIOR_SHARE = 0.7  # of the covariance that the prior tells; the photos tell the rest
-PRIOR_SHRINKAGE = 3e-4  # instead of `SHRINKAGE`, as more is known
 
 
 @dataclass(frozen=True)
 class Gate:
-    """When a car is rather new: nearness is a cosine to the mean of a new class, less that to the nearest mean of the
-    base's classes (with a prior), less `sureness` times the base's confidence.
+    """When a car is rather new: nearness is the cosine to the nearest mean of a new class, less `sureness` times the
+    base's confidence. With a prior it is that of the steady parts, less the cosine to the nearest of the known classes.
 
     border: the nearness from which on it is new, where too few photos tell; `borders`: however they tell it.
     """
@@ -46,21 +47,20 @@ class Gate:
 
 
 PLAIN = Gate(0.4, 0.32, (0.30, 0.42))
-WITH_PRIOR = Gate(0.4, -0.25, (-0.30, -0.15))
+WITH_PRIOR = Gate(0.1, -0.03, (0.0, 0.03))
 
 
 @dataclass(frozen=True, eq=False)
 class Discriminant:
     """directions: float32 [K, F]; offsets: float32 [K]; means: float32 [K, F] of length 1. temperature: of the logits
-    that these give. border: see `Gate`. known_means: float32 [C, F] of length 1, of the base's classes, as its prior
-    tells them; None where it has none."""
+    that these give. border: see `Gate`. prior: of the base, where it has one."""
 
     directions: np.ndarray
     offsets: np.ndarray
     means: np.ndarray
     temperature: float = _TEMPERATURE
     border: float = PLAIN.border
-    known_means: np.ndarray | None = None
+    prior: Prior | None = None
 
     def which(self, vectors: np.ndarray) -> np.ndarray:
         """vectors: float [N, F] of length 1. The probabilities of the new classes, if it is one of them: [N, K]."""
@@ -86,11 +86,21 @@ class Discriminant:
 
     @property
     def gate(self) -> Gate:
-        return PLAIN if self.known_means is None else WITH_PRIOR
+        return PLAIN if self.prior is None else WITH_PRIOR
 
     def _nearness(self, vectors: np.ndarray, sure: np.ndarray) -> np.ndarray:
-        near = (vectors @ self.means.T).max(axis=1) - self.gate.sureness * sure
-        return near if self.known_means is None else near - (vectors @ self.known_means.T).max(axis=1)
+        against = self.gate.sureness * sure
+        if self.prior is None:
+            return (vectors @ self.means.T).max(axis=1) - against
+        steady = self.prior.steady(vectors)
+        rivals = (steady @ self.prior.steady_means.T).max(axis=1)
+        return (steady @ self._steady_means.T).max(axis=1) - rivals - against
+
+    @cached_property
+    def _steady_means(self) -> np.ndarray:
+        if self.prior is None:
+            raise ValueError("there is no prior")
+        return self.prior.steady(self.means)
 
 
 def fit(views: np.ndarray, numbers: np.ndarray, sure: np.ndarray, prior: Prior | None = None) -> Discriminant:
@@ -140,9 +150,8 @@ def solve(views: np.ndarray, numbers: np.ndarray, prior: Prior | None = None) ->
     means = np.stack([photos[numbers == number].mean(axis=0) for number in range(numbers.max() + 1)])
     rest = (views - means[numbers][:, None]).reshape(-1, views.shape[2])
     rest /= np.sqrt(len(rest))
-    if prior is None:
-        shrinkage = SHRINKAGE
-    else:
+    shrinkage = SHRINKAGE
+    if prior is not None:
         shrinkage = PRIOR_SHRINKAGE
         rest = np.concatenate([np.sqrt(1 - PRIOR_SHARE) * rest, np.sqrt(PRIOR_SHARE) * prior.spread])
     ridge = shrinkage * max(float((rest**2).sum()), _WITHIN)
@@ -153,4 +162,4 @@ def solve(views: np.ndarray, numbers: np.ndarray, prior: Prior | None = None) ->
         directions = np.linalg.solve(rest.T @ rest + ridge * np.eye(rest.shape[1]), means.T).T
     offsets = -0.5 * (directions * means).sum(axis=1)
     found = Discriminant(directions.astype(np.float32), offsets.astype(np.float32), unit(means))
-    return found if prior is None else replace(found, border=WITH_PRIOR.border, known_means=prior.means)
+    return found if prior is None else replace(found, border=WITH_PRIOR.border, prior=prior)

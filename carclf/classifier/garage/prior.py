@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from detection.version import __version__
 
 FORMAT = "carclf-prior-1"
 KEY = "carclf-prior"  # of the metadata
+SHRINKAGE = 3e-4  # of the spread towards a sphere, as a part of its trace; chosen by benchmarks/garage.py
 _ENDING = "_garage_prior.safetensors"
 _TENSORS = {"spread", "means", "lengths"}
 _HALF = 7  # the largest value in 4 bits: -7 to 7, stored as 1 to 15
@@ -43,6 +45,23 @@ class Prior:
     spread: np.ndarray
     means: np.ndarray
     fingerprint: str = ""
+
+    def steady(self, vectors: np.ndarray) -> np.ndarray:
+        """vectors: float [N, F] of length 1. What stays of them from photo to photo of one car: the directions of the
+        spread damped, again of length 1, float32 [N, F]."""
+        directions, kept = self._damped
+        return unit(vectors - ((vectors @ directions.T) * (1 - kept)) @ directions)
+
+    @cached_property
+    def steady_means(self) -> np.ndarray:
+        return self.steady(self.means)
+
+    @cached_property
+    def _damped(self) -> tuple[np.ndarray, np.ndarray]:
+        """The spread's directions, float32 [R, F], and how much of each stays, 0 to 1."""
+        _, sizes, directions = np.linalg.svd(self.spread, full_matrices=False)
+        ridge = SHRINKAGE * float((sizes**2).sum())
+        return directions, np.sqrt(ridge / np.maximum(sizes**2 + ridge, 1e-30)).astype(np.float32)
 
 
 def prior_file(base: Path) -> Path:
