@@ -1,8 +1,10 @@
 """How well new models are learnt from a few photos, what that costs the known ones, and how unknown cars are grouped.
 
-    python benchmarks/garage.py DATA [--model stanford196] [--part choose] [--rounds 8] [--cache FILE]
+    python benchmarks/garage.py DATA [--cars porsche] [--model stanford196] [--part choose] [--rounds 8] [--cache FILE]
 
-DATA is a folder with porsche/ and stanford_cars/, whose photos data/splits lists. None of porsche was trained on.
+DATA is a folder with porsche/, dealer20/ and stanford_cars/, whose photos data/splits lists. No network of stanford196
+was trained on the first two. --cars says which are the new ones; of dealer20 each photo counts as an advert, and the
+family is the make.
 Each round shuffles the adverts of each class: the first ones teach with one photo each. --part choose teaches with the
 photos of fit and asks with those of choose, by which methods may be compared. --part report asks with those of report,
 and teaches with the others; it is to be run once per version. The known cars are those of stanford196's list. The
@@ -36,6 +38,7 @@ SHOTS = (1, 2, 5, 10)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path)
+    parser.add_argument("--cars", choices=("porsche", "dealer20"), default="porsche")
     parser.add_argument("--model", default="stanford196")
     parser.add_argument("--part", choices=("choose", "report"), default="choose")
     parser.add_argument("--rounds", type=int, default=8)
@@ -64,8 +67,10 @@ def main() -> None:
 def cars(arguments: argparse.Namespace, recognizer: CarRecognizer) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Columns class, part, known (float32 [C]), vector and mirrored (float32 [F]); new ones have advert and family."""
     folder = arguments.data
-    new = listed(folder / "porsche", "porsche")
-    new["family"] = new["class"].str.split().str[1]
+    new = listed(folder / arguments.cars, arguments.cars)
+    if "advert" not in new:
+        new["advert"] = new["file"]
+    new["family"] = family(new["class"], arguments)
     known = listed(folder / "stanford_cars", "stanford196")
     known = known[known["part"] == arguments.part].reset_index(drop=True)
     if arguments.part == "choose":
@@ -78,6 +83,10 @@ def cars(arguments: argparse.Namespace, recognizer: CarRecognizer) -> tuple[pd.D
     return tuple(
         table[[not np.isnan(v).any() for v in table["vector"]]].reset_index(drop=True) for table in (new, known)
     )  # type: ignore[return-value]
+
+
+def family(names: pd.Series, arguments: argparse.Namespace) -> pd.Series:
+    return names.str.split().str[1 if arguments.cars == "porsche" else 0]
 
 
 def listed(folder: Path, splits: str) -> pd.DataFrame:
@@ -168,8 +177,7 @@ def row(shots: int, name: str, answer: Callable, new: pd.DataFrame, known: pd.Da
         said = answer(*given, np.stack(ask["vector"].tolist()), np.stack(ask["known"].tolist()))
         said = np.append(names, "")[said]
         hits.append(pd.DataFrame({"advert": ask["advert"], "hit": said == ask["class"]}))
-        family = pd.Series(said).str.split().str[1].to_numpy()
-        families.append((family == ask["family"]).mean())
+        families.append((family(pd.Series(said), arguments) == ask["family"]).mean())
         if name in ("learn", "without the prior"):
             others = answer(*given, np.stack(known["vector"].tolist()), np.stack(known["known"].tolist()))
             lost.append(100 * (right & (others >= 0)).sum() / len(known))
