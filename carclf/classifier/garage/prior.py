@@ -76,7 +76,7 @@ def write_prior(path: Path, prior: Prior, info: PriorInfo) -> None:
     scales = _largest(prior.spread) / 127
     lengths = _largest(prior.means) / _HALF
     halves = (np.rint(prior.means / lengths[:, None]) + _HALF + 1).astype(np.uint8)
-    tensors = {
+    tensors: dict[str, np.ndarray] = {
         "spread": np.rint(prior.spread / scales[:, None]).astype(np.int8),
         "spread" + SCALES: scales.astype(np.float32),
         "means": halves[:, ::2] * 16 + halves[:, 1::2],
