@@ -1,11 +1,14 @@
 """How well new models are learnt from a few photos, what that costs the known ones, and how unknown cars are grouped.
 
-    python benchmarks/garage.py DATA [--model stanford196] [--part choose] [--rounds 8] [--cache FILE]
+    python benchmarks/garage.py DATA [--cars porsche] [--model stanford196] [--part choose] [--rounds 8] [--cache FILE]
 
-DATA is a folder with porsche/ and stanford_cars/, whose photos data/splits lists. None of porsche was trained on.
-Each round shuffles the adverts of each class: the first ones teach with one photo each, the photos of the others ask.
---part choose takes the photos of fit and choose, in which methods may be compared. --part report asks with those of
-report, and teaches with the others; it is to be run once per version. The known cars are those of stanford196's list.
+DATA is a folder with porsche/, dealer20/ and stanford_cars/, whose photos data/splits lists. No network of stanford196
+was trained on the first two. --cars says which are the new ones; of dealer20 each photo counts as an advert, and the
+family is the make.
+Each round shuffles the adverts of each class: the first ones teach with one photo each. --part choose teaches with the
+photos of fit and asks with those of choose, by which methods may be compared. --part report asks with those of report,
+and teaches with the others; it is to be run once per version. The known cars are those of stanford196's list. The
+prior of the model is made from photos of fit, so no advert that asks has a part in it.
 """
 
 from __future__ import annotations
@@ -13,12 +16,15 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from carclf.classifier.catalogue import find_model
 from carclf.classifier.garage import discriminant
+from carclf.classifier.garage.prior import Prior
 from carclf.datasets.parts import read_parts
 from carclf.recognition.recognizer import CarRecognizer
 from carclf.tools.garage.groups import group
@@ -32,18 +38,21 @@ SHOTS = (1, 2, 5, 10)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path)
+    parser.add_argument("--cars", choices=("porsche", "dealer20"), default="porsche")
     parser.add_argument("--model", default="stanford196")
     parser.add_argument("--part", choices=("choose", "report"), default="choose")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--cache", type=Path, help="keeps the vectors, for further runs with the same model")
     arguments = parser.parse_args()
-    new, known = cars(arguments)
+    recognizer = CarRecognizer(arguments.model, threads=threads_for_many())
+    prior = find_model(arguments.model).prior(recognizer.classifier)
+    new, known = cars(arguments, recognizer)
     print(f"{arguments.model}, {arguments.part}: {len(new)} photos of {new['class'].nunique()} new models, "
           f"{len(known)} photos of known ones")  # fmt: skip
     print("\n| photos each | method | right | 95 % | family | known cars lose, points | n |")
     print("| ---: | --- | ---: | --- | ---: | ---: | ---: |")
     for shots in SHOTS:
-        for name, answer in METHODS.items():
+        for name, answer in methods(prior).items():
             if name == "learn" or (shots == 5 and arguments.part == "choose"):
                 print(row(shots, name, answer, new, known, arguments), flush=True)
     print("\n| groups of | apart | groups | adjusted Rand index | purity |\n| --- | ---: | ---: | ---: | ---: |")
@@ -55,23 +64,29 @@ def main() -> None:
             print(f"| {what} | {apart} | {numbers.max() + 1} | {index:.3f} | {purity:.3f} |")
 
 
-def cars(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
+def cars(arguments: argparse.Namespace, recognizer: CarRecognizer) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Columns class, part, known (float32 [C]), vector and mirrored (float32 [F]); new ones have advert and family."""
     folder = arguments.data
-    new = listed(folder / "porsche", "porsche")
-    new["family"] = new["class"].str.split().str[1]
+    new = listed(folder / arguments.cars, arguments.cars)
+    if "advert" not in new:
+        new["advert"] = new["file"]
+    new["family"] = family(new["class"], arguments)
     known = listed(folder / "stanford_cars", "stanford196")
     known = known[known["part"] == arguments.part].reset_index(drop=True)
     if arguments.part == "choose":
         new = new[new["part"] != "report"].reset_index(drop=True)
     files = [*new["file"], *known["file"]]
-    arrays = vectors(files, arguments)
+    arrays = vectors(files, arguments, recognizer)
     for table, places in ((new, slice(None, len(new))), (known, slice(len(new), None))):
         for name, values in arrays.items():
             table[name] = list(values[places])
     return tuple(
         table[[not np.isnan(v).any() for v in table["vector"]]].reset_index(drop=True) for table in (new, known)
     )  # type: ignore[return-value]
+
+
+def family(names: pd.Series, arguments: argparse.Namespace) -> pd.Series:
+    return names.str.split().str[1 if arguments.cars == "porsche" else 0]
 
 
 def listed(folder: Path, splits: str) -> pd.DataFrame:
@@ -82,8 +97,7 @@ def listed(folder: Path, splits: str) -> pd.DataFrame:
     return table[table["part"].notna()].reset_index(drop=True)
 
 
-def vectors(files: Sequence[str], arguments: argparse.Namespace) -> dict[str, np.ndarray]:
-    recognizer = CarRecognizer(arguments.model, threads=threads_for_many())
+def vectors(files: Sequence[str], arguments: argparse.Namespace, recognizer: CarRecognizer) -> dict[str, np.ndarray]:
     key = f"{recognizer.classifier.fingerprint} {arguments.part} {len(files)}"
     if arguments.cache is not None and arguments.cache.is_file():
         kept = np.load(arguments.cache)
@@ -112,8 +126,8 @@ def vectors(files: Sequence[str], arguments: argparse.Namespace) -> dict[str, np
 
 # Each takes vectors [P, 2, F], classes and sureness of the photos that teach, and vectors and base's probabilities of
 # those that ask; it gives the number of the class, or -1 for a known one.
-def learn(views, numbers, sure, asked, known):
-    answers = discriminant.fit(views, numbers, sure).join(known, asked).argmax(axis=1) - known.shape[1]
+def learn(views, numbers, sure, asked, known, prior=None):
+    answers = discriminant.fit(views, numbers, sure, prior).join(known, asked).argmax(axis=1) - known.shape[1]
     return np.maximum(answers, -1)
 
 
@@ -127,8 +141,8 @@ def nearest(views, numbers, sure, asked, known):
     return np.repeat(numbers, views.shape[1])[(asked @ flat.T).argmax(axis=1)]
 
 
-def alone(views, numbers, sure, asked, known):
-    return discriminant.fit(views, numbers, sure).which(asked).argmax(axis=1)
+def alone(views, numbers, sure, asked, known, prior=None):
+    return discriminant.fit(views, numbers, sure, prior).which(asked).argmax(axis=1)
 
 
 def regression(views, numbers, sure, asked, known):
@@ -139,13 +153,16 @@ def regression(views, numbers, sure, asked, known):
     return model.predict(asked)
 
 
-METHODS: dict[str, Callable] = {
-    "learn": learn,
-    "its discriminant, if a car is known to be new": alone,
-    "means and cosines, likewise": means,
-    "nearest photo, likewise": nearest,
-    "logistic regression, likewise": regression,
-}
+def methods(prior: Prior | None) -> dict[str, Callable]:
+    return {
+        "learn": partial(learn, prior=prior),
+        "without the prior": learn,
+        "its discriminant, if a car is known to be new": partial(alone, prior=prior),
+        "without the prior, likewise": alone,
+        "means and cosines, likewise": means,
+        "nearest photo, likewise": nearest,
+        "logistic regression, likewise": regression,
+    }
 
 
 def row(shots: int, name: str, answer: Callable, new: pd.DataFrame, known: pd.DataFrame, arguments) -> str:
@@ -160,9 +177,8 @@ def row(shots: int, name: str, answer: Callable, new: pd.DataFrame, known: pd.Da
         said = answer(*given, np.stack(ask["vector"].tolist()), np.stack(ask["known"].tolist()))
         said = np.append(names, "")[said]
         hits.append(pd.DataFrame({"advert": ask["advert"], "hit": said == ask["class"]}))
-        family = pd.Series(said).str.split().str[1].to_numpy()
-        families.append((family == ask["family"]).mean())
-        if name == "learn":
+        families.append((family(pd.Series(said), arguments) == ask["family"]).mean())
+        if name in ("learn", "without the prior"):
             others = answer(*given, np.stack(known["vector"].tolist()), np.stack(known["known"].tolist()))
             lost.append(100 * (right & (others >= 0)).sum() / len(known))
     low, high = interval(pd.concat(hits))
@@ -173,8 +189,6 @@ def row(shots: int, name: str, answer: Callable, new: pd.DataFrame, known: pd.Da
 
 
 def known_right(known: pd.DataFrame, model: str) -> np.ndarray:
-    from carclf.classifier.catalogue import find_model
-
     classes = np.array(find_model(model).info().classes)
     return classes[np.stack(known["known"].tolist()).argmax(axis=1)] == known["class"].to_numpy()
 
@@ -183,12 +197,11 @@ def drawn(new: pd.DataFrame, shots: int, random: np.random.Generator, part: str)
     """The photos that teach, and those that ask. No advert is in both, and each class has one that asks."""
     teach, ask = [], []
     for _, photos in new.groupby("class"):
-        pool = photos if part == "choose" else photos[photos["part"] != "report"]
+        pool = photos[photos["part"] != part]
         adverts = sorted(pool["advert"].unique())
         random.shuffle(adverts)
-        first = adverts[: min(shots, len(adverts) - (part == "choose"))]
-        teach += [pool[pool["advert"] == advert].iloc[:1] for advert in first]
-        ask.append(photos[photos["part"] == "report"] if part == "report" else pool[~pool["advert"].isin(first)])
+        teach += [pool[pool["advert"] == advert].iloc[:1] for advert in adverts[:shots]]
+        ask.append(photos[photos["part"] == part])
     return pd.concat(teach, ignore_index=True), pd.concat(ask, ignore_index=True)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from carclf.classifier.garage.file import is_garage, read_garage, read_garage_info
 from carclf.classifier.garage.names import joined_info
+from carclf.classifier.garage.prior import Prior, prior_file, read_prior
 from carclf.classifier.info import ModelInfo, read_info
 from carclf.classifier.onnx.folder import read_classifier
 from carclf.weights import BEST, BUNDLED, DEFAULT, bundled_file, is_bundled
@@ -74,6 +75,16 @@ class FoundModel:
             )
         return self.path
 
+    def prior(self, loaded: Classifier) -> Prior | None:
+        """What is known of its vectors, for garages; None where there is no such file. loaded: the classifier of it.
+
+        Raises `UsageError` for a file that is damaged or of another classifier.
+        """
+        file = prior_file(self.path)
+        if self.kind != "weights" or not file.is_file():
+            return None
+        return read_prior(file, loaded.fingerprint, len(loaded.classes))
+
     def info(self) -> ModelInfo:
         """What it says of itself. Raises `UsageError` when it is damaged, or no classifier of carclf."""
         if self.is_export:
@@ -87,8 +98,11 @@ class FoundModel:
         if self.is_garage:
             from carclf.classifier.garage.classifier import GarageClassifier
 
-            garage = read_garage(self.path)
-            return GarageClassifier(self.base.load(device, runtime, threads), garage, self.path)
+            garage, base = read_garage(self.path), self.base
+            classifier = base.load(device, runtime, threads)
+            return GarageClassifier(
+                classifier, garage, self.path, base.prior(classifier) if garage.info.prior else None
+            )
         if self.is_export:
             from carclf.classifier.onnx.classifier import OnnxClassifier
 

@@ -192,3 +192,9 @@ def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     logs = np.log(np.maximum(np.asarray(probabilities, np.float64), 1e-30)) / temperature
     raised = np.exp(logs - logs.max(axis=-1, keepdims=True))
     return (raised / raised.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """The logarithms of the probabilities that each row of float [N, K] stands for."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

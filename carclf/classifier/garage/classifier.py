@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from carclf.classifier.contract import Classifier
 from carclf.classifier.garage.file import Garage, GarageInfo
 from carclf.classifier.garage.names import joined_info
+from carclf.classifier.garage.prior import Prior
 from carclf.classifier.tta.views import TtaConfig
 from detection.common.errors import UsageError
 from detection.images.read import load_image
@@ -20,21 +22,27 @@ class GarageClassifier(Classifier):
     """Answers with the base's classes, in their order, and then the learnt ones; from several threads if the base
     does."""
 
-    def __init__(self, base: Classifier, garage: Garage, path: Path):
-        """Raises `UsageError` where the garage was learnt with another classifier."""
+    def __init__(self, base: Classifier, garage: Garage, path: Path, prior: Prior | None = None):
+        """prior: of the base, where it has one. Raises `UsageError` where the garage was learnt with another classifier
+        or another prior."""
         check_base(base.fingerprint, garage.info, path)
         if twice := set(base.classes) & set(garage.info.classes):
             raise UsageError(
                 f"The garage '{path}' has the class '{sorted(twice)[0]}', which '{garage.info.base}' has itself: learn "
                 "it again under another name."
             )
+        garage = with_prior(garage, prior, path)
         self.base, self.garage = base, garage
         self.info = joined_info(base.info, garage.info)
         self.device, self.side_by_side = base.device, base.side_by_side
         learnt = hashlib.sha256(base.fingerprint.encode())
         for part in (garage.discriminant.directions, garage.discriminant.offsets, garage.discriminant.means):
             learnt.update(np.ascontiguousarray(part).tobytes())
-        learnt.update(garage.info.model_dump_json(include={"classes", "temperature", "border"}).encode())
+        learnt.update(
+            garage.info.model_dump_json(
+                include={"classes", "temperature", "border"} | ({"prior"} if garage.info.prior else set())
+            ).encode()
+        )
         self.fingerprint = learnt.hexdigest()[:16]
         features = base.predict_and_embed([])[1].shape[1]
         if features != garage.vectors.shape[2]:
@@ -65,6 +73,17 @@ class GarageClassifier(Classifier):
     ) -> np.ndarray:
         rows = [self.predict([load_image(file)], tta=tta) for file in files]
         return np.concatenate([np.empty((0, len(self.classes)), np.float32), *rows])
+
+
+def with_prior(garage: Garage, prior: Prior | None, path: Path) -> Garage:
+    """The garage with the prior that it was learnt with, if any. Raises `UsageError` where that is not here."""
+    if not garage.info.prior:
+        return garage
+    if prior is None or prior.fingerprint != garage.info.prior:
+        raise UsageError(
+            f"The garage '{path}' was learnt with another prior than the one that is here: learn it again."
+        )
+    return replace(garage, discriminant=replace(garage.discriminant, prior=prior))
 
 
 def check_base(fingerprint: str, info: GarageInfo, path: Path) -> None:

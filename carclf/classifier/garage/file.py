@@ -16,7 +16,8 @@ from detection.common.files import check_format, replace_file
 from detection.common.networks.arrays import SCALES, read_arrays, read_metadata
 from detection.version import __version__
 
-FORMAT = "carclf-garage-1"
+FORMAT = "carclf-garage-2"
+_READ = ("carclf-garage-1", FORMAT)  # 1: of 0.5.0, which knew no priors
 KEY = "carclf-garage"  # of the metadata
 MOST_CLASSES, MOST_PHOTOS = 2000, 50  # photos: of each class
 VIEWS = 2  # of each photo: as it is, and mirrored
@@ -37,12 +38,13 @@ class GarageInfo(StrictConfig):
     """The metadata of a garage.
 
     base: the classifier it stands on, as `find_model` takes it; a path is relative to the garage's folder.
-    fingerprint: of the base's weights.
+    fingerprint: of the base's weights. prior: that of the base's prior; empty where it was learnt without one.
     """
 
     format: str = FORMAT
     base: str = Field(min_length=1)
     fingerprint: str
+    prior: str = ""
     classes: tuple[str, ...] = Field(min_length=1, max_length=MOST_CLASSES)
     photos: tuple[LearntPhoto, ...] = Field(min_length=1)
     temperature: float = Field(gt=0, allow_inf_nan=False)
@@ -128,7 +130,7 @@ def read_garage_info(path: Path) -> GarageInfo:
         raise
     except (ValidationError, ValueError, RecursionError) as error:
         raise UsageError(f"The garage '{path}' is damaged: its description can't be read; learn it again.") from error
-    if info.format != FORMAT:
+    if info.format not in _READ:
         raise UsageError(f"'{path}' has the format '{info.format}', this carclf reads '{FORMAT}': learn it again.")
     numbers = {photo.number for photo in info.photos}
     if numbers != set(range(len(info.classes))) or len(set(info.classes)) != len(info.classes):

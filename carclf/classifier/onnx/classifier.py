@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from carclf.classifier.contract import Classifier, temper, unit
+from carclf.classifier.contract import Classifier, log_softmax, temper, unit
 from carclf.classifier.info import ModelInfo, fingerprint, info_of, pair
 from carclf.classifier.onnx.folder import CLASSIFIER, LOGITS, VECTORS, read_classifier
 from carclf.classifier.preprocessing import squash
@@ -110,9 +110,9 @@ class OnnxClassifier(Classifier):
         for crop in crops:
             image = squash(crop, self.image_size)
             seen = [self._run(look(image, view), outputs) for view in views]
-            answers = [_log_softmax(logits) for logits, *_ in seen]
+            answers = [log_softmax(logits) for logits, *_ in seen]
             if config.reduce == "geometric":
-                rows.append(np.exp(_log_softmax(np.mean(answers, axis=0))))
+                rows.append(np.exp(log_softmax(np.mean(answers, axis=0))))
             else:
                 rows.append(np.mean(np.exp(answers), axis=0))
             others += [np.sum(one, axis=0) for one in zip(*(more for _, *more in seen), strict=True)]
@@ -172,8 +172,3 @@ def _check_fit(session: onnxruntime.InferenceSession, info: ModelInfo, what: str
             f"The network of {what} is not the one of its description: it takes crops of {images.shape[1:3]} and gives "
             f"{logits.shape[-1]} classes; {again}."
         )
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from carclf.classifier.garage.discriminant import best_temperature, softmax, solve
+from carclf.classifier.contract import log_softmax
+from carclf.classifier.garage.discriminant import best_temperature, solve
 
 _FOLDS = 10
 _SEED = 1
@@ -29,7 +30,7 @@ def out_of_fold(vectors: np.ndarray, numbers: np.ndarray, pictures: np.ndarray) 
     probabilities = np.zeros_like(logits, np.float32)
     if told.any():
         temperature = best_temperature(logits[told], numbers[told])
-        probabilities[told] = softmax(logits[told] / temperature)
+        probabilities[told] = np.exp(log_softmax(logits[told] / temperature))
     return probabilities
 
 

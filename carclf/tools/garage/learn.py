@@ -28,6 +28,7 @@ from carclf.classifier.garage.file import (
     read_garage_info,
     write_garage,
 )
+from carclf.classifier.garage.prior import Prior
 from carclf.datasets import read_table
 from carclf.datasets.labels import look_alike
 from carclf.datasets.layouts.csv_file import read_csv_text
@@ -99,15 +100,16 @@ class _Photos:
         moved = [self.photos[place] for place in kept]
         self.photos = [photo.model_copy(update={"number": photo.number - (photo.number > gone)}) for photo in moved]
 
-    def garage(self, base: str, fingerprint: str) -> Garage:
-        """Raises `UsageError` for more classes than a garage holds."""
+    def garage(self, base: str, fingerprint: str, prior: Prior | None) -> Garage:
+        """prior: of the base, where it has one. Raises `UsageError` for more classes than a garage holds."""
         if len(self.classes) > MOST_CLASSES:
             raise UsageError(f"A garage holds {MOST_CLASSES} classes at most, not {len(self.classes)}: train a model.")
         vectors, sure = np.stack(self.vectors), np.array(self.sure, np.float32)
-        found = fit(vectors, np.array([photo.number for photo in self.photos]), sure)
+        found = fit(vectors, np.array([photo.number for photo in self.photos]), sure, prior)
         info = GarageInfo(
             base=base,
             fingerprint=fingerprint,
+            prior="" if prior is None else prior.fingerprint,
             classes=tuple(self.classes),
             photos=tuple(self.photos),
             temperature=found.temperature,
@@ -153,6 +155,7 @@ def learn(
     fingerprint = recognizer.classifier.fingerprint
     if output.exists():
         check_base(fingerprint, read_garage_info(output), output)
+    prior = found.prior(recognizer.classifier)
     if photos is not None:
         grouped = named_groups(Path(photos))
         _add(known, read_table(photos, images) if grouped is None else grouped, recognizer, done, track)
@@ -163,7 +166,7 @@ def learn(
             if photos is not None
             else f"'{output}' would hold no class any more: delete the file instead."
         )
-    write_garage(output, known.garage(_as_stored(base, output), fingerprint))
+    write_garage(output, known.garage(_as_stored(base, output), fingerprint, prior))
     done.classes = Counter(known.classes[photo.number] for photo in known.photos)
     return done
 
