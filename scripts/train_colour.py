@@ -24,6 +24,7 @@ from colour_training.views import View, views_of
 
 from carclf.classifier.colour.reader import COLOURS, WORDS, ColourReader
 from detection.common.files import replace_file
+from detection.common.networks.arrays import write_metadata
 from detection.masks.parts import CHOOSE, FIT, REPORT
 
 
@@ -55,7 +56,8 @@ def fit_and_write(fitted: list[View], choose: list[View], output: Path, seed: in
     seen = seen_in_lights(plain, choose, workers)
     temperature, least = calibrated(seen, choose)
     about = {"words": ",".join(WORDS), "temperature": str(temperature), "least": str(least)}
-    replace_file(output, save(arrays, metadata=about))
+    replace_file(output, save(arrays))
+    write_metadata(output, about)  # in this order: that of `save` changes from run to run
     print(f"temperature {temperature}, least confidence {least}, written to {output}")
     tell(ColourReader.load(output), choose, {light: sharpened(one, temperature) for light, one in seen.items()})
 
