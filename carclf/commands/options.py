@@ -55,6 +55,9 @@ Only = Annotated[
         help="The only classes, models and makes that there can be: names with commas, or a file with one per line.",
     ),
 ]
+Colour = Annotated[
+    bool, typer.Option("--colour/--no-colour", help="Whether the colour of each car's paint is told, too.")
+]
 MaxMegapixels = Annotated[float, typer.Option(help="Largest photo accepted, in megapixels.")]
 BatchSize = Annotated[int, typer.Option(help="Largest number of photos that the models process together.")]
 Kinds = Annotated[

@@ -16,6 +16,7 @@ from carclf.commands.options import (
     MODEL,
     Address,
     ClusterWorkers,
+    Colour,
     Engine,
     EveryVehicle,
     Kinds,
@@ -58,6 +59,7 @@ def predict(
     levels: Levels = None,
     sure: Sure = None,
     only: Only = None,
+    colour: Colour = True,
     tta: Annotated[
         str, typer.Option(help="Views per cut-out, whose answers are averaged: a number, mirror (2) or ten (10).")
     ] = "1",
@@ -124,7 +126,7 @@ def predict(
         raise UsageError(f"--engine ray gives rows alone: leave out {what}, or --engine.")
     settings = {"device": device, "top": top, "batch_size": batch_size, "threshold": threshold, "detector": detector}
     settings |= {"every_vehicle": every_vehicle, "kinds": kinds, "small": small, "runtime": runtime}
-    settings |= {"levels": levels, "sure": sure, "only": only}
+    settings |= {"levels": levels, "sure": sure, "only": only, "colour": colour}
     if ask:
         others = {"PHOTOS": photos, "--output": output, "--format": format, "--save-cutouts": save_cutouts}
         others |= {"--overlay": overlay, "--detections": detections}

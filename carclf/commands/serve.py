@@ -28,6 +28,7 @@ def serve(
     levels: options.Levels = None,
     sure: options.Sure = None,
     only: options.Only = None,
+    colour: options.Colour = True,
     kinds: options.Kinds = None,
     api_key_file: Annotated[
         Path | None, typer.Option(help="File with the key that clients must send. Or set CARCLF_API_KEY.")
@@ -107,6 +108,7 @@ def serve(
         levels=levels,
         sure=sure,
         only=only,
+        colour=colour,
         kinds=kinds,
         broker=broker or None,
         api_key=find_api_key(api_key_file),
@@ -181,6 +183,7 @@ def worker(
     levels: options.Levels = None,
     sure: options.Sure = None,
     only: options.Only = None,
+    colour: options.Colour = True,
     kinds: options.Kinds = None,
     max_megapixels: options.MaxMegapixels = 50,
     batch_size: options.BatchSize = 8,
@@ -208,6 +211,7 @@ def worker(
         levels=levels,
         sure=sure,
         only=only,
+        colour=colour,
         kinds=kinds,
         max_pixels=round(max_megapixels * 1e6),
         batch_size=batch_size,

@@ -29,6 +29,7 @@ class Facts:
     every_vehicle: bool
     trained_on: str | None
     levels: bool
+    tells_colour: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,12 @@ class NamingWork(Work):
         self._recognizer = recognizer
         self._one = threading.Lock() if recognizer.side_by_side == 1 else nullcontext()
         return Facts(
-            recognizer.settings, recognizer.found_by, recognizer.every_vehicle, recognizer.trained_on, recognizer.levels
+            recognizer.settings,
+            recognizer.found_by,
+            recognizer.every_vehicle,
+            recognizer.trained_on,
+            recognizer.levels,
+            recognizer.tells_colour,
         )
 
     def begin(self, order: None) -> None:
@@ -86,6 +92,7 @@ class FarRecognizer:
         self._crew, self.detections = crew, detections
         self.settings, self.found_by = facts.settings, facts.found_by
         self.every_vehicle, self.trained_on, self.levels = facts.every_vehicle, facts.trained_on, facts.levels
+        self.tells_colour = facts.tells_colour
 
     def recognize_fully(self, photos: Iterable[Item], pictures: bool = False) -> Iterator[Recognition]:
         """As of `CarRecognizer`, without probabilities and pictures. A photo that kills its worker is an error."""

@@ -18,6 +18,7 @@ from detection.cutout.extract import shrink_crop
 from detection.images.read import ImageError
 
 if TYPE_CHECKING:
+    from carclf.classifier.colour.reader import Colour
     from carclf.recognition.photo import Photo
     from carclf.recognition.prediction import Status
     from detection.vehicle import Vehicle
@@ -35,7 +36,8 @@ class Item:
 
     given: what was handed in, until it is read. name: how it is called in the result. source: its name in a file of
     detections. photo: RGB uint8, `size` its (height, width), `brightness` its mean, 0 to 1; cutout: RGB uint8; both
-    None once they are not needed or the item has failed. kind: of the vehicle, None where none was found. rank: of the
+    None once they are not needed or the item has failed. kind: of the vehicle, None where none was found. colour: of
+    its paint, None where it was not looked at. rank: of the
     vehicle in its photo, None where there is but one row per photo. others: how many other vehicles were found in the
     photo. embed: whether a vector of the cut-out is wanted, float32 [F].
     """
@@ -52,6 +54,7 @@ class Item:
     reason: str = ""
     box: tuple[float, float, float, float] | None = None
     kind: str | None = None
+    colour: Colour | None = None
     rank: int | None = None
     others: int | None = None
     probabilities: np.ndarray | None = None

@@ -77,7 +77,7 @@ class Naming:
         advance: Advance = lambda: None,
     ):
         self._recognizer, self._sources, self._pictures, self._advance = recognizer, sources, pictures, advance
-        self.columns = row_columns(recognizer.every_vehicle, recognizer.levels)
+        self.columns = row_columns(recognizer.every_vehicle, recognizer.levels, recognizer.tells_colour)
         self.tally = Tally()
 
     def rows(self) -> Iterator[dict]:
@@ -141,7 +141,7 @@ class Naming:
         for place in places:
             for row in journal.read(place)["rows"]:
                 self.tally.count(row)
-                yield {name: row.get(name) for name in self.columns}  # version 0.4.0 noted no kind
+                yield {name: row.get(name) for name in self.columns}  # 0.4.0 noted no kind and no colour
 
     def _holds(self, source: Source, kept: dict, stamp: tuple[int, int] | None, retry_failed: bool) -> bool:
         before, rows = kept.get("stamp"), kept.get("rows")

@@ -28,6 +28,7 @@ COLUMNS = ("file", "status", "label", "confidence", "top", "box", "kind", "reaso
 VEHICLE = "vehicle"  # a column more, where every vehicle of a photo is named
 # Columns more, where answers are at the deepest level that is sure.
 LEVEL_COLUMNS = ("level", "make", "make_confidence", "model", "model_confidence", "year", "year_confidence")
+COLOUR_COLUMNS = ("colour", "colour_confidence")  # columns more, where the paint is looked at
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class Prediction:
     kind: of vehicle (car, truck, bus); None where none was found, or the photos are cut out already.
     reason: why there is no label, that the photo had to be turned, or that two vehicles were equally prominent.
     vehicle: with `every_vehicle` the rank of this one in its photo, 1 for the main one; else None.
+    colour: the word for the paint, one of `carclf.classifier.colour.reader.WORDS`; None where none is sure, or without
+        a mask. colour_confidence: how probable the best word is, 0 to 1, silver and grey counted as one; None without a
+        mask.
     level: of the label: `class`, `model` or `make`. This and all that follows is None without levels.
     make, model, year: as far as they are sure: of a label `Audi` there is no model. A model is written with its make.
     make_confidence, model_confidence, year_confidence: how probable they are, 0 to 1; where they are not told, how
@@ -60,6 +64,8 @@ class Prediction:
     reason: str = ""
     vehicle: int | None = None
     kind: str | None = None
+    colour: str | None = None
+    colour_confidence: float | None = None
     level: Level | None = None
     make: str | None = None
     make_confidence: float | None = None
@@ -75,14 +81,16 @@ class Prediction:
         return self.status if self.label is None else in_words(self.label, self.level, self.likely)
 
     def row(self) -> dict:
-        """The same as plain lists and numbers; `vehicle` and the columns of levels only where they are known."""
+        """The same as plain lists and numbers; `vehicle`, the columns of levels and of the colour only where they are
+        known."""
         plain = asdict(self)
         del plain["likely"]
         if self.vehicle is None:
             del plain[VEHICLE]
-        if self.make_confidence is None:
-            for name in LEVEL_COLUMNS:
-                del plain[name]
+        for names, known in ((LEVEL_COLUMNS, self.make_confidence), (COLOUR_COLUMNS, self.colour_confidence)):
+            if known is None:
+                for name in names:
+                    del plain[name]
         return plain | {
             "top": [list(pair) for pair in self.top],
             "box": None if self.box is None else list(self.box),
@@ -110,15 +118,17 @@ def columns(predictions: Sequence[Prediction]) -> list[str]:
         row_columns(
             any(prediction.vehicle is not None for prediction in predictions),
             any(prediction.make_confidence is not None for prediction in predictions),
+            any(prediction.colour_confidence is not None for prediction in predictions),
         )
     )
 
 
-def row_columns(every_vehicle: bool, levels: bool = False) -> tuple[str, ...]:
-    """The names of a row's values; `vehicle` where every vehicle of a photo is named, and more of levels."""
-    place = COLUMNS.index("top")
-    more = LEVEL_COLUMNS if levels else ()
-    return (COLUMNS[0], *([VEHICLE] if every_vehicle else []), *COLUMNS[1:place], *more, *COLUMNS[place:])
+def row_columns(every_vehicle: bool, levels: bool = False, colour: bool = False) -> tuple[str, ...]:
+    """The names of a row's values; `vehicle` where every vehicle of a photo is named, and more of levels and colour."""
+    place, last = COLUMNS.index("top"), COLUMNS.index("reason")
+    first = (COLUMNS[0], *([VEHICLE] if every_vehicle else []), *COLUMNS[1:place])
+    more, paint = LEVEL_COLUMNS if levels else (), COLOUR_COLUMNS if colour else ()
+    return (*first, *more, *COLUMNS[place:last], *paint, *COLUMNS[last:])
 
 
 def in_words(label: str, level: Level | None, likely: Sequence[str]) -> str:

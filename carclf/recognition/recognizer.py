@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from carclf.classifier.colour.reader import ColourReader
 from carclf.classifier.contract import Classifier
 from carclf.recognition.answers import Answers
 from carclf.recognition.item import Item, batches, limited, opaque
@@ -62,6 +64,7 @@ class CarRecognizer:
     levels: whether the answer is the deepest level (class, model, make) that is sure; None: where the model knows
         levels, and no threshold is given. sure: the share of right answers that is asked for then; None: 0.98.
     only: the classes, models and makes that there can be, as a list, a text with commas or a file; None: all.
+    colour: whether the colour of the paint is told, too; not of photos that are cut out already, which have no mask.
     every_vehicle: names all vehicles of a photo, the main one first, each in a prediction of its own.
     detections: what a detector has found in these photos before, see `detection.folder.out.detections`; then no
         detector is used.
@@ -101,6 +104,7 @@ class CarRecognizer:
         levels: bool | None = None,
         sure: float | None = None,
         only: Sequence[str] | str | None = None,
+        colour: bool = True,
     ):
         if batch_size < 1:
             raise UsageError("top and batch_size must be 1 or more.")
@@ -116,6 +120,7 @@ class CarRecognizer:
         model, self.finder = load_models(model, detector, make_finder if finds else None, device, runtime, threads)
         self.classifier = model
         self.answers = Answers(model, top, threshold, levels, sure, only)
+        self._paint = ColourReader.load() if colour and not crops else None
         self._stored_check = None if detections is None else check_of(detections.detector, check)
         self.kinds: tuple[str, ...] = ()
         if self.finder is not None:
@@ -163,6 +168,11 @@ class CarRecognizer:
             whole = with_rule(self.finder.fingerprint, self.finder.check is not None, closer=False)
             return whole, self.finder.older_fingerprints
         return (None, ()) if self.detections is None else (self.detections.fingerprint, ())
+
+    @property
+    def tells_colour(self) -> bool:
+        """Whether the colour of each vehicle's paint is told."""
+        return self._paint is not None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -323,6 +333,7 @@ class CarRecognizer:
         item.reason = "; ".join(part for part in (vehicle.turn_note, note) if part)
         x1, y1, x2, y2 = (round(float(value), 1) for value in vehicle.box)
         item.box, item.kind = (x1, y1, x2, y2), vehicle.kind
+        item.colour = None if self._paint is None else self._paint(bright, vehicle)
         item.cut(limited(opaque(crop)), vehicle)
 
     def _classify(self, items: Iterable[Item]) -> Iterator[Item]:
@@ -362,6 +373,8 @@ class CarRecognizer:
 
     def _prediction(self, item: Item) -> Prediction:
         plain = Prediction(item.name, item.status, box=item.box, reason=item.reason, vehicle=item.rank, kind=item.kind)
+        if item.colour is not None:
+            plain = replace(plain, colour=item.colour.word, colour_confidence=item.colour.confidence)
         return plain if item.probabilities is None else self.answers.complete(plain, item.probabilities)
 
 

@@ -97,6 +97,7 @@ def load_recognizer(settings: ServiceSettings) -> CarRecognizer:
             levels=settings.levels,
             sure=settings.sure,
             only=settings.only,
+            colour=settings.colour,
             kinds=settings.kinds,
             runtime=settings.runtime,
             threads=threads,

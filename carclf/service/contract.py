@@ -55,8 +55,8 @@ class Guess(BaseModel):
 
 
 class Answer(BaseModel):
-    """What is known of one photo. The meaning of status, label, confidence, top, box, reason, and of level and what
-    follows it, is that of `carclf.recognition.prediction.Prediction`.
+    """What is known of one photo. The meaning of status, label, confidence, top, box, reason, of colour, and of level
+    and what follows it, is that of `carclf.recognition.prediction.Prediction`.
 
     file: the name that the photo was sent with. width, height: of the photo as it is seen, in pixels; None when it
     could not be read. outline: polygons round the car, each a list of [x, y] in pixels of the photo. cutout: the
@@ -85,3 +85,5 @@ class Answer(BaseModel):
     year: str | None = None
     year_confidence: float | None = None
     said: str | None = None
+    colour: str | None = None
+    colour_confidence: float | None = None

@@ -40,6 +40,7 @@ class ServiceSettings(BaseModel):
     levels: bool | None = None  # whether answers are at the deepest level that is sure; None: where the model can
     sure: float | None = Field(None, gt=0, lt=1)
     only: str | None = None  # the classes, models and makes that there can be, as `CarRecognizer` takes them
+    colour: bool = True  # whether the colour of the paint is told, too
     kinds: str | None = None  # of vehicle that count, as `CarRecognizer` takes them
     # The address of a message broker, with its password, where workers answer in place of this process.
     broker: SecretStr | None = None

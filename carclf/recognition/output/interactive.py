@@ -113,7 +113,8 @@ def _show(console: Console, answer: Prediction) -> None:
     rank = "" if answer.vehicle is None else f"vehicle {answer.vehicle}: "
     said = answer.said if answer.status == OK else answer.status
     reason = f" ({escape(answer.reason)})" if answer.reason else ""
-    console.print(f"{rank}[bold {_COLOURS[answer.status]}]{escape(said)}[/]{reason}")
+    paint = f", {answer.colour}" if answer.colour else ""
+    console.print(f"{rank}[bold {_COLOURS[answer.status]}]{escape(said)}[/]{reason}{paint}")
     if answer.top:
         bars = Table.grid(padding=(0, 2))
         bars.add_column()

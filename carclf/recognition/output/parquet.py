@@ -10,7 +10,7 @@ from detection.common.errors import UsageError
 from detection.common.files import escaped
 
 _ROWS = 10_000  # per row group
-_SHARES = ("confidence", "make_confidence", "model_confidence", "year_confidence")
+_SHARES = ("confidence", "make_confidence", "model_confidence", "year_confidence", "colour_confidence")
 
 
 def check_parquet() -> None:

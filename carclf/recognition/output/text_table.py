@@ -9,7 +9,7 @@ from itertools import chain, islice
 from rich.cells import cell_len, set_cell_size
 
 from carclf.classifier.levels.names import CLASS
-from carclf.recognition.prediction import ERROR, NO_CAR, OK, UNKNOWN, UNREADABLE, VEHICLE
+from carclf.recognition.prediction import COLOUR_COLUMNS, ERROR, NO_CAR, OK, UNKNOWN, UNREADABLE, VEHICLE
 
 # The widths follow from the first rows: later ones are written as they come. On a terminal somebody waits for them.
 _LOOKED_AT, _LOOKED_AT_WAITING = 1000, 16
@@ -19,13 +19,14 @@ _ANSI = {OK: "32", UNKNOWN: "33", NO_CAR: "36", UNREADABLE: "31", ERROR: "31"}
 def table_lines(
     rows: Iterable[dict], columns: Sequence[str], colours: bool = False, width: int | None = None
 ) -> Iterator[str]:
-    """The header and a line per row, without line ends: file, status, label, confidence, the next best and the reason.
+    """The header and a line per row, without line ends: file, status, label, confidence, where it is told the colour,
+    the next best and the reason.
 
     They survive a pipe, which cuts framed tables. width: of a terminal, at which lines are cut. colours: the status is
     coloured by terminal codes.
     """
-    ranked = VEHICLE in columns
-    lines = chain([_header(ranked)], (_cells(row, ranked) for row in rows))
+    ranked, painted = VEHICLE in columns, COLOUR_COLUMNS[0] in columns
+    lines = chain([_header(ranked, painted)], (_cells(row, ranked, painted) for row in rows))
     first = list(islice(lines, 1 + (_LOOKED_AT if width is None else _LOOKED_AT_WAITING)))
     widths = [max(cell_len(line[place]) for line in first) for place in range(len(first[0]) - 1)]
     status = 1 + ranked
@@ -41,11 +42,12 @@ def table_lines(
         yield text
 
 
-def _header(ranked: bool) -> tuple[str, ...]:
-    return ("file", *([VEHICLE] if ranked else []), "status", "label", "confidence", "next best")
+def _header(ranked: bool, painted: bool) -> tuple[str, ...]:
+    colour = COLOUR_COLUMNS[:1] if painted else ()
+    return ("file", *([VEHICLE] if ranked else []), "status", "label", "confidence", *colour, "next best")
 
 
-def _cells(row: dict, ranked: bool) -> tuple[str, ...]:
+def _cells(row: dict, ranked: bool, painted: bool) -> tuple[str, ...]:
     confidence = "" if row["confidence"] is None else f"{row['confidence']:.1%}"
     # With levels, the best class is news where it is not the label.
     start = 0 if row.get("make_confidence") is not None and row.get("level") != CLASS else 1
@@ -53,7 +55,8 @@ def _cells(row: dict, ranked: bool) -> tuple[str, ...]:
     note = f"({_printable(row['reason'])})" if row["reason"] else ""
     rank = ["" if row[VEHICLE] is None else str(row[VEHICLE])] if ranked else []
     label = _printable(row["label"] or "")
-    return (_printable(row["file"]), *rank, row["status"], label, confidence, f"{others} {note}".strip())
+    colour = [row[COLOUR_COLUMNS[0]] or ""] if painted else []
+    return (_printable(row["file"]), *rank, row["status"], label, confidence, *colour, f"{others} {note}".strip())
 
 
 def _printable(text: str) -> str:

@@ -141,7 +141,8 @@ def _texts(one: Prediction) -> list[tuple[str, str]]:
     if one.status == OK:
         figure = f"  {one.confidence or 0:.0%}"
         others = [] if one.vehicle is not None else guesses[1:3] if one.level in (None, CLASS) else guesses[:2]
-        return [(rank + (one.label or ""), figure), *others]
+        paint = f", {one.colour}" if one.colour else ""  # at the end: where there is no room, it is cut first
+        return [(f"{rank}{one.label or ''}{paint}", figure), *others]
     if one.status == UNKNOWN:
         label, figure = guesses[0]
         return [(f"{rank}unknown", ""), *([] if single else [(f"at best {label}", figure)])]

@@ -121,6 +121,7 @@ class LocalBackend:
     def _fingerprint(self, recognizer: CarRecognizer) -> str:
         """First the weights of the classifier, then all else; the export of the same weights has the same."""
         limits = {"max_pixels": self.settings.max_pixels, "max_side": self.settings.max_side}
+        limits |= {"colour": recognizer.tells_colour}
         text = json.dumps(recognizer.settings | limits, sort_keys=True)
         return f"{recognizer.classifier.fingerprint}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from carclf.recognition.prediction import ERROR, LEVEL_COLUMNS
+from carclf.recognition.prediction import COLOUR_COLUMNS, ERROR, LEVEL_COLUMNS
 from carclf.service.contract import Answer, Guess
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def to_answer(recognition: Recognition, name: str, size: tuple[int, int], pictur
         outline=None if vehicle is None else outline(vehicle.mask, across, down),
         cutout=data_uri(recognition.cutout) if pictures and recognition.cutout is not None else None,
         said=None if prediction.label is None else prediction.said,
-        **{name: getattr(prediction, name) for name in LEVEL_COLUMNS},
+        **{name: getattr(prediction, name) for name in (*LEVEL_COLUMNS, *COLOUR_COLUMNS)},
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from carclf.recognition.prediction import COLOUR_COLUMNS, LEVEL_COLUMNS
+
 _CAR = {
     "file": "car.jpg",
     "status": "ok",
@@ -27,6 +29,8 @@ _CAR = {
     "year": "2012",
     "year_confidence": 0.971,
     "said": "Audi S5 Coupe 2012",
+    "colour": "silver",
+    "colour_confidence": 0.914,
 }
 _MAKE = _CAR | {
     "label": "Audi",
@@ -43,8 +47,8 @@ _MAKE = _CAR | {
     "year_confidence": 0.541,
     "said": "Audi, probably an S4 or an A5",
 }
-_LEVELS = ("level", "make", "make_confidence", "model", "model_confidence", "year", "year_confidence", "said")
-_EMPTY = dict.fromkeys(("label", "confidence", "box", "outline", "cutout", *_LEVELS)) | {"top": []}
+_MORE = (*LEVEL_COLUMNS, *COLOUR_COLUMNS, "said")
+_EMPTY = dict.fromkeys(("label", "confidence", "box", "outline", "cutout", *_MORE)) | {"top": []}
 _CAT = _EMPTY | {
     "file": "cat.jpg", "status": "no_car", "reason": "no vehicle found in the photo", "width": 500, "height": 375,
 }  # fmt: skip

@@ -25,7 +25,7 @@ from tests.carclf.tiny import CLASSES, save_tiny_model
 from tests.carclf.wrong_usage import sentence
 from tests.fakes import FakeDetector, draw_car
 
-KEYS = ["file", "status", "label", "confidence", "top", "box", "kind", "reason"]
+KEYS = ["file", "status", "label", "confidence", "top", "box", "kind", "colour", "colour_confidence", "reason"]
 
 
 def test_json_has_one_row_a_photo(carclf, photos, model):
@@ -58,7 +58,7 @@ def test_csv_can_be_read_back(carclf, photos, model):
 
 def test_table_is_the_default(carclf, photos, model):
     lines = carclf("predict", photos, "--model", model).stdout.splitlines()
-    assert len(lines) == 4 and lines[0].split() == ["file", "status", "label", "confidence", "next", "best"]
+    assert len(lines) == 4 and lines[0].split() == ["file", "status", "label", "confidence", "colour", "next", "best"]
 
 
 def test_unreadable_photos_are_rows_and_exit_code_3(carclf, photos, model):

@@ -55,7 +55,8 @@ def test_photos_are_answered_one_after_the_other_and_errors_end_nothing(talk, ph
     assert len(parts) == 1 + 10, "nothing is answered after quit"
     answers = parts[1:]
     for answer in answers[:2]:
-        assert answer.splitlines()[0] in CLASSES and answer.count("%") == 3 and "█" in answer
+        label, _, colour = answer.splitlines()[0].partition(", ")
+        assert label in CLASSES and colour in ("red", "") and answer.count("%") == 3 and "█" in answer
         assert all(label in answer for label in CLASSES)
     assert answers[2].startswith("unreadable (no such file)") and "not a photo" in answers[3]
     assert "is a folder: name a photo" in answers[4] and answers[5] == ""

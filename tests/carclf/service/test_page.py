@@ -100,6 +100,7 @@ def test_a_car_is_named_outlined_and_cut_out(visit):
     expect(card).to_have_attribute("data-state", "ok")
     expect(card.locator("h2")).to_have_text("Red Coupe 2011")
     expect(card.locator(".text")).to_have_text("Fairly sure, 90 %")
+    expect(card.locator(".paint")).to_have_text("Colour: red")
     expect(card.locator(".guesses .name")).to_have_text(["Red Coupe 2011", "Blue Sedan 2012", "Green Van 2009"])
     expect(card.locator(".guesses .share")).to_have_text(["90 %", "6 %", "4 %"])
     widths = card.locator(".bar span").evaluate_all("all => all.map(one => one.getBoundingClientRect().width)")
@@ -125,6 +126,7 @@ def test_every_outcome_has_words_of_its_own(visit):
     assert unknown.locator(".outline path").count() == 3
     assert none.locator(".outline path").count() == 0
     expect(none.locator(".guesses")).to_be_hidden()
+    expect(none.locator(".paint")).to_be_hidden()
     expect(unreadable.locator(".text")).to_contain_text("truncated")
 
 

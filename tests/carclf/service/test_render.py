@@ -73,6 +73,14 @@ def test_pictures_are_small_enough_for_a_page(shape, size):
     assert kind == "data:image/jpeg;base64" and image.size == size
 
 
+def test_a_colour_survives_the_queue():
+    told = Prediction("a.jpg", "unknown", colour="red", colour_confidence=0.8)
+    answer = Answer.model_validate_json(to_answer(Recognition(told), "b.jpg", (4, 3)).model_dump_json())
+    assert (answer.colour, answer.colour_confidence) == ("red", 0.8)
+    older = Answer.model_validate({"file": "a.jpg", "status": "ok"})  # of a worker that tells no colours
+    assert older.colour is None and older.colour_confidence is None
+
+
 def test_reasons_of_errors_are_for_the_log():
     assert public_reason("error", "the detector failed: OSError: /srv") == "the detector failed"
     assert public_reason("unknown", "not one: 5 %") == "not one: 5 %"

@@ -203,6 +203,9 @@ function showAnswer(card, answer) {
   if (answer.status === "ok" && answer.reason) {
     find(".text", element).textContent += ` (${answer.reason.split(";")[0]})`;
   }
+  const paint = find(".paint", element);
+  paint.hidden = !answer.colour;
+  paint.textContent = answer.colour ? `Colour: ${answer.colour}` : "";
   showGuesses(find(".guesses", element), answer.top);
   if (answer.status === "no_car") {
     answer = { ...answer, cutout: null, outline: null }; // something was found, and is no car
@@ -226,6 +229,7 @@ function show(card, state, title, text) {
   find(".text", element).textContent = text;
   find("progress", element).hidden = !(state === "waiting" || state === "busy");
   find(".again", element).hidden = state !== "error";
+  find(".paint", element).hidden = true;
   find(".guesses", element).hidden = true;
   find(".cutout", element).hidden = true;
   find(".outline", element).replaceChildren();

@@ -1,0 +1,1 @@
+"""The colour of a car's paint, in the words of dealers."""
