@@ -177,7 +177,7 @@ class Crew:
         for call in [call for call, one in self._calls.items() if one is member]:
             del self._calls[call]
         self._ray.kill(member.actor, no_restart=True)
-        if not member.ready:
+        if not member.ready and "its node has died" not in str(error):  # a machine that goes away is no worker's fault
             self._failed += 1
             if self._failed >= _STARTS:
                 lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -90,8 +90,16 @@ def test_twenty_deaths_over_500_photos(three, tmp_path, notes):
         assert running.wait() == (-signal.SIGKILL if death else 0)
         struck += [("driver", done())] if death else []
     print("500 photos; who died after so many rows:", *(f"{kind} {number}" for kind, number in struck), sep="\n  ")
-    assert Counter(kind for kind, _ in struck) == {"worker": 13, "node": 4, "driver": 3}
-    assert sorted(rows(out)) == sorted(rows(tmp_path / "reference")) and len(rows(out)) == 502
+    died = Counter(kind for kind, _ in struck)
+    assert died["driver"] == 3 and died["node"] == 4 and died["worker"] >= 12  # the run may end before the last one
+    found = rows(out)
+    assert sorted(found) == sorted(rows(tmp_path / "reference")) and len(found) == 502
+    # Where a worker was killed twice while it tried the same photo by itself, the photo is blamed, and tried again.
+    blamed = [name for name, row in found.items() if row["reason"] == KILLED]
+    print("blamed:", blamed)
+    assert len(blamed) <= 3
+    if blamed:
+        far(source, out, loader(notes), Cluster(address=three.address), retry_failed=True)
     assert tree(out) == expected
 
 
