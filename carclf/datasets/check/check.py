@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from carclf.datasets import photo_root, read_table
-from carclf.datasets.boxes import box_problem
+from carclf.datasets.layouts.boxes import box_problem
 from carclf.datasets.copies import Pictures
 from carclf.datasets.labels import alike_note
 from carclf.datasets.names import SPLITS, name_below, names

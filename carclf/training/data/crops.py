@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from carclf.datasets import photo_root, read_manifest, read_table
-from carclf.datasets.boxes import crop_table
+from carclf.datasets.layouts.boxes import crop_table
 from carclf.datasets.labels import lost_note
 from carclf.datasets.names import names_below
 from carclf.runs.recipe import BY_FOLDERS, TrainConfig
