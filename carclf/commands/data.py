@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from carclf.commands.options import Device, Runtime
+from carclf.commands.options import Corrections, Device, Runtime
 from detection.common.console import quiet_stdout, say, tracked
 from detection.common.tally import exit_code
 
@@ -32,6 +32,7 @@ def _group() -> None:
 def check(
     data: Data,
     images: Images = None,
+    corrections: Corrections = None,
     json: Annotated[
         Path | None, typer.Option(help="Write everything to this JSON file, with one row per photo.")
     ] = None,
@@ -47,9 +48,11 @@ def check(
     check_output(csv)
     from carclf.datasets.check.check import check_data
     from carclf.datasets.check.report import report
+    from carclf.datasets.corrections.apply import read_corrections
     from detection.common.files import write_json, write_table
 
-    found = check_data(data, images, tracked("looking"))
+    decided = None if corrections is None else read_corrections(corrections)
+    found = check_data(data, images, tracked("looking"), decided)
     if json:
         write_json(json, found.as_json())
     if csv:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -51,6 +52,10 @@ Only = Annotated[
         metavar="LIST",
         help="The only classes, models and makes that there can be: names with commas, or a file with one per line.",
     ),
+]
+Corrections = Annotated[
+    Path | None,
+    typer.Option(help="What people decided about the photos: a folder or file that was reviewed with `carclf review`."),
 ]
 MaxMegapixels = Annotated[float, typer.Option(help="Largest photo accepted, in megapixels.")]
 BatchSize = Annotated[int, typer.Option(help="Largest number of photos that the models process together.")]
