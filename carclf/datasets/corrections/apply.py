@@ -49,8 +49,8 @@ def read_corrections(corrections: str | Path) -> Corrections:
     for number, one in enumerate(read_decisions(path)):
         histories.setdefault(one.sha256, History()).add(one)
         order[one.id] = number
-    standing = [one for history in histories.values() if (one := history.in_force) is not None]
-    return Corrections(path, sorted(standing, key=lambda one: order[one.id]), journal_hash(path))
+    standing = [found for history in histories.values() if (found := history.in_force) is not None]
+    return Corrections(path, sorted(standing, key=lambda decided: order[decided.id]), journal_hash(path))
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,8 @@ class History:
     def in_force(self) -> Decision | None:
         """The last one of a human; where no human has decided, the last one of a program; None where all is undone."""
         humans = [one for one in self._standing if one.human]
-        return (humans or self._standing or [None])[-1]
+        found = humans or self._standing
+        return found[-1] if found else None
 
     def without(self, id: str) -> Decision | None:
         """What would be in force if that line were undone."""
