@@ -13,7 +13,7 @@ from typing import Any
 from carclf.datasets.corrections.decision import UNDO, Decision, History
 from detection.common.errors import UsageError
 from detection.common.files import check_written, replace_file, user_path, written_by
-from detection.common.places.place import Place
+from detection.common.places.address import scheme_of
 from detection.common.rows import RowLog, json_line, parse_row
 
 NAME = "corrections.jsonl"
@@ -24,9 +24,9 @@ _HEAD = 65536  # bytes of the first line, at most
 
 def journal_folder(source: str | Path) -> Path:
     """Where the journal of a source lies: in the folder itself, or in one beside the file. Raises `UsageError`."""
-    path = user_path(source)
-    if isinstance(path, Place):
+    if scheme_of(str(source)):
         raise UsageError(f"'{source}' is not on this machine: copy it here, decisions are kept beside it.")
+    path = user_path(source)
     return path if path.is_dir() else path.with_name(path.name + BESIDE)
 
 
@@ -35,10 +35,11 @@ def journal_file(corrections: str | Path) -> Path:
 
     Raises `UsageError` where there is none.
     """
+    folder = journal_folder(corrections)
     path = user_path(corrections)
-    if not isinstance(path, Place) and path.is_file() and path.suffix == ".jsonl" and _is_journal(path):
+    if path.is_file() and path.suffix == ".jsonl" and _is_journal(path):
         return path
-    found = journal_folder(corrections) / NAME
+    found = folder / NAME
     if not found.is_file():
         what = "is not there" if not path.exists() else f"has no {NAME}"
         raise UsageError(f"'{corrections}' {what}: name a folder or file that was reviewed with `carclf review`.")

@@ -17,7 +17,7 @@ from detection.common.files import file_stamp, move_over
 
 _ROWS = 2048  # of vectors in memory at a time
 _SKETCH = 32  # dimensions that orders are made in
-_LEAF = 8  # photos that stay in the order that they have
+_LEAF = 32  # photos that are put one after the other by their distances
 _SEED = 1
 
 
@@ -133,9 +133,12 @@ def _halved(sketch: np.ndarray, part: np.ndarray, random: np.random.Generator) -
     stack, last = [part], None
     while stack:
         part = stack.pop()
-        middle = sketch[part].mean(axis=0) if len(part) else 0
+        if not len(part):
+            continue
+        middle = sketch[part].mean(axis=0)
         if len(part) <= _LEAF:
-            last = middle if len(part) else last
+            part = part[_chain(sketch[part], middle if last is None else last)]
+            last = sketch[part[-1]]
             yield part
             continue
         away = sketch[part] - middle
@@ -143,12 +146,23 @@ def _halved(sketch: np.ndarray, part: np.ndarray, random: np.random.Generator) -
         for _ in range(5):  # power iteration
             direction = away.T @ (away @ direction)
             direction /= np.linalg.norm(direction) or 1.0
-        along = away @ direction
-        order = np.argsort(along, kind="stable")
+        order = np.argsort(away @ direction, kind="stable")
         low, high = part[order[: len(part) // 2]], part[order[len(part) // 2 :]]
         if last is not None and (last - middle) @ direction > 0:
             low, high = high, low
         stack += [high, low]
+
+
+def _chain(points: np.ndarray, start: np.ndarray) -> list[int]:
+    """From the point nearest to `start` always to the nearest one that is left."""
+    apart = ((points[:, None] - points[None]) ** 2).sum(axis=2)
+    at = int(((points - start) ** 2).sum(axis=1).argmin())
+    found = [at]
+    for _ in range(len(points) - 1):
+        apart[:, at] = np.inf
+        at = int(apart[at].argmin())
+        found.append(at)
+    return found
 
 
 def far_labels(likes: np.ndarray, number: int, labels: Callable[[int], str], count: int) -> Iterable[tuple[int, float]]:

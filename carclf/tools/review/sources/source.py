@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from carclf.datasets.corrections.journal import journal_folder
 from carclf.tools.audit.audit import TABLE
 from carclf.tools.audit.photos import PHOTOS
 from carclf.tools.review.photos import Photos
@@ -15,7 +16,6 @@ from carclf.tools.review.sources.rows import read_rows
 from detection.common.console import Track, untracked
 from detection.common.errors import UsageError
 from detection.common.files import user_path
-from detection.common.places.place import Place
 
 ANSWERS, GROUPS = "predictions.csv", "groups.csv"
 
@@ -40,10 +40,9 @@ def read_source(
 
 
 def _read(source: str | Path, images: Path | None, vectors: Path | None, track: Track) -> Photos:
+    journal_folder(source)
     path = user_path(source)
     images = None if images is None else user_path(images)
-    if isinstance(path, Place):
-        raise UsageError(f"'{source}' is not on this machine: copy it here, decisions are kept beside it.")
     if path.is_dir():
         if (path / PHOTOS).is_file() and (path / TABLE).is_file():
             return read_audit(path, images)

@@ -48,8 +48,9 @@ export function say(text) {
   find("#live").textContent = text;
 }
 
-export function tell(text) {
-  const note = find("#note");
+/** `where`: "#away" for what is wrong with the connection, which goes by itself. */
+export function tell(text, where = "#note") {
+  const note = find(where);
   note.textContent = text;
   note.hidden = !text;
 }

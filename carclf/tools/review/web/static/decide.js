@@ -78,7 +78,7 @@ async function send(part, total) {
         return;
       }
       const many = waiting.reduce((sum, one) => sum + one.items.length, 0);
-      tell(`${many === 1 ? "1 decision is" : `${many} decisions are`} not saved yet: ${error.message} Trying again …`);
+      tell(`${many === 1 ? "1 decision is" : `${many} decisions are`} not saved yet: ${error.message} Trying again …`, "#away");
       await new Promise((resolve) => setTimeout(resolve, 1000 * WAITS[Math.min(tries, WAITS.length - 1)]));
     }
   }
@@ -88,8 +88,9 @@ function take(part, answer, total) {
   forget(part);
   keep([...answer.saved, ...answer.conflicts]);
   takeProgress(answer);
+  tell("");
   if (!waiting.length) {
-    tell("");
+    tell("", "#away");
   }
   const told = [];
   if (answer.conflicts.length) {

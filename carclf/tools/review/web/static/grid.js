@@ -239,6 +239,13 @@ grid.addEventListener("click", (event) => {
     opened();
   }
 });
+grid.addEventListener("focusin", (event) => { // a screen reader moves the focus by itself
+  const place = placeOf(event);
+  if (place >= 0 && place !== at) {
+    at = place;
+    draw();
+  }
+});
 grid.addEventListener("pointerdown", (event) => {
   const place = placeOf(event);
   wasHeld = false;

@@ -14,6 +14,7 @@ const field = classField(find("#choose"), "Another class", (name) => choose(name
 let details = null;
 let shown = -1; // the number of the photo
 let ahead = null;
+let loading = Promise.resolve();
 
 export const isOpen = () => !large.hidden;
 export const current = () => shown;
@@ -45,10 +46,13 @@ export function step(by) {
   show();
 }
 
-async function show() {
-  const number = view.numbers[focusedPlace()];
-  shown = number;
+function show() {
+  shown = view.numbers[focusedPlace()];
   details = null;
+  loading = load(shown);
+}
+
+async function load(number) {
   const side = Math.ceil(Math.max(innerWidth, innerHeight) * Math.min(2, devicePixelRatio));
   photo.src = `photo/${number}?side=${side}`;
   find("#unreadable").hidden = true;
@@ -157,18 +161,18 @@ export function choose(name) {
   take(name === rowOf(shown)?.now ? "accept" : "class", name);
 }
 
-export function chooseBest(place) {
-  const name = details?.top[place]?.[0];
+/** Of the photo that is shown now, even if its details are still on their way: nobody waits with a key. */
+async function chooseKnown(nameOf) {
+  const number = shown;
+  await loading;
+  const name = details && shown === number ? nameOf(details) : null;
   if (name) {
     choose(name);
   }
 }
 
-export function chooseSuggestion() {
-  if (details?.suggestion) {
-    choose(details.suggestion);
-  }
-}
+export const chooseBest = (place) => chooseKnown((known) => known.top[place]?.[0]);
+export const chooseSuggestion = () => chooseKnown((known) => known.suggestion);
 
 export const chooseClass = () => field.input.focus();
 export const toggleDrawing = () => find("#drawing").classList.toggle("off");

@@ -201,7 +201,11 @@ const inGrid = {
 
 function suggestionHere() {
   const number = view.numbers[grid.focusedPlace()];
-  get(`api/photo/${number}`).then((found) => found.suggestion && decideHere("class", found.suggestion));
+  get(`api/photo/${number}`).then((found) => {
+    if (found.suggestion && view.numbers[grid.focusedPlace()] === number) {
+      decideHere("class", found.suggestion);
+    }
+  }).catch((error) => tell(error.message));
 }
 
 document.addEventListener("keydown", (event) => {
@@ -244,11 +248,11 @@ async function watch() {
     await poll();
     if (away) {
       away = false;
-      tell("");
+      tell("", "#away");
     }
   } catch (error) {
     away = true;
-    tell(error.status === 0 ? "The server can't be reached: start `carclf review` again, this page goes on by itself." : error.message);
+    tell(error.status === 0 ? "The server can't be reached: start `carclf review` again, this page goes on by itself." : error.message, "#away");
   }
   setTimeout(watch, document.hidden ? POLL_HIDDEN : POLL);
 }
