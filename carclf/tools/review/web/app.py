@@ -65,6 +65,9 @@ def review(
     page calls its user at first. ready: is told the address to open.
     """
     settings = ServiceSettings.of(host=host, port=port)
+    local = is_loopback_host(host)
+    key = find_api_key(token_file) if token_file is not None else None
+    token = key.get_secret_value() if key is not None else None if local else secrets.token_urlsafe(24)
     listener = bound(host, port)
     try:
         folder = journal_folder(source)
@@ -72,9 +75,6 @@ def review(
         return_freed_memory()
         log_to_stderr()
         logging.getLogger("carclf.access").setLevel(logging.WARNING)  # a line per thumbnail tells nobody anything
-        local = is_loopback_host(host)
-        key = find_api_key(token_file) if token_file is not None else None
-        token = key.get_secret_value() if key is not None else None if local else secrets.token_urlsafe(24)
         room = ReviewRoom(photos, folder, person, track)
         try:
             room.begin()

@@ -93,8 +93,8 @@ def test_with_the_keyboard_alone(data, listen, visit):
     page.keyboard.press("u")
     expect(page.locator("#live")).to_have_text("Undone: blue/2.jpg.")
     assert page.evaluate("document.activeElement.id") == "photo-2"
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("Enter")
+    for key in ("ArrowDown", "ArrowUp", "ArrowRight", "Enter"):
+        page.keyboard.press(key)
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("c")
     page.keyboard.type("re")
@@ -289,7 +289,11 @@ def test_a_screen_reader_is_told_all(predicted, listen, visit):
     option = page.get_by_role("listbox", name="Photos").get_by_role("option")
     expect(option.first).to_have_attribute("aria-label", re.compile("blue/0.jpg; green; to do$"))
     expect(option.first).to_have_attribute("aria-setsize", "12")
-    for role, names in {"combobox": ("Show", "Group", "Class", "Sorted by"), "searchbox": ("Name",), "textbox": ("You",)}.items():
+    for role, names in {
+        "combobox": ("Show", "Group", "Class", "Sorted by"),
+        "searchbox": ("Name",),
+        "textbox": ("You",),
+    }.items():
         for name in names:
             expect(page.get_by_role(role, name=name, exact=True)).to_have_count(1)
     assert page.locator("#live").get_attribute("aria-live") == "polite"
