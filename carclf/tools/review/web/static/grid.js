@@ -107,11 +107,14 @@ function fill(cell, place) {
   }
   cell.dataset.text = text;
   cell.dataset.state = state.kind;
-  find(".label", cell).textContent = row.now || "no label";
+  find(".label", cell).textContent = labelOf(row);
   find(".why", cell).textContent = state.words || why(row);
   find(".badge", cell).textContent = state.mark;
   cell.setAttribute("aria-label", describe(row));
 }
+
+/** The label that is in force; of a photo without a car the one that it had. */
+export const labelOf = (row) => row.now || (row.state?.decision === "no_car" && row.label) || "no label";
 
 /** How a row's decision is shown: saved, or on its way. */
 export function stateOf(row) {
@@ -139,7 +142,7 @@ export function why(row) {
 
 export function describe(row) {
   const state = stateOf(row);
-  return [row.name, row.now || "no label", why(row), state.words || "to do"].filter(Boolean).join("; ");
+  return [row.name, labelOf(row), why(row), state.words || "to do"].filter(Boolean).join("; ");
 }
 
 /** Moves to a place of the view; `extend` selects all on the way. */

@@ -3,7 +3,7 @@
 import { find, get, make, percent, say } from "./api.js";
 import { classField } from "./choose.js";
 import { decide, undo } from "./decide.js";
-import { describe, focusedPlace, goTo, stateOf, why } from "./grid.js";
+import { describe, focusedPlace, goTo, labelOf, stateOf, why } from "./grid.js";
 import { onChange, rowOf, view } from "./store.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -78,12 +78,12 @@ async function load(number) {
 
 function fill(row) {
   const state = stateOf(row);
-  find("#large-label").textContent = row.now || "no label";
+  find("#large-label").textContent = labelOf(row);
   find("#large-state").textContent = state.words || `${focusedPlace() + 1} of ${view.numbers.length}, to do`;
   large.dataset.state = state.kind;
   find("#large-name").textContent = row.name;
   find("#large-issues").replaceChildren(...(row.why || row.issue ? [make("li", {}, issueText([row.issue, row.suspicion, row.why]))] : []));
-  photo.alt = `Photo ${row.name}, ${row.now || "no label"}. ${why(row)}`;
+  photo.alt = `Photo ${row.name}, ${labelOf(row)}. ${why(row)}`;
 }
 
 const issueText = ([name, score, text]) => `${name} (${score.toFixed(2)})${text ? `: ${name === "label" ? "rather " : ""}${text}` : ""}`;

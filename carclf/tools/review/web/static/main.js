@@ -270,6 +270,7 @@ async function begin() {
   fillChoices();
   find("#order").value = source.suspicion ? "suspicion" : source.likeness ? "likeness" : "class";
   await showView();
+  performance.mark("photos"); // they are laid out; benchmarks/review.py reads it
   showProgress();
   onChange(() => showProgress());
   let known = source.classes;
