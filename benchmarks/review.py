@@ -76,7 +76,8 @@ def main() -> None:
         for thumbnails in ("made now", "on disk"):
             with server(rows) as (address, process, seconds):
                 print(
-                    f"thumbnails {thumbnails}; server ready after {seconds:.1f} s ({cpu(process):.1f} s of work), {rss(process):.0f} MB"
+                    f"thumbnails {thumbnails}; server ready after {seconds:.1f} s, {cpu(process):.1f} s of work, "
+                    f"{rss(process):.0f} MB"
                 )
                 measure(browser, address, process)
                 print(f"  server after it: {rss(process):.0f} MB")
@@ -130,6 +131,8 @@ def server(rows: Path) -> Iterator[tuple[str, subprocess.Popen, float]]:
 def measure(browser, address: str, process: subprocess.Popen) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.set_default_timeout(WAIT)
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
     used = cpu(process)
     began = time.perf_counter()
     page.goto(address, wait_until="commit")
@@ -139,21 +142,21 @@ def measure(browser, address: str, process: subprocess.Popen) -> None:
         "['first-contentful-paint', 'photos'].map((name) => performance.getEntriesByName(name)[0].startTime / 1000)"
     )
     print(f"  first paint {paint:.2f} s, photos laid out {photos:.2f} s, all pictures in sight {seen:.2f} s; "
-          f"{work(page):.2f} s of that is the page's own work, {cpu(process) - used:.2f} s the server's")  # fmt: skip
-    before, worked, used = heap(page), work(page), cpu(process)
+          f"{work(session):.2f} s of that is the page's own work, {cpu(process) - used:.2f} s the server's")  # fmt: skip
+    before, worked, used = heap(session), work(session), cpu(process)
     frames = page.evaluate(SCROLL, SCROLL_SECONDS)
     median, worst = statistics.median(frames), max(frames)
     late = sum(one > 50 for one in frames) / len(frames)
     print(f"  scrolling all in {SCROLL_SECONDS} s: {1000 / median:.0f} frames/s (median), longest {worst:.0f} ms, "
           f"{late:.1%} over 50 ms")  # fmt: skip
-    each = 1000 * (work(page) - worked) / len(frames)
+    each = 1000 * (work(session) - worked) / len(frames)
     print(f"  the page's own work: {each:.1f} ms a frame; the server's: {cpu(process) - used:.2f} s")
     began = time.perf_counter()
     wait(page, SEEN)
     print(f"  pictures at the end there after {time.perf_counter() - began:.2f} s")
     elements = page.evaluate("document.querySelectorAll('.cell').length")
     print(
-        f"  the page: {elements} photos as elements, {before:.1f} MB of scripts' memory before, {heap(page):.1f} after"
+        f"  the page: {elements} photos as elements, {before:.1f} MB of scripts' memory before, {heap(session):.1f} after"
     )
     times = []
     page.locator("#grid .cell").last.focus()
@@ -176,10 +179,8 @@ def wait(page, wanted: str) -> None:
     page.wait_for_function(wanted, polling=50, timeout=WAIT)
 
 
-def work(page) -> float:
+def work(session) -> float:
     """Seconds that the page's own thread was busy since it was opened."""
-    session = page.context.new_cdp_session(page)
-    session.send("Performance.enable")
     return {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}["TaskDuration"]
 
 
@@ -189,9 +190,8 @@ def cpu(process: subprocess.Popen) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def heap(page) -> float:
+def heap(session) -> float:
     """MB, after a collection."""
-    session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")
     return session.send("Runtime.getHeapUsage")["usedSize"] / 1e6
 
