@@ -141,8 +141,8 @@ def measure(browser, address: str, process: subprocess.Popen) -> None:
     paint, photos = page.evaluate(
         "['first-contentful-paint', 'photos'].map((name) => performance.getEntriesByName(name)[0].startTime / 1000)"
     )
-    print(f"  first paint {paint:.2f} s, photos laid out {photos:.2f} s, all pictures in sight {seen:.2f} s; "
-          f"{work(session):.2f} s of that is the page's own work, {cpu(process) - used:.2f} s the server's")  # fmt: skip
+    print(f"  first paint {paint:.2f} s, photos laid out {photos:.2f} s, pictures in sight {seen:.2f} s; "
+          f"{work(session):.2f} s is the page's work, {cpu(process) - used:.2f} s the server's")  # fmt: skip
     before, worked, used = heap(session), work(session), cpu(process)
     frames = page.evaluate(SCROLL, SCROLL_SECONDS)
     median, worst = statistics.median(frames), max(frames)
@@ -155,9 +155,7 @@ def measure(browser, address: str, process: subprocess.Popen) -> None:
     wait(page, SEEN)
     print(f"  pictures at the end there after {time.perf_counter() - began:.2f} s")
     elements = page.evaluate("document.querySelectorAll('.cell').length")
-    print(
-        f"  the page: {elements} photos as elements, {before:.1f} MB of scripts' memory before, {heap(session):.1f} after"
-    )
+    print(f"  the page: {elements} photos as elements, {before:.1f} MB of scripts before, {heap(session):.1f} after")
     times = []
     page.locator("#grid .cell").last.focus()
     for _ in range(10):
