@@ -78,7 +78,7 @@ def _shoot(address: str, output: Path) -> None:
         page.locator("#likes img").first.wait_for()
         page.wait_for_timeout(3000)
         _save(page, output / "review-large.png")
-        phone = browser.new_context(**PHONE, device_scale_factor=2).new_page()
+        phone = browser.new_context(**PHONE).new_page()
         phone.goto(address)
         phone.locator(".cell.seen").nth(5).wait_for()
         phone.wait_for_timeout(3000)
