@@ -10,6 +10,9 @@ import hashlib
 import io
 import sqlite3
 import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -25,7 +28,7 @@ FOLDER, NAME = ".review", "cache.sqlite"
 SIDE = 256  # pixels of a thumbnail's longer side
 _QUALITY = 80
 _FORMAT = 1
-_PAGES = 512  # KiB of the file that each thread keeps in memory
+_PAGES = 512  # KiB of the file that each connection keeps in memory
 
 
 class Cache:
@@ -34,8 +37,7 @@ class Cache:
     def __init__(self, folder: Path):
         """folder: of the journal; the cache lies in a hidden folder in it."""
         self.path = folder / FOLDER / NAME
-        self._local = threading.local()
-        self._open: list[sqlite3.Connection] = []
+        self._free: deque[sqlite3.Connection] = deque()  # threads come and go: a connection belongs to none
         # A large photo takes a hundred megabytes while it is decoded.
         self._decoding = threading.BoundedSemaphore(usable_cores())
         try:
@@ -60,9 +62,7 @@ class Cache:
 
     def has_thumbnail(self, file: str) -> bool:
         key = _key(file)
-        return key is None or self._connection.execute(
-            "SELECT 1 FROM thumbnails WHERE key = ?", (key,)
-        ).fetchone() is not None  # fmt: skip
+        return key is None or self._get("thumbnails", key) is not None
 
     def photo(self, file: str, side: int) -> bytes:
         """The photo itself as a JPEG, its longer side at most `side`; empty for what is no readable photo."""
@@ -84,34 +84,39 @@ class Cache:
         return made
 
     def close(self) -> None:
-        for connection in self._open:
-            connection.close()
-        self._open.clear()
+        while self._free:
+            self._free.pop().close()
 
     def _get(self, table: str, key: int) -> bytes | None:
-        row = self._connection.execute(f"SELECT value FROM {table} WHERE key = ?", (key,)).fetchone()
+        with self._connected() as connection:
+            row = connection.execute(f"SELECT value FROM {table} WHERE key = ?", (key,)).fetchone()
         return None if row is None else bytes(row[0])
 
     def _put(self, table: str, key: int, value: bytes) -> None:
         try:
-            with self._connection as connection:
+            with self._connected() as connection, connection:
                 connection.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (key, value))
         except sqlite3.OperationalError:  # a full disk: it is made again the next time
             pass
 
-    @property
-    def _connection(self) -> sqlite3.Connection:
-        if getattr(self._local, "connection", None) is None:
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """A connection that nobody else has meanwhile; there are as many as were ever needed at a time."""
+        try:
+            connection = self._free.pop()
+        except IndexError:
             connection = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(f"PRAGMA cache_size = -{_PAGES}")
-            self._local.connection = connection
-            self._open.append(connection)
-        return self._local.connection
+            for setting in ("journal_mode = WAL", "synchronous = NORMAL", f"cache_size = -{_PAGES}"):
+                connection.execute(f"PRAGMA {setting}")
+        try:
+            yield connection
+        except sqlite3.DatabaseError:
+            connection.close()
+            raise
+        self._free.append(connection)
 
     def _prepare(self) -> None:
-        with self._connection as connection:
+        with self._connected() as connection, connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, _FORMAT):
                 raise sqlite3.DatabaseError("made by another version")
@@ -121,7 +126,6 @@ class Cache:
 
     def _begin_anew(self) -> None:
         self.close()
-        self._local = threading.local()
         for ending in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
         self._prepare()

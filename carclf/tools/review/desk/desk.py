@@ -49,6 +49,7 @@ class Desk:
         self.journal = Journal(folder)
         self.changes: list[int] = []
         self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(usable_cores(), "carclf-digests")
         self._cutouts = CutOuts()
         self._state: dict[int, Decision] = {}
         self._numbers: dict[str, set[int]] = {}  # digest -> photos of this content, as far as they are known
@@ -56,7 +57,7 @@ class Desk:
         try:
             self._match(track)
         except BaseException:
-            self.journal.close()
+            self.close()
             raise
 
     def state(self, number: int) -> Decision | None:
@@ -88,8 +89,7 @@ class Desk:
         written; nothing is decided then.
         """
         outcome, lines, numbers = Outcome(), [], []
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            digests = list(pool.map(lambda wish: self.cache.digest(self.photos.files[wish.number]), wishes))
+        digests = list(self._pool.map(lambda wish: self.cache.digest(self.photos.files[wish.number]), wishes))
         with self._lock:
             for wish, digest in zip(wishes, digests, strict=True):
                 number, before = wish.number, self._state.get(wish.number)
@@ -141,6 +141,7 @@ class Desk:
         return found
 
     def close(self) -> None:
+        self._pool.shutdown()
         with self._lock:
             self.journal.close()
 
@@ -196,8 +197,7 @@ class Desk:
     def _search(self, digests: set[str], track: Track, digest_of: Callable[[str], str]) -> None:
         taken = {number for numbers in self._numbers.values() for number in numbers}
         rest = [number for number in range(len(self.photos)) if number not in taken]
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            found = pool.map(digest_of, [self.photos.files[number] for number in rest])
-            for number, digest in zip(rest, track(found, len(rest)), strict=True):
-                if digest in digests:
-                    self._numbers.setdefault(digest, set()).add(number)
+        found = self._pool.map(digest_of, [self.photos.files[number] for number in rest])
+        for number, digest in zip(rest, track(found, len(rest)), strict=True):
+            if digest in digests:
+                self._numbers.setdefault(digest, set()).add(number)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from carclf.classifier.levels.names import MAKE, MODEL
 from carclf.recognition.prediction import OK
 from carclf.tools.review.photos import Entry, Issue, Photos
 from carclf.tools.review.sources.rows import read_rows
@@ -29,19 +30,23 @@ def _predicted(rows: Sequence[dict[str, Any]], finder: _Finder) -> Iterator[Entr
         if name in seen:  # another vehicle of the photo
             continue
         seen.add(name)
-        status, label = row["status"], row.get("label") or ""
+        status, said = row["status"], row.get("label") or ""
+        # A make or model alone is what was sure, and no class that a photo could have.
+        label = "" if row.get("level") in (MAKE, MODEL) else said
         confidence = _number(row.get("confidence"))
         top = [(str(one), float(value)) for one, value in row.get("top") or ()]
         box = row.get("box") or None
         issues = []
         if status != OK:
             issues.append(Issue(status.replace("_", " "), 1 - (confidence or 0) / 2, row.get("reason") or ""))
+        elif said != label:
+            issues.append(Issue(UNSURE, 1 - (top[0][1] if top else 0.0) / 2, f"{said}, but which is not sure"))
         elif confidence is not None and confidence < _SURE:
             issues.append(Issue(UNSURE, 1 - confidence, f"{label}, {confidence:.0%} sure"))
         suspicion = issues[0].score if issues else 1 - (1.0 if confidence is None else confidence)
         guess = label or (top[0][0] if top else "")
-        group = label or (f"{status.replace('_', ' ')}: perhaps {guess}" if guess else status.replace("_", " "))
-        # A label of a level above the classes, such as a make, stays what the model said.
+        kind = UNSURE if said else status.replace("_", " ")
+        group = label or (f"{kind}: perhaps {guess}" if guess else kind)
         yield Entry(finder.find(name), name, label, suspicion, issues, guess, group, top, box)
 
 

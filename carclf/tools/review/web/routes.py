@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 
 from carclf.datasets.corrections.decision import CLASS, DECISIONS, MOST_LETTERS, Decision
+from carclf.service.web.page import STATIC as SERVICE
 from carclf.service.web.page import Files
 from carclf.service.web.refusal import Refused, too_large
 from carclf.tools.review.desk import views
@@ -71,7 +72,7 @@ def make_router(room: ReviewRoom) -> APIRouter:
 
     @router.get("/favicon.ico")
     def favicon() -> Response:
-        return FileResponse(STATIC / "icon.svg", media_type="image/svg+xml", headers=_KEPT)
+        return FileResponse(SERVICE / "icon.svg", media_type="image/svg+xml", headers=_KEPT)
 
     @router.get("/api/source")
     def source() -> Response:

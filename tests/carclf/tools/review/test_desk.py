@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
@@ -177,6 +178,18 @@ def test_thumbnails_are_made_once_and_anew_when_the_photo_changes(data, opened, 
     (data / ".review" / "cache.sqlite").write_bytes(b"damaged" * 1000)
     assert len(opened(data).cache.thumbnail(room.photos.files[2])) > 100
     assert len(read_table(data)) == 12  # the hidden folder is no class
+
+
+def test_many_threads_share_few_connections(data, opened):
+    cache = opened(data).cache
+    files = sorted(str(path) for path in data.rglob("*.jpg"))
+    for _ in range(20):
+        threads = [threading.Thread(target=cache.thumbnail, args=(file,)) for file in files[:3]]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert 1 <= len(cache._free) <= 5  # of sixty threads; thumbnails are made ahead, too
 
 
 def test_every_order_holds_every_photo(data, opened):

@@ -55,6 +55,15 @@ def test_predictions_of_each_format(data, tmp_path, monkeypatch, ending):
     }  # fmt: skip
 
 
+def test_a_make_alone_is_no_class(data, tmp_path):
+    row = {"file": str(data / "red/0.jpg"), "status": "ok", "label": "Audi", "level": "make", "confidence": 0.97,
+           "top": [["Audi S4 2012", 0.5], ["Audi A4 2010", 0.4]], "box": None}  # fmt: skip
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    photos = read_source(tmp_path / "rows.jsonl")
+    assert photos.class_of(0) == "" and photos.suggestion_of(0) == "Audi S4 2012"
+    assert photos.issues_of(0)[0].text == "Audi, but which is not sure"
+
+
 def test_an_evaluation_and_a_run_show_their_mistakes(data, tmp_path):
     run = tmp_path / "run"
     (run / "validation").mkdir(parents=True)
