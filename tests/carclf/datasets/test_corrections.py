@@ -107,11 +107,13 @@ def test_the_last_human_counts_and_undo_brings_back_what_was_before(data):
 def test_a_program_never_overwrites_a_human(data):
     photo, other = data / "Audi/0.jpg", data / "Audi/1.jpg"
     human = decide(photo, "class", "BMW")
-    write(data, decide(photo, "class", "Opel", human=False), human)
+    decided_before = decide(photo, "class", "Opel", human=False)
+    write(data, decided_before, human)
     journal = Journal(data)
     machine = decide(other, "class", "Seat", human=False)
     journal.add([decide(photo, "class", "Opel", human=False), machine])
     journal.close()
+    assert read_decisions(data / NAME) == [decided_before, human, machine]
     assert read_corrections(data).decisions == [human, machine]
     with open(data / NAME, "ab") as file:  # whoever writes past the journal does not get through either
         file.write(json.dumps(decide(photo, "class", "Opel", human=False).row()).encode() + b"\n")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="the web service is not installed: pip install 'carclf[serve]'")
@@ -18,16 +19,39 @@ from starlette.testclient import TestClient
 from carclf.datasets.corrections.journal import journal_folder
 from carclf.service.settings import ServiceSettings
 from carclf.service.web.door import server_config
+from carclf.tools.garage.vectors import FORMAT, VectorTable, write_vectors
 from carclf.tools.review.sources.source import read_source
 from carclf.tools.review.web.app import create_review
 from carclf.tools.review.web.room import ReviewRoom
-from tests.carclf.drawn import draw_folders
+from tests.carclf.drawn import COLOURS, draw_folders
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Four photos each of red, green and blue."""
     return draw_folders(tmp_path / "data", 4)
+
+
+@pytest.fixture
+def vectors(data: Path) -> Path:
+    """A file of `carclf embed`: photos of a class have near vectors; the last one has none."""
+    files = sorted(data.rglob("*.jpg"))
+    table = np.random.default_rng(0).normal(0, 0.05, (len(files), 16)).astype(np.float32)
+    table[range(len(files)), [sorted(COLOURS).index(file.parent.name) for file in files]] += 1
+    table /= np.linalg.norm(table, axis=1, keepdims=True)
+    table[-1] = np.nan
+    same = {
+        "status": "ok",
+        "label": None,
+        "confidence": None,
+        "box": None,
+        "reason": "",
+        "model": "m",
+        "format": FORMAT,
+    }
+    rows = [same | {"file": str(file)} for file in files]
+    write_vectors(data.parent / "vectors.npy", VectorTable(rows, table))
+    return data.parent / "vectors.npy"
 
 
 @pytest.fixture

@@ -135,6 +135,29 @@ def test_the_models_best_and_the_box(predicted, listen, visit):
     assert on_disk(predicted.with_name("rows.jsonl.review")) == [("class", "blue"), ("accept", "green")]
 
 
+def test_look_alikes_with_another_label(data, vectors, listen, visit):
+    (data / "green" / "0.jpg").rename(data / "blue" / "wrong.jpg")
+    page = visit(listen(data, vectors=rename_in(vectors, "green/0.jpg", "blue/wrong.jpg")))
+    expect(page.locator("#order [value=likeness]")).to_be_enabled()
+    page.select_option("#group", "blue")
+    page.locator(".cell[aria-label*=wrong]").click()
+    expect(page.locator("#likes button span")).to_have_text(["green"] * 3 + ["red"] * 3)  # the nearest first
+    page.keyboard.press("v")  # what looks like it comes first, in the grid
+    page.select_option("#group", "")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.locator(".cell .label")).to_have_text(["blue"] + ["green"] * 3 + [re.compile("blue|red")] * 8)
+    cell(page, 0).click()
+    page.locator("#likes button").first.click()
+    expect(page.locator("#counted")).to_have_text("1 of 12 decided")
+    assert on_disk(data) == [("class", "green")]
+
+
+def rename_in(vectors: Path, old: str, new: str) -> Path:
+    rows = vectors.with_suffix(".csv")
+    rows.write_text(rows.read_text().replace(old, new))
+    return vectors
+
+
 def test_a_group_is_decided_at_once_and_taken_back_at_once(data, listen, visit):
     page = visit(listen(data))
     page.select_option("#group", "green")
@@ -225,6 +248,7 @@ def test_two_people_see_each_other_and_lose_nothing(data, listen, visit):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_killed_server_loses_nothing(data, visit):
     with start(data) as server:
         address = server.address + "/"
@@ -266,6 +290,7 @@ def test_what_was_not_sent_is_kept_over_a_reload(data, listen, visit):
     assert on_disk(data) == [("no_car", None)]
 
 
+@pytest.mark.slow
 def test_many_photos_are_few_elements(data, listen, visit):
     first = data / "red" / "0.jpg"
     for number in range(3000):

@@ -12,7 +12,6 @@ import pytest
 
 from carclf.recognition.output.formats import encoded
 from carclf.recognition.prediction import COLUMNS, Prediction
-from carclf.tools.garage.vectors import FORMAT, VectorTable, write_vectors
 from carclf.tools.review.desk import views
 from carclf.tools.review.photos import Photos
 from carclf.tools.review.sources.source import read_source
@@ -159,30 +158,15 @@ def test_what_can_not_be_reviewed_is_told_in_a_sentence(tmp_path, name, text, to
         read_source(name if "://" in name else tmp_path / name)
 
 
-def test_likeness_by_the_vectors_of_embed(data, tmp_path, opened):
-    """red and green photos look alike each; a photo without a vector comes last."""
-    files = sorted(str(path) for path in data.rglob("*.jpg"))
-    base = {
-        "status": "ok",
-        "label": None,
-        "confidence": None,
-        "box": None,
-        "reason": "",
-        "model": "m",
-        "format": FORMAT,
-    }
-    vectors = np.random.default_rng(0).normal(0, 0.05, (12, 16)).astype(np.float32)
-    for number in range(12):
-        vectors[number, {"blue": 0, "green": 1, "red": 2}[Path(files[number]).parent.name]] += 1
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors[11] = np.nan
-    write_vectors(tmp_path / "v.npy", VectorTable([base | {"file": file} for file in files], vectors))
-    room = opened(data, vectors=tmp_path / "v.npy")
+def test_likeness_by_the_vectors_of_embed(data, vectors, opened):
+    """Photos of a class look alike; a photo without a vector comes last."""
+    room = opened(data, vectors=vectors)
     likes = room.likeness.to(0)
     assert set(np.argsort(-likes)[:4]) == {0, 1, 2, 3} and likes[11] == -2 and likes[0] == pytest.approx(1, abs=0.01)
+    assert room.likeness.to(11) is None
     order = room.likeness.order()
     assert sorted(order) == list(range(12)) and order[-1] == 11
-    classes = [Path(files[number]).parent.name for number in order[:-1]]
+    classes = [Path(room.photos.files[number]).parent.name for number in order[:-1]]
     assert sum(one != other for one, other in pairwise(classes)) == 2  # three runs
     found = views.find(views.Query(like=5), room.desk, room.likeness)
     assert found[0] == 5 and set(found[:4]) == {4, 5, 6, 7}
