@@ -10,7 +10,7 @@ from carclf.tools.review.photos import Entry, Photos
 from detection.common.files import read_name
 
 _COLUMNS = ("group", "class", "file")
-ALONE = "alone"
+CLUSTERS, ALONE = "clusters", "alone"
 
 
 def is_clusters(path: Path) -> bool:
@@ -37,4 +37,4 @@ def read_clusters(path: Path, source: Path) -> Photos:
         file = read_name(row["file"])
         group = f"group {row['group']}" if row["group"] else ALONE
         entries.append(Entry(str(Path(file).absolute()), file, label, group=group))
-    return Photos.of("clusters", source.name, entries)
+    return Photos.of(CLUSTERS, source.name, entries)

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from carclf.service.web.refusal import Refused
 from carclf.tools.review.desk.cache import Cache
 from carclf.tools.review.desk.desk import Desk, Outcome, Wish
 from carclf.tools.review.desk.likeness import Likeness
+from carclf.tools.review.desk.views import CLASSES, SOURCE, SUSPICION
 from carclf.tools.review.photos import Photos
+from carclf.tools.review.sources.clusters import CLUSTERS
 from detection.common.console import Track, untracked
 from detection.common.errors import UsageError
 from detection.common.places.paths import path_of
@@ -66,8 +69,16 @@ class ReviewRoom:
             "issues": [[name, len(places)] for name, (places, _) in photos.issues.items()],
             "groups": [[photos.groups[one], int(sizes[one])] for one in largest],
             "likeness": self.likeness.there,
-            "suspicion": bool((photos.suspicion > 0).any()),
+            "suspicion": self.order == SUSPICION,
+            "order": self.order,
         } | self.progress()
+
+    @cached_property
+    def order(self) -> str:
+        """In which order photos come until a person chooses another one."""
+        if (self.photos.suspicion > 0).any():
+            return SUSPICION
+        return SOURCE if self.photos.kind == CLUSTERS else CLASSES
 
     def progress(self) -> dict[str, Any]:
         return {"counts": self.desk.counts(), "people": self.desk.people()}

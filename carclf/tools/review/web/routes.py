@@ -85,10 +85,11 @@ def make_router(room: ReviewRoom) -> APIRouter:
         group: str = "",
         label: str = "",
         text: Annotated[str, Query(max_length=MOST_LETTERS)] = "",
-        order: str = views.SUSPICION,
+        order: str = "",
         like: Annotated[int | None, Query(ge=0)] = None,
     ) -> Response:
         """The numbers of the photos in their order, and the rows of the first ones."""
+        order = order or room.order
         if show not in views.SHOWS or order not in views.ORDERS:
             raise Refused(422, "There is no such filter or order.")
         if like is not None:

@@ -259,6 +259,7 @@ async function watch() {
 
 async function begin() {
   const by = find("#by");
+  const first = loadView({ show: "todo" }); // in the server's order, without waiting for what it says of the source
   await loadSource();
   by.value = localStorage.getItem("carclf-review-by") ?? source.person;
   by.addEventListener("change", () => {
@@ -268,8 +269,9 @@ async function begin() {
   find("#title").textContent = source.title;
   document.title = `Review of ${source.title}`;
   fillChoices();
-  find("#order").value = source.suspicion ? "suspicion" : source.likeness ? "likeness" : "class";
-  await showView();
+  find("#order").value = source.order;
+  await first;
+  told();
   performance.mark("photos"); // they are laid out; benchmarks/review.py reads it
   showProgress();
   onChange(() => showProgress());
