@@ -11,7 +11,6 @@ const SWIPE = 60; // pixels
 const large = find("#large");
 const photo = find("#photo");
 const field = classField(find("#choose"), "Another class", (name) => choose(name));
-let details = null;
 let shown = -1; // the number of the photo
 let ahead = null;
 let loading = Promise.resolve();
@@ -48,7 +47,6 @@ export function step(by) {
 
 function show() {
   shown = view.numbers[focusedPlace()];
-  details = null;
   loading = load(shown);
 }
 
@@ -63,9 +61,8 @@ async function load(number) {
   }
   const found = await get(`api/photo/${number}`).catch(() => null);
   if (!found || shown !== number) {
-    return; // another photo is shown by now
+    return found; // another photo is shown by now
   }
-  details = found;
   fill({ ...found, pending: rowOf(number)?.pending });
   fillDetails(found);
   say(describe(found));
@@ -74,6 +71,7 @@ async function load(number) {
   if (next !== undefined) {
     ahead.src = `photo/${next}?side=${side}`;
   }
+  return found;
 }
 
 function fill(row) {
@@ -161,13 +159,15 @@ export function choose(name) {
   take(name === rowOf(shown)?.now ? "accept" : "class", name);
 }
 
-/** Of the photo that is shown now, even if its details are still on their way: nobody waits with a key. */
+/** For the photo that is shown now, even if its details come later, or another one is shown by then. */
 async function chooseKnown(nameOf) {
   const number = shown;
-  await loading;
-  const name = details && shown === number ? nameOf(details) : null;
-  if (name) {
+  const found = await loading;
+  const name = found && nameOf(found);
+  if (name && shown === number) {
     choose(name);
+  } else if (name) {
+    decide([number], name === found.now ? "accept" : "class", name);
   }
 }
 

@@ -22,7 +22,9 @@ function query() {
 async function showView(keepPlace = false) {
   const number = view.numbers[grid.focusedPlace()];
   try {
-    await loadView(query());
+    if (!(await loadView(query()))) {
+      return;
+    }
   } catch (error) {
     tell(error.message);
     return;

@@ -12,6 +12,7 @@ const rows = new Map(); // in the order in which they were used
 const asked = new Set();
 const listeners = [];
 let seq = 0;
+let asking = 0;
 
 export const onChange = (listener) => listeners.push(listener);
 const changed = (numbers) => listeners.forEach((listener) => listener(numbers));
@@ -77,13 +78,20 @@ export async function loadSource() {
   Object.assign(source, await get("api/source"));
 }
 
+/** Returns whether it is still the view that was asked for last. */
 export async function loadView(query) {
+  asking += 1;
+  const mine = asking;
   const found = await get("api/view", query);
+  if (mine !== asking) {
+    return false;
+  }
   view.query = query;
   view.numbers = found.numbers;
   seq = found.seq;
   keep(found.rows);
   changed(null);
+  return true;
 }
 
 /** What others, and other tabs, have decided since. Returns whether there was anything. */
