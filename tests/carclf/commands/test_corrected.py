@@ -11,6 +11,7 @@ from carclf.datasets.content import content_digests
 from carclf.datasets.corrections.apply import APPLIED
 from carclf.datasets.corrections.decision import Decision, new_id, now
 from carclf.datasets.corrections.journal import Journal
+from carclf.tools.review.sources.source import read_source
 from tests.carclf.tiny import CLASSES
 from tests.carclf.wrong_usage import sentence
 
@@ -39,6 +40,9 @@ def test_evaluate_measures_against_corrected_labels(carclf, photos, model, decid
     assert (out / APPLIED).is_file() and "1 label changed" in result.stderr
     rows = (out / "predictions.csv").read_text()
     assert CLASSES[2] in rows and "grey" not in rows
+    shown = read_source(out)  # and its answers can be reviewed
+    assert shown.kind == "evaluation" and sorted(map(shown.class_of, range(2))) == [CLASSES[0], CLASSES[2]]
+    assert len(shown.best_of(0)) == 3 and all(file.endswith((".jpg", ".png")) for file in shown.files)
 
 
 def test_data_check_looks_at_corrected_labels(carclf, photos, decided, tmp_path):
