@@ -90,6 +90,7 @@ setup(
     package_data={
         "carclf.runs.report": ["templates/*.j2"],
         "carclf.service.web": ["static/*"],
+        "carclf.tools.review.web": ["static/*"],
         "carclf": ["py.typed", "weights/*.safetensors", "weights/*.onnx", "weights/*.md", "weights/*.csv"],
         "detection": ["py.typed", "weights/*.safetensors", "weights/*.onnx", "weights/*.json", "weights/*.md"],
         "detection.configs": ["detector/*.yaml", "train/*.yaml", "cluster/*.yaml"],

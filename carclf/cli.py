@@ -82,6 +82,7 @@ for command in (
     models.combine,
     models.export,
     data.prepare,
+    data.review,
     runs.report,
     serve.serve,
     evaluate.submit,

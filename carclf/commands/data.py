@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from carclf.commands.options import Device, Runtime, Verb
+from carclf.commands.options import Corrections, Device, Runtime, Verb
 from detection.common.console import quiet_stdout, say, tracked
 from detection.common.tally import exit_code
 
@@ -32,6 +32,7 @@ def _group() -> None:
 def check(
     data: Data,
     images: Images = None,
+    corrections: Corrections = None,
     json: Annotated[
         Path | None, typer.Option(help="Write everything to this JSON file, with one row per photo.")
     ] = None,
@@ -47,9 +48,11 @@ def check(
     check_output(csv)
     from carclf.datasets.check.check import check_data
     from carclf.datasets.check.report import report
+    from carclf.datasets.corrections.apply import read_corrections
     from detection.common.files import write_json, write_table
 
-    found = check_data(data, images, tracked("looking"))
+    decided = None if corrections is None else read_corrections(corrections)
+    found = check_data(data, images, tracked("looking"), decided)
     if json:
         write_json(json, found.as_json())
     if csv:
@@ -201,3 +204,53 @@ def prepare(
         say(note)
     typer.echo(str(made))
     raise typer.Exit(made.exit_code)
+
+
+def review(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="What to look through: a folder of carclf data audit, cluster or evaluate, a run folder, rows of "
+            "carclf predict, or labelled photos.",
+        ),
+    ],
+    images: Annotated[Path | None, typer.Option(help="Folder of the photos that SOURCE names.")] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="Vectors of carclf embed, to show look-alikes. An audit has its own.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Any but one of this machine asks for a token, which is printed.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on. 0 takes a free one.")] = 8010,
+    name: Annotated[
+        str | None, typer.Option(help="Who decides, until the page is told otherwise. Default: the user's name.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the token to ask for. Default: one by chance where one is needed.")
+    ] = None,
+) -> None:
+    """Look through photos on a local page, and decide which labels are right; each decision is on disk at once.
+
+    Decisions are lines in SOURCE/corrections.jsonl (of a file: FILE.review/corrections.jsonl). train, evaluate, learn
+    and data check take them by corrections=SOURCE or --corrections SOURCE. See docs/review.md.
+    """
+    from carclf.service.server import check_installed
+
+    check_installed()
+    from carclf.tools.review.web.app import review as review_photos
+
+    def ready(address: str) -> None:
+        say(f"listening on {address}: open it in a browser; Ctrl-C ends it")
+
+    person = name if name is not None else _user()
+    review_photos(source, images, vectors, host, port, person, token_file, tracked("reading"), ready)
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may know no name
+        return ""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from carclf.commands.options import MODEL, TRAINING, Detector, Device, Kinds, Levels, Only, Runtime, Sure
+from carclf.commands.options import MODEL, TRAINING, Corrections, Detector, Device, Kinds, Levels, Only, Runtime, Sure
 from detection.common.console import never_in_the_way, quiet_stdout, say, tracked
 from detection.common.errors import UsageError, need
 
@@ -62,19 +62,26 @@ def evaluate(
         bool,
         typer.Option("--slices", help="Also the figures of each kind of photo: view, size, light, JPEG quality, ..."),
     ] = False,
+    corrections: Corrections = None,
 ) -> None:
     """Measure a model on labelled photos, with the same steps as `carclf predict`.
 
     A photo without an answer counts as wrong.
     """
     from carclf.classifier.catalogue import find_model
+    from carclf.datasets.corrections.apply import apply_corrections, read_corrections
     from carclf.datasets.table import read_table_of
     from carclf.evaluation.held_out import choose_photos
     from carclf.runs.folder import check_no_run
 
     found = find_model(model)
     check_no_run(output)
-    table = choose_photos(read_table_of(found.info().classes, data, images), split, found.path, parts)
+    table, applied = read_table_of(found.info().classes, data, images), None
+    if corrections is not None:
+        table, applied = apply_corrections(table, read_corrections(corrections))
+        for line in applied.told:
+            say(line)
+    table = choose_photos(table, split, found.path, parts)
     from carclf.evaluation.chain import evaluate_chain
     from carclf.evaluation.levels.report import level_lines
     from carclf.recognition.recognizer import CarRecognizer
@@ -106,6 +113,7 @@ def evaluate(
                 track=tracked("evaluating"),
                 darken=darken,
                 slices=slices,
+                corrections=applied,
             )
             with never_in_the_way(f"the report of {output} was not written"):
                 write_run_report(folder)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from carclf.commands.options import ALL_VEHICLES, Device, Model, Runtime, Threads
+from carclf.commands.options import ALL_VEHICLES, Corrections, Device, Model, Runtime, Threads
 from detection.common.console import quiet_stdout, say, tracked
 from detection.common.files import escape_name
 from detection.common.tally import counted, exit_code
@@ -39,17 +39,20 @@ def learn(
     device: Device = "auto",
     runtime: Runtime = "auto",
     threads: Threads = None,
+    corrections: Corrections = None,
 ) -> None:
     """Learn new models from a few photos each (1 to 50), in seconds and without torch.
 
     OUTPUT stands wherever a model does: carclf predict --model OUTPUT. It answers with the base's classes and the new
     ones. Beside it, OUTPUT.csv says of each photo whether it was learnt. Exit code 3: some photos could not be read.
     """
+    from carclf.datasets.corrections.apply import read_corrections
     from carclf.tools.garage import learn as learning
 
+    decided = None if corrections is None else read_corrections(corrections)
     with quiet_stdout():
         done = learning.learn(
-            photos, output, base, forget or (), images, crops, device, runtime, threads, tracked("learning")
+            photos, output, base, forget or (), images, crops, device, runtime, threads, tracked("learning"), decided
         )
     for note in done.notes:
         say(note)

@@ -58,6 +58,10 @@ Only = Annotated[
 Colour = Annotated[
     bool, typer.Option("--colour/--no-colour", help="Whether the colour of each car's paint is told, too.")
 ]
+Corrections = Annotated[
+    Path | None,
+    typer.Option(help="What people decided about the photos: a folder or file that was reviewed with `carclf review`."),
+]
 MaxMegapixels = Annotated[float, typer.Option(help="Largest photo accepted, in megapixels.")]
 BatchSize = Annotated[int, typer.Option(help="Largest number of photos that the models process together.")]
 Kinds = Annotated[

@@ -90,18 +90,19 @@ def _digest(file: str | None) -> str:
 
 
 def _sources(files: Sequence[str]) -> list[str | None]:
-    cleaned = _Cleaned()
+    cleaned = CutOuts()
     return [cleaned.source(path_of(file)) for file in files]
 
 
-class _Cleaned:
-    """Folders that stage 1 wrote, each read once."""
+class CutOuts:
+    """Folders that stage 1 wrote, each read once: which photo a cut-out comes from."""
 
     def __init__(self) -> None:
         self._homes: dict[Path, Path | None] = {}
         self._made: dict[Path, dict[str, str]] = {}
 
     def source(self, file: Path) -> str | None:
+        """The photo that a file was cut out of; None where no folder above it says so."""
         home = self._home(file.parent)
         return None if home is None else self._made[home].get(file.relative_to(home).as_posix())
 

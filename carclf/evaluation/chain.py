@@ -25,6 +25,7 @@ from detection.common.files import write_table
 if TYPE_CHECKING:
     import pandas
 
+    from carclf.datasets.corrections.apply import Applied
     from carclf.recognition.prediction import Recognition
     from carclf.recognition.recognizer import CarRecognizer
 
@@ -36,6 +37,7 @@ def evaluate_chain(
     track: Track = untracked,
     darken: float = 1.0,
     slices: bool = False,
+    corrections: Applied | None = None,
 ) -> dict:
     """Recognizes every file of a table (file, label) and writes `carclf.evaluation`'s figures into a folder.
 
@@ -46,7 +48,7 @@ def evaluate_chain(
     Of a model whose classes have names with parts, the figures of each level are in metrics.json, levels.csv and
     levels.png, too. Photos of classes that the recognizer's `only` leaves out are left out.
     slices: the figures slice by slice, too, in slices.csv (see `slice_table`); the classifier sees each cut-out seven
-    times more.
+    times more. corrections: those that the table's labels have gone through; they are noted in the folder.
     Raises `UsageError` for labels that the model does not know.
     """
     check_labels(sorted(set(table["label"])), recognizer.classes)
@@ -70,6 +72,9 @@ def evaluate_chain(
     }
     if darken != 1:
         about["darken"] = darken
+    if corrections is not None:
+        about["corrections"] = corrections.about()
+        corrections.write(Path(output))
     right = [
         row.probabilities is not None and recognizer.classes[row.probabilities.argmax()] == label
         for row, label in zip(rows, table["label"], strict=True)

@@ -7,6 +7,7 @@ batches.csv          one row per batch                   stages/            the 
 stages.json          one entry per finished stage        report.html        all of it on one page
 curves.png           accuracy and loss over all stages   tensorboard/       the same for TensorBoard
 state.json           running, finished or failed         checkpoints/       of the stage that runs: to resume from
+corrections-applied.jsonl   what people had decided about the photos, where `corrections` named it
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
+from carclf.datasets.corrections.apply import APPLIED
 from carclf.runs.recipe import TrainConfig
 from carclf.runs.resume import check_resumable
 from detection.common.config import read_config, write_config
@@ -57,7 +59,7 @@ def check_no_run(folder: Path) -> None:
 def discard_run(folder: Path) -> None:
     """Removes the run folder of a training that never began; one that holds any result stays."""
     output = _output(folder)
-    if not output.others(CONFIG, STATE):
+    if not output.others(CONFIG, STATE, APPLIED):
         output.empty()
         folder.rmdir()
 

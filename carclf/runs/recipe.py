@@ -166,6 +166,8 @@ class TrainConfig(StrictConfig):
     name: str = Field("train", pattern=r"^[\w.-]+$")
     data: PhotoPath  # a folder per class, or a csv; also at an address, or in archives
     images: PhotoPath | None = None  # where the csv's photos lie
+    # Where people decided about the photos: a folder or file that was reviewed by `carclf review`, or its journal.
+    corrections: Path | None = None
     # Bytes, as 20GB, of the folder on this machine that keeps copies of photos which lie in a place elsewhere.
     cache_size: ByteSize = ByteSize(20_000_000_000)
     # The makes and models of the classes: a csv (class,make,model,body,years,trim); `folders`, for photos in folders of

@@ -18,6 +18,9 @@ from detection.common.errors import UsageError, need
 from detection.common.machine import return_freed_memory
 
 if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+
     from carclf.service.metrics import Metrics
 
 
@@ -38,7 +41,7 @@ def run(settings: ServiceSettings, make: Callable[[ServiceSettings, Metrics], Ba
     check_installed()
     return_freed_memory()
     log_to_stderr()
-    listener = _listen(settings.host, settings.port)
+    listener = bound(settings.host, settings.port)
     try:
         _serve(settings, make, listener)
     finally:
@@ -46,20 +49,13 @@ def run(settings: ServiceSettings, make: Callable[[ServiceSettings, Metrics], Ba
 
 
 def _serve(settings: ServiceSettings, make: Callable, listener: socket.socket) -> None:
-    import uvicorn
-
     from carclf.service.metrics import Metrics
     from carclf.service.remote.fetch import MOST_FETCHES
     from carclf.service.web.app import create_app
-    from carclf.service.web.door import SPARE, server_config
+    from carclf.service.web.door import SPARE
 
     log = logging.getLogger("carclf")
     failures: list[BaseException] = []
-
-    class Server(uvicorn.Server):
-        def handle_exit(self, sig, frame) -> None:
-            app.state.stopping = True  # before connections close: a balancer that asks is told
-            super().handle_exit(sig, frame)
 
     def failed(error: BaseException) -> None:
         failures.append(error)
@@ -68,21 +64,43 @@ def _serve(settings: ServiceSettings, make: Callable, listener: socket.socket) -
     _open_files(settings.max_connections + SPARE + OWN_FILES + (MOST_FETCHES if settings.allow_urls else 0))
     metrics = Metrics()
     app = create_app(make(settings, metrics), settings, metrics, failed)
-    server = Server(server_config(app, settings))
+    server = _server(app, settings)
     host, port = listener.getsockname()[:2]
     log.info("listening on http://%s:%d (pid %d)", f"[{host}]" if ":" in host else host, port, os.getpid())
     if settings.api_key is None:
         log.info("there is no API key: whoever reaches this address is answered")
     if settings.allow_urls:
         log.info("clients may name photos by URL: this process fetches them from public addresses")
+    _run(server, listener)
+    if failures:
+        raise failures[0]
+
+
+def serve_until_stopped(app: FastAPI, settings: ServiceSettings, listener: socket.socket) -> None:
+    """Runs any application behind the service's own door until SIGTERM or Ctrl-C."""
+    _run(_server(app, settings), listener)
+
+
+def _server(app: FastAPI, settings: ServiceSettings) -> uvicorn.Server:
+    import uvicorn
+
+    from carclf.service.web.door import server_config
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig, frame) -> None:
+            app.state.stopping = True  # before connections close: a balancer that asks is told
+            super().handle_exit(sig, frame)
+
+    return Server(server_config(app, settings))
+
+
+def _run(server: uvicorn.Server, listener: socket.socket) -> None:
     # uvicorn raises the signal again when it is done; a stop that was asked for is a good end.
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         server.run([listener])
     finally:
         signal.signal(signal.SIGTERM, before)
-    if failures:
-        raise failures[0]
 
 
 def _open_files(wanted: int) -> None:
@@ -103,7 +121,7 @@ def _open_files(wanted: int) -> None:
             )
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
     """A bound socket, before anything slow is done. Raises `UsageError`."""
     try:
         family, _, _, _, address = socket.getaddrinfo(

@@ -69,6 +69,7 @@ def smoke_config(config: TrainConfig, folder: Path) -> TrainConfig:
         "validation": VALIDATION,
         "report": 0.0,
         "split": None,
+        "corrections": None,
         "workers": 0,
         "progress": False,
         "devices": 1,

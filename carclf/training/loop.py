@@ -12,6 +12,7 @@ from carclf.classifier.checkpoint import load_model, save_model
 from carclf.classifier.classifier import TorchClassifier
 from carclf.classifier.info import ModelInfo
 from carclf.classifier.network import CarNet
+from carclf.datasets.corrections.apply import applied_before
 from carclf.evaluation.calibrate import calibrate_file
 from carclf.evaluation.cars import car_numbers
 from carclf.evaluation.evaluate import evaluate
@@ -179,6 +180,8 @@ def _judge(job: TrainingJob) -> dict:
         "git": git_state(),
         "versions": versions(),
     }
+    if (applied := applied_before(run)) is not None:
+        metrics["corrections"] = applied
     write_json(run / "metrics.json", metrics)
     log_result(job.config, run, job.state, metrics)
     _show(run)

@@ -73,6 +73,17 @@ class RowLog:
         self.end += len(line)
         return place
 
+    def sync(self, folder: Path | None = None) -> None:
+        """Returns when what was appended is on the disk, and survives a loss of power. folder: the one that the file
+        was just made in, which has to be there, too. Raises OSError."""
+        self._written.sync()
+        if folder is not None and os.name == "posix":  # Windows opens no folder
+            number = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(number)
+            finally:
+                os.close(number)
+
     def line(self, place: int) -> bytes:
         """The line that begins at a place, with its line break; empty where no whole line does."""
         line = b""

@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 
 from carclf.datasets import photo_root, read_table
-from carclf.datasets.boxes import box_problem
 from carclf.datasets.copies import Pictures
+from carclf.datasets.corrections.apply import Applied, Corrections, apply_corrections
 from carclf.datasets.labels import alike_note
+from carclf.datasets.layouts.boxes import box_problem
 from carclf.datasets.names import SPLITS, name_below, names
 from carclf.datasets.splits import crossing_pictures
 from carclf.datasets.table import empty_classes
@@ -41,13 +42,14 @@ class DataCheck:
     number that copies share), findings (names out of FINDINGS, with spaces between).
 
     classes: one row per class: class, train, val and test where the data have a split, photos (readable ones); largest
-    first. problems: what is wrong with whole classes, a sentence per kind.
+    first. problems: what is wrong with whole classes, a sentence per kind. applied: the corrections, if there were any.
     """
 
     root: Path
     rows: pd.DataFrame
     classes: pd.DataFrame
     problems: list[str] = field(default_factory=list)
+    applied: Applied | None = None
 
     @property
     def clean(self) -> bool:
@@ -80,6 +82,7 @@ class DataCheck:
             "findings": {name: len(self.found(name)) for name in FINDINGS},
             "problems": self.problems,
             "classes": self.classes.to_dict("records"),
+            **({"corrections": self.applied.about()} if self.applied else {}),
             "rows": [
                 {key: None if value is None or value != value else value for key, value in row.items()}
                 for row in self.rows.to_dict("records")
@@ -91,12 +94,16 @@ def check_data(
     data: str | Path,
     images: str | Path | None = None,
     track: Track = untracked,
+    corrections: Corrections | None = None,
 ) -> DataCheck:
     """Looks at every photo of `read_table(data, images)`. Raises `UsageError` as it does.
 
-    track: the rows go through it.
+    track: the rows go through it. corrections: the labels are those that people decided on.
     """
     table = read_table(data, images, keep_missing=True)
+    applied = None
+    if corrections is not None:
+        table, applied = apply_corrections(table, corrections)
     root = photo_root(data, images)
     pictures = Pictures(len(table))
     rows = [_look(photo, root, pictures) for photo in track(table.to_dict("records"), len(table))]
@@ -107,7 +114,7 @@ def check_data(
         rows[column] = rows[column].astype("Int64")
     classes = _classes(rows)
     problems = [empty_classes(data, table), alike_note(table["label"]), *_problems(classes)]
-    return DataCheck(root, rows.drop(columns="digest"), classes, [problem for problem in problems if problem])
+    return DataCheck(root, rows.drop(columns="digest"), classes, [problem for problem in problems if problem], applied)
 
 
 def _look(photo: Mapping[Hashable, Any], root: Path, pictures: Pictures) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def _summary(check: DataCheck) -> Iterator[str]:
     splits = check.rows["split"].value_counts()
     sides = ", ".join(f"{number} {split}" for split, number in splits.items() if split)
     photos = counted(len(check.rows), "photo")
+    yield from check.applied.told if check.applied else ()
     yield f"{photos} of {counted(len(check.classes), 'class', 'classes')} in {check.root}{': ' if sides else ''}{sides}"
     if len(status) > 1 or "ok" not in status:
         yield ", ".join(f"{number} {name}" for name, number in status.items())

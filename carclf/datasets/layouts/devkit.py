@@ -41,7 +41,7 @@ def read_devkit(lists: Sequence[Path], root: Path, keep_missing: bool = False) -
     """Columns file, label, split and box of the lists' photos, which lie below root.
 
     The devkit counts pixels from 1, and its boxes include their last ones; here boxes are as everywhere (see
-    carclf/datasets/boxes.py).
+    carclf/datasets/layouts/boxes.py).
     Nothing is unpickled: a .mat file holds numbers, texts and structures of them.
     Raises `UsageError` for a file that can't be read, one without classes, and photos that are not there.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from carclf.datasets.boxes import parse_box
+from carclf.datasets.layouts.boxes import parse_box
 from carclf.datasets.layouts.csv_file import FILE_COLUMNS, PHOTO_FOLDERS, canonical, read_csv_text, spellings
 from carclf.datasets.layouts.found import find_photos
 from carclf.datasets.names import SPLITS, names, safe_name, split_named

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from carclf.datasets.boxes import crop_suffix
+from carclf.datasets.layouts.boxes import crop_suffix
 from carclf.datasets.names import safe_names
 
 

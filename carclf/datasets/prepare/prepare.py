@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import Field
 
 from carclf.datasets import photo_root, read_table, split_table
-from carclf.datasets.boxes import box_problem, write_box_crop
+from carclf.datasets.layouts.boxes import box_problem, write_box_crop
 from carclf.datasets.names import name_below
 from carclf.datasets.prepare.places import places_of
 from detection.common.config import StrictConfig

@@ -21,6 +21,7 @@ from carclf.recognition.recognizer import CarRecognizer
 from carclf.tools.audit.issues import ISSUES, Issue, find_issues
 from carclf.tools.audit.labels import out_of_fold
 from carclf.tools.audit.looks import NAME, Look, look_at, vectors_of
+from carclf.tools.audit.photos import PHOTOS, write_photos
 from detection.common.console import Track, untracked
 from detection.common.files import write_table
 from detection.common.machine import threads_for_many
@@ -83,7 +84,9 @@ def audit_data(
     checking: Track = untracked,
     looking: Track = untracked,
 ) -> Audit:
-    """Looks at every photo of `read_table(data, images)` and writes output/audit.csv. A second run resumes.
+    """Looks at every photo of `read_table(data, images)`; writes output/audit.csv, and photos.jsonl of all photos.
+
+    A second run resumes.
 
     model: whose vectors are used, None for the bundled one. One that is named and knows all classes of the data judges
     the labels itself, but for photos that it was trained on. crops: the photos are cut out already. checking, looking:
@@ -102,25 +105,33 @@ def audit_data(
     recognizer.classifier.predict_and_embed([])  # raises where there are no vectors
     check = check_data(data, images, checking)
     folder.make(lambda: None)
-    looks = _looks(check, recognizer, output, restart, looking)
+    looks, digests = _looks(check, recognizer, output, restart, looking)
     if model is None:
         audit = _by_vectors(check, looks)
     else:
         weights = None if found.is_export or found.is_garage else found.path
         audit = _by_model(check, looks, recognizer.classes, weights)
+    write_photos(output / PHOTOS, check, looks, digests, audit.probabilities, audit.classes)
     write_table(output / TABLE, audit.rows())
     return audit
 
 
-def _looks(check: DataCheck, recognizer: CarRecognizer, output: Path, restart: bool, track: Track) -> list[Look | None]:
+def _looks(
+    check: DataCheck, recognizer: CarRecognizer, output: Path, restart: bool, track: Track
+) -> tuple[list[Look | None], list[str]]:
+    """One look per row, and the digest of its content; None and empty for what can't be read."""
     readable = np.flatnonzero(check.rows["status"] == "ok")
     files = [file_below(check.root, check.rows["file"][photo]) for photo in readable]
     looks: list[Look | None] = [None] * len(check.rows)
     # One that has vanished meanwhile has no content: its look says so.
-    digests = [digest or file for digest, file in zip(content_digests(files), files, strict=True)]
-    for photo, look in zip(readable, look_at(recognizer, files, digests, output, restart, track), strict=True):
+    known = content_digests(files)
+    digests = [""] * len(check.rows)
+    for photo, digest in zip(readable, known, strict=True):
+        digests[photo] = digest
+    keys = [digest or file for digest, file in zip(known, files, strict=True)]
+    for photo, look in zip(readable, look_at(recognizer, files, keys, output, restart, track), strict=True):
         looks[photo] = look
-    return looks
+    return looks, digests
 
 
 def _by_vectors(check: DataCheck, looks: Sequence[Look | None], notes: Sequence[str] = ()) -> Audit:

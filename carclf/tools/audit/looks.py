@@ -6,15 +6,18 @@ import base64
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from carclf.recognition.prediction import FAILED, Recognition
 from carclf.recognition.recognizer import CarRecognizer
+from carclf.service.local.render import outline
 from carclf.tools.audit.measures import blockiness, cut_off, sharpness
 from detection.common.console import Track, untracked
-from detection.common.rows import RowJournal
+from detection.common.rows import RowJournal, RowLog, parse_row
 from detection.cutout.extract import detector_view
 from detection.detectors.check.car_check import car_view
 from detection.detectors.contract import CarChecker
@@ -31,7 +34,7 @@ class Look:
     a dark photo is to be multiplied, 1 for others. sharp, blocks, cut: see `measures`, None where it can't be told.
     car: how probably the car check takes the car, or the whole photo where none was found, for one; other: what it is
     if none. turn_note: see `Vehicle`. probabilities: float32 [C] of the classifier; vector: float32 [F]; None without
-    a car."""
+    a car. outline: of the car, polygons x1, y1, x2, y2, ... in pixels of the photo; None where it is not known."""
 
     status: str
     reason: str
@@ -47,6 +50,20 @@ class Look:
     turn_note: str
     probabilities: np.ndarray | None
     vector: np.ndarray | None
+    outline: list[list[float]] | None = None
+
+
+def packed_vectors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """The digest and the vector, float32 [F], of each look in a file that has one; a later one of a digest counts."""
+    log = RowLog(path, read_only=True)
+    try:
+        for _, line in log.lines():
+            row = parse_row(line) or {}
+            vector = _unpacked(row.get("vector"))
+            if vector is not None:
+                yield row["id"], vector
+    finally:
+        log.close()
 
 
 def vectors_of(looks: Sequence[Look | None]) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +120,7 @@ def _fill(
 
 def _measured(seen: Recognition, check: CarChecker) -> dict:
     told, photo, vehicle = seen.prediction, seen.photo, seen.vehicle
-    row = {
+    row: dict[str, Any] = {
         "status": told.status,
         "reason": told.reason,
         "box": None if told.box is None else list(told.box),
@@ -120,6 +137,7 @@ def _measured(seen: Recognition, check: CarChecker) -> dict:
         "blocks": blockiness(photo),
         "cut": 0.0 if vehicle is None else round(cut_off(vehicle.mask), 3),
         "turn": "" if vehicle is None else vehicle.turn_note,
+        "outline": None if vehicle is None else [list(chain(*part)) for part in outline(vehicle.mask)],
     }
     look = None if vehicle is None else vehicle.look
     if look is None:
@@ -156,4 +174,5 @@ def _read(row: dict) -> Look:
         row.get("turn", ""),
         _unpacked(row.get("probabilities")),
         _unpacked(row.get("vector")),
+        row.get("outline"),
     )

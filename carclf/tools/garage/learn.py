@@ -30,6 +30,7 @@ from carclf.classifier.garage.file import (
 )
 from carclf.classifier.garage.prior import Prior
 from carclf.datasets import read_table
+from carclf.datasets.corrections.apply import APPLIED, Corrections, apply_corrections
 from carclf.datasets.labels import look_alike
 from carclf.datasets.layouts.csv_file import read_csv_text
 from carclf.datasets.names import names
@@ -129,8 +130,11 @@ def learn(
     runtime: str = "auto",
     threads: int | None = None,
     track: Track = untracked,
+    corrections: Corrections | None = None,
 ) -> Learning:
     """Learns the classes of `photos`, as `read_table` takes them, and writes the garage `output`, or adds to it.
+
+    corrections: what people decided about the photos; what was applied is noted beside `output`.
 
     base: as `find_model` takes it, and no garage; None takes the garage's own, else the default classifier. forget:
     names of learnt classes that go. The photos' rows are written to `output`.csv. Raises `UsageError`, and leaves an
@@ -157,8 +161,8 @@ def learn(
         check_base(fingerprint, read_garage_info(output), output)
     prior = found.prior(recognizer.classifier)
     if photos is not None:
-        grouped = named_groups(Path(photos))
-        _add(known, read_table(photos, images) if grouped is None else grouped, recognizer, done, track)
+        table = _corrected(photos, images, corrections, output, done)
+        _add(known, table, recognizer, done, track)
         write_table(rows_file(output), done.rows)
     if not known.photos:
         raise UsageError(
@@ -171,11 +175,27 @@ def learn(
     return done
 
 
-def named_groups(path: Path) -> pd.DataFrame | None:
+def _corrected(
+    photos: str | Path, images: Path | None, corrections: Corrections | None, output: Path, done: Learning
+) -> pd.DataFrame:
+    grouped = named_groups(Path(photos), unnamed=corrections is not None)
+    table = read_table(photos, images) if grouped is None else grouped
+    if corrections is None:
+        return table
+    table, applied = apply_corrections(table, corrections)
+    done.notes += applied.told
+    applied.write_to(rows_file(output).with_suffix(f".{APPLIED}"))
+    table = table[table["label"] != ""].reset_index(drop=True)
+    if table.empty:
+        raise UsageError(f"No group of '{photos}' has a name yet: name them with carclf review.")
+    return table
+
+
+def named_groups(path: Path, unnamed: bool = False) -> pd.DataFrame | None:
     """Columns file and label of a list that `carclf cluster` has written and a person has named groups in; None for
     anything else. A name counts for its whole group, unless a line has its own; what has no name is left out.
 
-    Raises `UsageError` when nothing has a name.
+    unnamed: what has no name stays, with an empty label. Raises `UsageError` when nothing has a name otherwise.
     """
     path = user_path(path)
     if path.suffix.lower() != ".csv" or not path.is_file():
@@ -190,9 +210,9 @@ def named_groups(path: Path) -> pd.DataFrame | None:
         if row["group"] and name:
             of_group.setdefault(row["group"], name)
     labels = [name or of_group.get(row["group"], "") for row, name in zip(rows, own, strict=True)]
-    if not any(labels):
+    if not any(labels) and not unnamed:
         raise UsageError(f"No group of '{path}' has a name yet: write one into the column class, once per group.")
-    named = [(read_name(row["file"]), label) for row, label in zip(rows, labels, strict=True) if label]
+    named = [(read_name(row["file"]), label) for row, label in zip(rows, labels, strict=True) if label or unnamed]
     return pd.DataFrame(named, columns=["file", "label"])
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from carclf.datasets import photo_root, read_manifest, read_table
-from carclf.datasets.boxes import crop_table
+from carclf.datasets.corrections.apply import APPLIED, apply_corrections, read_corrections
 from carclf.datasets.labels import lost_note
+from carclf.datasets.layouts.boxes import crop_table
 from carclf.datasets.names import names_below
 from carclf.runs.recipe import BY_FOLDERS, TrainConfig
+from carclf.training.data.split import SPLIT
 from detection.common.console import say
 from detection.common.errors import UsageError
 from detection.common.places.paths import folder_of
@@ -29,6 +31,8 @@ def prepare_crops(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutS
     `variant_column` of each background.
     """
     table = read_table(config.data, config.images, nested=config.names == BY_FOLDERS)
+    if config.corrections is not None:
+        table = _corrected(table, config.corrections, run)
     root = photo_root(config.data, config.images)
     if (root / "manifest.csv").is_file():
         return table, *_settings(root, config)
@@ -55,6 +59,17 @@ def prepare_crops(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutS
         chosen = [str(file) if file is not None else own for file, own in zip(files, crops["file"], strict=True)]
         crops[variant_column(background)] = pd.Series(chosen, crops.index, dtype=object)
     return crops, config.cutout, config.detector
+
+
+def _corrected(table: pd.DataFrame, corrections: Path, run: Path) -> pd.DataFrame:
+    """The table as people corrected it; what was applied stays in the run, and is what a resumed one applies again."""
+    began = (run / SPLIT).is_file()  # from then on its photos stay the same
+    table, applied = apply_corrections(table, read_corrections(run / APPLIED if began else corrections))
+    if not began:
+        for line in applied.told:
+            say(line)
+        applied.write(run)
+    return table
 
 
 def _box_crops(table: pd.DataFrame, root: Path, config: TrainConfig, run: Path) -> pd.DataFrame:

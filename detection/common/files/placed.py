@@ -72,6 +72,10 @@ class PlacedFile:
                 os.ftruncate(self._open, before)
                 raise
 
+    def sync(self) -> None:
+        """Returns when all that was written is on the disk."""
+        os.fsync(self._open)
+
     def cut(self, size: int) -> None:
         """Removes what lies behind this many bytes."""
         with self._lock:

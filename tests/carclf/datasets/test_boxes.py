@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from carclf.datasets.boxes import box_problem, crop_to_box, parse_box
+from carclf.datasets.layouts.boxes import box_problem, crop_to_box, parse_box
 from carclf.datasets.names import safe_name, safe_names
 from detection.common.errors import UsageError
 from detection.images.find import find_images

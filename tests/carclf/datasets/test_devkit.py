@@ -5,7 +5,7 @@ import pytest
 from scipy.io import savemat
 
 from carclf.datasets import photo_root, read_table, split_table
-from carclf.datasets.boxes import crop_to_box
+from carclf.datasets.layouts.boxes import crop_to_box
 from detection.common.errors import UsageError
 from detection.images.read import load_image
 from tests.carclf.datasets.mat_arrays import cell, structures

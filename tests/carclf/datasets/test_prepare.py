@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from carclf.cli import app
 from carclf.datasets import read_table
-from carclf.datasets.boxes import crop_table
+from carclf.datasets.layouts.boxes import crop_table
 from carclf.datasets.prepare.places import places_of
 from carclf.datasets.prepare.prepare import PrepareOptions, prepare_data
 from detection.common.errors import UsageError

@@ -89,7 +89,7 @@ def test_a_port_that_is_taken_is_told_before_models_are_loaded():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"Port {port} of '127.0.0.1' can't be used: .*--port"):
-            server._listen("127.0.0.1", port)
+            server.bound("127.0.0.1", port)
 
 
 def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch):

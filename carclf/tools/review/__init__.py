@@ -1,0 +1,1 @@
+"""`carclf review`: a page on which people look at photos, and decide which labels are right."""

@@ -1,0 +1,1 @@
+"""What can be reviewed: an audit, a predict result, a run's or an evaluation's answers, clusters, labelled photos."""

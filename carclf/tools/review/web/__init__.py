@@ -1,0 +1,1 @@
+"""The page of `carclf review` and its addresses."""
