@@ -131,7 +131,7 @@ def find_model(name: str) -> FoundModel:
             raise UsageError(f"The bundled classifier '{name}' is not installed: reinstall carclf, or train a model.")
         return FoundModel(file, "weights")
     there = user_path(name)
-    name = without_secrets(name)
+    name = without_secrets(str(name))
     path = copied_here(there, BEST, EXPORT_FILE, "*.onnx")
     if is_export(path):
         return FoundModel(path, "export")

@@ -89,7 +89,15 @@ def test_the_lists_of_the_project_can_be_read():
 
     folder = Path(__file__).parents[3] / "data" / "splits"
     lists = {path.stem: read_parts(path) for path in folder.glob("*.csv")}
-    assert {"stanford_cars", "stanford196", "dealer20", "car_masks", "weather", "not_car", "porsche", "plates"} == set(
-        lists
-    )
+    assert {
+        "stanford_cars",
+        "stanford196",
+        "dealer20",
+        "car_masks",
+        "weather",
+        "not_car",
+        "porsche",
+        "plates",
+        "colours",
+    } == set(lists)
     assert all(set(parts.values()) == set(PARTS) for parts in lists.values())
