@@ -1,6 +1,6 @@
 """How many planted faults `carclf data audit` finds, and how long it takes.
 
-    python benchmarks/audit.py DATA [--classes 50] [--cache DIR]
+    python benchmarks/audit.py DATA [--classes 50] [--makes Audi BMW ...] [--crops] [--cache DIR]
 
 DATA is a folder with dealer20/, stanford_cars/, not_car/ and weather/. Three things are planted, three
 times each with other seeds: 5 % of dealer20's labels moved at random; 5 % of those of some classes of stanford_cars
@@ -49,6 +49,8 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--classes", type=int, default=50, help="of stanford_cars")
     parser.add_argument("--most", type=int, default=10**6, help="photos of stanford_cars")
+    parser.add_argument("--makes", nargs="+", help="of stanford_cars, all classes of these, which are more alike")
+    parser.add_argument("--crops", action="store_true", help="take the photos of stanford_cars as they are")
     parser.add_argument("--spoilt", type=int, default=20, help="photos of dealer20 that are spoilt in each way")
     parser.add_argument("--cache", type=Path, default=None)
     arguments = parser.parse_args()
@@ -57,18 +59,22 @@ def main() -> None:
         folder = arguments.cache or Path(made)
         recognizer = CarRecognizer(threads=threads_for_many())
 
-        def seen(name: str, files: Sequence[str]) -> list[Look]:
+        def seen(name: str, files: Sequence[str], by: CarRecognizer = recognizer) -> list[Look]:
             start, cpu = time.monotonic(), time.process_time()
-            looks = list(look_at(recognizer, files, content_digests(files), folder))
+            looks = list(look_at(by, files, content_digests(files), folder / ("crops" if by is not recognizer else "")))
             wall, cpu = time.monotonic() - start, time.process_time() - cpu
             print(f"looked at {len(files)} photos of {name}: {wall / len(files):.3f} s, of a processor "
                   f"{cpu / len(files):.3f} s a photo", flush=True)  # fmt: skip
             return looks
 
         dealer = labelled(data / "dealer20")
-        stanford = some_classes(labelled(data / "stanford_cars"), arguments.classes).head(arguments.most)
+        stanford = labelled(data / "stanford_cars")
+        if arguments.makes:
+            stanford = stanford[stanford["class"].str.startswith(tuple(arguments.makes))]
+        stanford = some_classes(stanford, arguments.classes).head(arguments.most)
         dealer["look"] = seen("dealer20", dealer["file"].tolist())
-        stanford["look"] = seen("stanford_cars", stanford["file"].tolist())
+        as_they_are = CarRecognizer(threads=threads_for_many(), crops=True) if arguments.crops else recognizer
+        stanford["look"] = seen("stanford_cars", stanford["file"].tolist(), as_they_are)
         parts = read_parts(ROOT / "data" / "splits" / "stanford196.csv")
         unknown = [parts.get(digest) != "fit" for digest in content_digests(stanford["file"])]
         print("\n| planted | photos | moved | first 5 % | first 8 % |\n| --- | ---: | ---: | ---: | ---: |")
