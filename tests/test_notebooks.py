@@ -170,5 +170,5 @@ def test_the_first_look_on_real_photos(maker, tmp_path, shared_data):
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(images / file)
     run(maker, "1_first_look", tmp_path, "DATA = 'cars'\nOUTPUT = 'look'")
-    assert len(pd.read_csv(tmp_path / "look" / "photos.csv")) == 24
+    assert json.loads((tmp_path / "look" / "check.json").read_text(encoding="utf-8"))["photos"] == 24
     assert (tmp_path / "look" / "audit" / "audit.html").is_file()

@@ -15,6 +15,7 @@ OUTPUT = "carclf-first-look"  # all results go to this folder
 # Two helpers: `carclf(...)` runs a command as in a terminal, `show(...)` draws photos with titles.
 
 # %%
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ from carclf.datasets.drawn.scenes import draw_background, draw_scene
 from detection import ImageError, load_image, save_image
 
 set_matplotlib_formats("jpeg", dpi=60)  # small pictures, so that the notebook stays small
+Path(OUTPUT).mkdir(parents=True, exist_ok=True)
 
 
 def carclf(*arguments):
@@ -41,7 +43,7 @@ def carclf(*arguments):
 
 
 def show(photos, titles, columns=6):
-    rows = -(-len(photos) // columns)
+    rows = max(1, -(-len(photos) // columns))
     figure, axes = plt.subplots(rows, columns, figsize=(2.1 * columns, 2.2 * rows), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
@@ -95,16 +97,17 @@ if not DATA:
 # ## What is in them
 #
 # `carclf data check` reads every photo. It counts the classes, and tells what can't be read and what is there twice.
-# With `--csv` it also writes one row per photo.
+# With `--json` it also writes all that it knows, one row per photo.
 
 # %%
-carclf("data", "check", DATA, "--csv", Path(OUTPUT, "photos.csv"))
+carclf("data", "check", DATA, "--json", Path(OUTPUT, "check.json"))
 
 # %% [markdown]
 # The rows answer more questions. Here: how even are the classes, and how large are the photos?
 
 # %%
-photos = pd.read_csv(Path(OUTPUT, "photos.csv"))
+check = json.loads(Path(OUTPUT, "check.json").read_text(encoding="utf-8"))
+photos, folder = pd.DataFrame(check["rows"]), Path(check["root"])
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.2))
 photos["label"].value_counts().head(30).plot.bar(ax=left, color="#1f6feb", rot=30, xlabel="", title="photos per class")
 photos[["width", "height"]].max(axis=1).plot.hist(ax=right, bins=20, color="#8a8f98", title="longer side in pixels")
@@ -117,14 +120,7 @@ plt.show()
 # %%
 readable = photos[photos["status"] == "ok"]
 examples = readable.groupby("label")["file"].first().head(12)
-
-
-def place(file):
-    """Files are named from the folder of the photos on."""
-    return Path(DATA, file) if Path(DATA).is_dir() else Path(file)
-
-
-show([place(file) for file in examples], examples.index)
+show([folder / file for file in examples], examples.index)
 
 # %% [markdown]
 # ## What seems wrong
@@ -153,7 +149,7 @@ audit.groupby("issue", sort=False).head(2).fillna("")
 # %%
 labels = audit[audit["issue"] == "label"].head(6)
 show(
-    [place(file) for file in labels["file"]],
+    [folder / file for file in labels["file"]],
     [f"{row.score:.2f}: in {row['class']},\nlooks like {row.suggestion}" for _, row in labels.iterrows()],
 )
 
@@ -162,7 +158,7 @@ show(
 
 # %%
 others = audit[audit["issue"] != "label"].groupby("issue", sort=False).head(1)
-show([place(file) for file in others["file"]], [f"{row.issue}\n{row.file}" for row in others.itertuples()], columns=5)
+show([folder / file for file in others["file"]], [f"{row.issue}\n{row.file}" for row in others.itertuples()], columns=5)
 
 # %% [markdown]
 # ## What next

@@ -48,7 +48,7 @@ def carclf(*arguments):
 
 
 def show(photos, titles, columns=6):
-    rows = -(-len(photos) // columns)
+    rows = max(1, -(-len(photos) // columns))
     figure, axes = plt.subplots(rows, columns, figsize=(2.1 * columns, 2 * rows), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")

@@ -87,12 +87,19 @@ if drawn:
             save_image(TEST / name / f"{number:02}.jpg", draw(shape, 100 + number))
 
 # %% [markdown]
-# `carclf data check` writes a list of the photos and their labels, which we can edit later; the photos stay where they
-# are.
+# `carclf data check` names the photos and their labels, whatever their layout. The list of them is what we shall edit;
+# the photos stay where they are.
+
 
 # %%
-carclf("data", "check", DATA, "--csv", Path(OUTPUT, "photos.csv"))
-labels = pd.read_csv(Path(OUTPUT, "photos.csv"))[["file", "label"]].rename(columns={"label": "class"})
+def list_photos(data, name):
+    carclf("data", "check", data, "--json", Path(OUTPUT, name))
+    check = json.loads(Path(OUTPUT, name).read_text(encoding="utf-8"))
+    rows = pd.DataFrame(check["rows"])[["file", "label"]]
+    return rows.rename(columns={"label": "class"}), Path(check["root"])
+
+
+labels, DATA = list_photos(DATA, "photos.json")
 labels.to_csv(Path(OUTPUT, "labels.csv"), index=False)
 
 # %% [markdown]
@@ -100,8 +107,7 @@ labels.to_csv(Path(OUTPUT, "labels.csv"), index=False)
 # be, the other half is only measured on.
 
 # %%
-carclf("data", "check", TEST, "--csv", Path(OUTPUT, "test.csv"))
-test = pd.read_csv(Path(OUTPUT, "test.csv"))[["file", "label"]].rename(columns={"label": "class"})
+test, TEST = list_photos(TEST, "test.json")
 turn = test.groupby("class").cumcount() % 2
 test[turn == 0].to_csv(Path(OUTPUT, "choose.csv"), index=False)
 test[turn == 1].to_csv(Path(OUTPUT, "report.csv"), index=False)
@@ -154,7 +160,7 @@ pd.read_csv(first / "confused_pairs.csv").head(5)
 # %%
 errors = pd.read_csv(first / "errors.csv").head(6)
 show(
-    [Path(TEST, file) if not Path(file).is_absolute() else Path(file) for file in errors["file"]],
+    [Path(TEST, file) for file in errors["file"]],
     [f"{row.label}, not {row.predicted}\n({row.confidence:.0%} sure)" for row in errors.itertuples()],
 )
 
