@@ -128,6 +128,7 @@ def test_the_first_look_finds_what_was_planted(maker, tmp_path):
     found = {issue: list(rows["file"]) for issue, rows in audit.groupby("issue")}
     assert {"suv/wrong-3.jpg", "hatchback/wrong-2.jpg"} <= set(found["label"][:5])
     assert found["outlier"][0] == "suv/no-car.jpg" and found["dark"][0] == "sedan/dark.jpg"
+    assert "hatchback/blurred.jpg" in found["blurred"]
     assert set(found["duplicate"]) == {"coupe/copy.jpg", "sedan/05.jpg"}
     assert (found["odd file"], found["small"]) == (["van/broken.jpg"], ["pickup/small.jpg"])
     assert found["sideways"] == ["coupe/turned.jpg"]
