@@ -240,8 +240,8 @@ for name, folder in (("as they were", first), ("corrected", second)):
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# The intervals are wide, as these are few photos. It says more how many of them only one of the two gets right: were both
-# equally good, there would be about as many on either side.
+# The intervals are wide, as these are few photos. It says more how many of them only one of the two gets right: were
+# both equally good, there would be about as many on either side.
 
 # %%
 both = [pd.read_csv(folder / "predictions.csv")["correct"] for folder in (first, second)]
