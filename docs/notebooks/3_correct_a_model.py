@@ -28,8 +28,11 @@ import numpy as np
 import pandas as pd
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+from carclf.datasets.corrections.decision import CLASS, Decision, new_id, now
+from carclf.datasets.corrections.journal import Journal
 from carclf.datasets.drawn.scenes import CAR_SHAPES, draw_scene
 from detection import load_image, save_image
+from detection.masks.parts import file_digest
 
 set_matplotlib_formats("jpeg", dpi=60)  # small pictures, so that the notebook stays small
 Path(OUTPUT).mkdir(parents=True, exist_ok=True)
@@ -193,40 +196,35 @@ show(
 # %% [markdown]
 # ## Correct them
 #
-# A person looks at the suspects and says which class is right. Write your decisions as file and class; an empty class
-# leaves the photo out. For drawn photos this cell plays the person: it looks at the 20 most suspicious ones, and knows
-# what was drawn.
+# A person looks at the suspects and says which class is right: in a terminal beside this notebook, `carclf review
+# carclf-correct/audit` opens a page for that. Each decision is a line of `corrections.jsonl` in that folder. For drawn
+# photos this cell plays the person: it looks at the 20 most suspicious ones, and knows what was drawn.
 
 # %%
-decisions = {
-    # "Audi A3/0012.jpg": "Audi A4",
-    # "Audi A3/0044.jpg": "",
-}
 if drawn:
     looked_at = suspects["file"].head(20)
     decisions = {file: truth[file] for file in looked_at if truth[file] != Path(file).parent.name}
     wrong = [file for file, name in truth.items() if name != Path(file).parent.name]
     print(f"{len(wrong)} labels are wrong; {len(decisions)} of them are among the {len(looked_at)} looked at.")
-
-# %% [markdown]
-# The decisions become a new list. The old one stays, and no photo is moved.
-
-# %%
-unknown = set(decisions) - set(labels["file"])
-assert not unknown, f"No such photo: {sorted(unknown)}"
-corrected = labels.assign(**{"class": labels["file"].map(decisions).fillna(labels["class"])})
-corrected = corrected[corrected["class"] != ""]
-corrected.to_csv(Path(OUTPUT, "corrected.csv"), index=False)
-print(f"{(corrected['class'] != labels['class'].loc[corrected.index]).sum()} labels changed, "
-      f"{len(labels) - len(corrected)} photos left out")  # fmt: skip
+    journal = Journal(Path(OUTPUT, "audit"))
+    journal.add(
+        [
+            Decision(
+                new_id(), now(), "me", CLASS, file, file_digest(Path(DATA, file)), old=Path(file).parent.name, new=name
+            )
+            for file, name in decisions.items()
+        ]
+    )
+    journal.close()
 
 # %% [markdown]
 # ## Train again, and compare
 #
-# The same recipe, the same photos, the corrected list. The cut-outs are those of the first training.
+# The same recipe, the same photos, and what was decided about them. No photo is moved, and the list stays as it is: the
+# decisions are found by the photos' content. The cut-outs are those of the first training.
 
 # %%
-carclf("train", CONFIG, f"data={OUTPUT}/corrected.csv", f"output={OUTPUT}/run-2", *settings)
+carclf("train", CONFIG, f"data={OUTPUT}/labels.csv", f"corrections={OUTPUT}/audit", f"output={OUTPUT}/run-2", *settings)
 
 # %%
 second = evaluate("run-2")
@@ -250,7 +248,7 @@ pd.crosstab(both[0], both[1], rownames=["labels as they were: right"], colnames=
 # %% [markdown]
 # ## What next
 #
-# - Correct in rounds: audit the corrected list, look again, stop when the suspects are right.
+# - Correct in rounds: audit again, look again, stop when the suspects are right.
 # - Mistakes that are the model's own: more photos of those classes, from those sides; a longer
 #   [recipe](../recipes.md).
 # - More: [evaluation](../evaluation.md), [audits](../audit.md) and
