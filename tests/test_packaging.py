@@ -192,7 +192,7 @@ def test_make_installs_once_and_again_only_after_a_change(tmp_path, program):
     pip, detectron2, tests = log()
     assert pip.startswith("-m pip install -e .[dev]")
     assert detectron2 == "scripts/install_detectron2.py"
-    assert tests == "-m pytest -m not slow and not gpu"
+    assert tests.startswith("-m pytest -m not slow and not gpu")
 
     os.utime(folder / "setup.py")  # a checkout touches files without changing them
     assert made("demo", "PHOTOS=my photos") == 0

@@ -10,9 +10,8 @@ WEIGHTS = Path(__file__).parent
 BUNDLED = {
     "stanford196": "196 makes, models and years of the American market, 1991-2012 (Stanford Cars)",
     "dealer19": "19 models of the European market, as dealers and makers photograph them",
-    # Kept, so that what was measured with them can be measured again.
+    # Kept, so that what was measured with it can be measured again.
     "stanford196@0.4": "the stanford196 of version 0.4.0",
-    "dealer19@0.4": "the dealer19 of version 0.4.0",
 }
 DEFAULT = "stanford196"
 BEST = "best.safetensors"  # the classifier in a run folder
