@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from carclf.classifier.garage.kept import LOOKS, packed, unpacked
 from carclf.recognition.prediction import FAILED, Recognition
 from carclf.recognition.recognizer import CarRecognizer
 from carclf.tools.audit.measures import blockiness, cut_off, sharpness
@@ -21,7 +21,7 @@ from detection.detectors.contract import CarChecker
 from detection.detectors.finder.finder import LateCheck
 from detection.images.exposure import exposure_gain
 
-NAME = "looks.jsonl"
+NAME = LOOKS
 _VERSION = 1  # of what is measured
 
 
@@ -128,16 +128,8 @@ def _measured(seen: Recognition, check: CarChecker) -> dict:
         look = check.look([car_view(bright, [value * scale for value in box])])[0]
     row |= {"car": round(look.car, 4), "other": look.other}
     for name, values in (("probabilities", seen.probabilities), ("vector", seen.vector)):
-        row[name] = None if values is None else _packed(values)
+        row[name] = None if values is None else packed(values)
     return row
-
-
-def _packed(values: np.ndarray) -> str:
-    return base64.b64encode(np.asarray(values, "<f2").tobytes()).decode("ascii")
-
-
-def _unpacked(text: str | None) -> np.ndarray | None:
-    return None if text is None else np.frombuffer(base64.b64decode(text), "<f2").astype(np.float32)
 
 
 def _read(row: dict) -> Look:
@@ -154,6 +146,6 @@ def _read(row: dict) -> Look:
         row.get("car", 1.0),
         row.get("other", ""),
         row.get("turn", ""),
-        _unpacked(row.get("probabilities")),
-        _unpacked(row.get("vector")),
+        unpacked(row.get("probabilities")),
+        unpacked(row.get("vector")),
     )

@@ -1,0 +1,173 @@
+"""What a stage's sampling and extra photos without labels gain: small trainings over some seeds, on the part *choose*.
+
+    python benchmarks/sampling.py DEALER20 AUDIT OUTPUT [--seeds 1 2 3] [--only tail]
+
+DEALER20: the folder with labels.csv and images/. AUDIT: of `carclf data audit` of its photos of *fit*. OUTPUT: for the
+runs; what is there is not trained again. Two data sets: `dealer20`, all photos of *fit*, and `tail`, a long-tailed part
+of them in the competition's layout (train/<Category>/<Id>, train.csv). Both are judged by all photos of *choose*, after
+the last epoch, so these choose nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from carclf.datasets.content import content_digests
+from carclf.runs.recipe import TrainConfig
+from carclf.training.loop import train
+from detection.common.files import write_table
+from detection.masks.parts import read_parts
+
+PARTS = Path(__file__).parents[1] / "data" / "splits" / "dealer20.csv"
+SIZE = [96, 160]
+HEAD = {
+    "name": "head", "train": "head", "epochs": 4, "learning_rate": 4e-3, "image_size": SIZE, "augmentation": 0.0,
+    "schedule": "constant",
+}  # fmt: skip
+LAST = {
+    "name": "last", "train": "quarter", "epochs": 6, "learning_rate": 2e-3, "image_size": SIZE, "augmentation": 0.5,
+    "schedule": "cosine", "keep": "last",
+}  # fmt: skip
+LARGEST, SMALLEST = 30, 4  # photos of a class in the long-tailed part
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("audit", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--only", choices=["dealer20", "tail"])
+    given = parser.parse_args()
+    table = photos(given.data)
+    found: list[dict] = []
+    for name in (given.only,) if given.only else ("dealer20", "tail"):
+        for seed in given.seeds:
+            for setting, changes in settings(name, table, given.output, given.audit, seed).items():
+                run = given.output / f"{name}-{setting}-{seed}"
+                found.append({"data": name, "setting": setting, "seed": seed} | measured(run, seed, changes))
+                print(found[-1], flush=True)
+    report(pd.DataFrame(found))
+
+
+def photos(data: Path) -> pd.DataFrame:
+    """Those of fit and choose, each content once: file (absolute), class, part."""
+    table = pd.read_csv(data / "labels.csv")[["file", "class"]]
+    table["file"] = [str((data / "images" / name).absolute()) for name in table["file"]]
+    table["sha256"] = content_digests(table["file"].tolist())
+    table["part"] = table["sha256"].map(read_parts(PARTS))
+    return table[table["part"].isin(["fit", "choose"])].drop_duplicates("sha256").reset_index(drop=True)
+
+
+def settings(name: str, table: pd.DataFrame, output: Path, audit: Path, seed: int) -> dict[str, dict]:
+    """What differs from one run to the next, in an order in which each finds what it needs."""
+    if name == "tail":
+        data, extra = long_tail(table, output / "tail"), output / "tail-extra"
+        drawn = {"data": data, "split": PARTS}
+        first = output / f"tail-uniform-{seed}"
+        halves = {"extra": drawn | {"extra": extra, "extra_model": str(first)}}
+    else:
+        data = listed(table, output / "dealer20.csv")
+        drawn = {"data": data, "split": PARTS}
+        half, extra = halved(table, output)
+        first = output / f"dealer20-half-{seed}"
+        halves = {
+            "half": {"data": half, "split": PARTS},
+            "half+extra": {"data": half, "split": PARTS, "extra": extra, "extra_model": str(first)},
+        }
+    samplings = {
+        kind: drawn | {"sampling": kind, "difficulty": audit if kind == "hard" else None}
+        for kind in ("uniform", "balanced", "hard")
+    }
+    return samplings | halves
+
+
+def measured(run: Path, seed: int, changes: dict) -> dict:
+    changes = dict(changes)
+    sampling = changes.pop("sampling", None)
+    if not (run / "metrics.json").is_file():
+        stages = [stage | {"sampling": sampling} for stage in (HEAD, LAST)]
+        train(
+            TrainConfig.model_validate(
+                {
+                    "output": run, "crops": True, "cutout": {"background": "keep", "padding": 10}, "seed": seed,
+                    "model": {"architecture": "tf_efficientnet_lite1", "image_size": SIZE, "head": {"dropout": 0.3}},
+                    "init": "stanford196", "stages": stages, "workers": 0,
+                    "progress": False, "tensorboard": False, "names": "none", **changes,
+                }
+            )
+        )  # fmt: skip
+    metrics = json.loads((run / "metrics.json").read_text())
+    chosen = {key: metrics[key] for key in ("n", "accuracy", "macro_f1", "nll")}
+    extra = metrics.get("extra", {})
+    return chosen | {"taken": extra.get("taken"), "right": pseudo_right(run) if extra else None}
+
+
+def pseudo_right(run: Path) -> float:
+    """The share of the pseudo-labels that are right: the truth is in the names of the files."""
+    rows = pd.read_csv(run / "extra.csv")
+    taken = rows[rows["status"] == "taken"]
+    truth = pd.read_csv(run.parent / f"truth-{run.name.split('-')[0]}.csv").set_index("sha256")["class"].astype(str)
+    return float((taken["sha256"].map(truth) == taken["label"].astype(str)).mean()) if len(taken) else float("nan")
+
+
+def listed(table: pd.DataFrame, path: Path) -> Path:
+    write_table(path, table[["file", "class"]])
+    write_table(path.parent / "truth-dealer20.csv", table[["sha256", "class"]])
+    return path
+
+
+def halved(table: pd.DataFrame, output: Path) -> tuple[Path, Path]:
+    """A list with every other photo of each class of fit and all of choose; the rest, without labels, in a folder."""
+    fit = table[table["part"] == "fit"]
+    order = fit.iloc[np.random.default_rng(0).permutation(len(fit))]
+    kept = order.groupby("class").cumcount() % 2 == 0
+    path = output / "half.csv"
+    write_table(path, pd.concat([order[kept], table[table["part"] == "choose"]])[["file", "class"]])
+    return path, laid_out(order[~kept], output / "half-extra")
+
+
+def long_tail(table: pd.DataFrame, folder: Path) -> Path:
+    """The competition's layout: of each class fewer photos of fit than of the one before; all of choose."""
+    fit, choose = (table[table["part"] == part] for part in ("fit", "choose"))
+    classes = fit["class"].value_counts().index.tolist()
+    number = {name: str(place) for place, name in enumerate(sorted(classes))}
+    most = LARGEST * (SMALLEST / LARGEST) ** (np.arange(len(classes)) / (len(classes) - 1))
+    order = fit.iloc[np.random.default_rng(0).permutation(len(fit))]
+    limit = order["class"].map(dict(zip(classes, np.round(most), strict=True)))
+    kept = order.groupby("class").cumcount() < limit
+    laid_out(order[~kept], folder.with_name(folder.name + "-extra"))
+    chosen = pd.concat([order[kept], choose])
+    ids = [f"{100_000 + place}{Path(file).suffix}" for place, file in enumerate(chosen["file"])]
+    for file, name, id in zip(chosen["file"], chosen["class"], ids, strict=True):
+        target = folder / "train" / number[name] / id
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    write_table(folder / "train.csv", pd.DataFrame({"Id": ids, "Category": chosen["class"].map(number)}))
+    truth = table.assign(**{"class": table["class"].map(number)})[["sha256", "class"]]
+    write_table(folder.parent / "truth-tail.csv", truth)
+    return folder
+
+
+def laid_out(table: pd.DataFrame, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for place, file in enumerate(table["file"]):
+        shutil.copyfile(file, folder / f"{place:04d}{Path(file).suffix}")
+    return folder
+
+
+def report(rows: pd.DataFrame) -> None:
+    print("\n| data | setting | seeds | top-1 | macro F1 | loss |\n| --- | --- | --- | --- | --- | --- |")
+    for (data, setting), runs in rows.groupby(["data", "setting"], sort=False):
+        cells = " | ".join(f"{runs[key].mean():.3f} ± {runs[key].std():.3f}" for key in ("accuracy", "macro_f1", "nll"))
+        print(f"| {data} | {setting} | {len(runs)} | {cells} |")
+
+
+if __name__ == "__main__":
+    main()
