@@ -1,11 +1,13 @@
 """What a stage's sampling and extra photos without labels gain: small trainings over some seeds, on the part *choose*.
 
-    python benchmarks/sampling.py DEALER20 AUDIT OUTPUT [--seeds 1 2 3] [--only tail]
+    carclf clean DEALER20/images CROPS --background keep
+    carclf data audit FIT.csv --images DEALER20/images --output AUDIT          # the photos of *fit*
+    python benchmarks/sampling.py DEALER20 CROPS AUDIT OUTPUT [--seeds 1 2 3] [--only tail]
 
-DEALER20: the folder with labels.csv and images/. AUDIT: of `carclf data audit` of its photos of *fit*. OUTPUT: for the
-runs; what is there is not trained again. Two data sets: `dealer20`, all photos of *fit*, and `tail`, a long-tailed part
-of them in the competition's layout (train/<Category>/<Id>, train.csv). Both are judged by all photos of *choose*, after
-the last epoch, so these choose nothing.
+DEALER20: the folder with labels.csv and images/. OUTPUT: for the runs; what is there is not trained again. Two data
+sets: `dealer20`, all photos of *fit*, and `tail`, a long-tailed part of them in the competition's layout
+(train/<Category>/<Id>, train.csv). Both are judged by all photos of *choose*, after the last epoch, so these choose
+nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from carclf.classifier.garage.kept import LOOKS
+from carclf.datasets import read_manifest
 from carclf.datasets.content import content_digests
 from carclf.runs.recipe import TrainConfig
 from carclf.training.loop import train
@@ -31,7 +35,7 @@ HEAD = {
     "schedule": "constant",
 }  # fmt: skip
 LAST = {
-    "name": "last", "train": "quarter", "epochs": 6, "learning_rate": 2e-3, "image_size": SIZE, "augmentation": 0.5,
+    "name": "last", "train": "quarter", "epochs": 4, "learning_rate": 2e-3, "image_size": SIZE, "augmentation": 0.5,
     "schedule": "cosine", "keep": "last",
 }  # fmt: skip
 LARGEST, SMALLEST = 30, 4  # photos of a class in the long-tailed part
@@ -40,49 +44,66 @@ LARGEST, SMALLEST = 30, 4  # photos of a class in the long-tailed part
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
+    parser.add_argument("crops", type=Path)
     parser.add_argument("audit", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--only", choices=["dealer20", "tail"])
     given = parser.parse_args()
-    table = photos(given.data)
+    table = photos(given.data, given.crops)
+    prepare(table, given.audit, given.output)
     found: list[dict] = []
     for name in (given.only,) if given.only else ("dealer20", "tail"):
         for seed in given.seeds:
-            for setting, changes in settings(name, table, given.output, given.audit, seed).items():
+            for setting, changes in settings(name, table, given.output, seed).items():
                 run = given.output / f"{name}-{setting}-{seed}"
                 found.append({"data": name, "setting": setting, "seed": seed} | measured(run, seed, changes))
                 print(found[-1], flush=True)
     report(pd.DataFrame(found))
 
 
-def photos(data: Path) -> pd.DataFrame:
-    """Those of fit and choose, each content once: file (absolute), class, part."""
+def photos(data: Path, crops: Path) -> pd.DataFrame:
+    """The cut-outs of fit and choose, each content once: file (absolute), class, sha256, source, part."""
     table = pd.read_csv(data / "labels.csv")[["file", "class"]]
-    table["file"] = [str((data / "images" / name).absolute()) for name in table["file"]]
+    table["source"] = content_digests([str(data / "images" / name) for name in table["file"]])
+    table["part"] = table["source"].map(read_parts(PARTS))
+    made = read_manifest(crops)
+    table["file"] = [str(made[name]) if made.get(name) else None for name in table["file"]]
+    table = table[table["part"].isin(["fit", "choose"]) & table["file"].notna()].drop_duplicates("source")
     table["sha256"] = content_digests(table["file"].tolist())
-    table["part"] = table["sha256"].map(read_parts(PARTS))
-    return table[table["part"].isin(["fit", "choose"])].drop_duplicates("sha256").reset_index(drop=True)
+    return table.drop_duplicates("sha256").reset_index(drop=True)
 
 
-def settings(name: str, table: pd.DataFrame, output: Path, audit: Path, seed: int) -> dict[str, dict]:
+def prepare(table: pd.DataFrame, audit: Path, output: Path) -> None:
+    """Parts and looks of the cut-outs, which are copied about, by their own content."""
+    output.mkdir(parents=True, exist_ok=True)
+    write_table(output / "parts.csv", table[["sha256", "part"]])
+    own = dict(zip(table["source"], table["sha256"], strict=True))
+    first, *looks = (audit / LOOKS).read_text().splitlines()
+    known = [json.loads(line) for line in looks]
+    lines = [first, *(json.dumps(one | {"id": own[one["id"]]}) for one in known if one.get("id") in own)]
+    (output / "audit").mkdir(exist_ok=True)
+    (output / "audit" / LOOKS).write_text("\n".join([*lines, ""]))
+
+
+def settings(name: str, table: pd.DataFrame, output: Path, seed: int) -> dict[str, dict]:
     """What differs from one run to the next, in an order in which each finds what it needs."""
     if name == "tail":
         data, extra = long_tail(table, output / "tail"), output / "tail-extra"
-        drawn = {"data": data, "split": PARTS}
+        drawn = {"data": data, "split": output / "parts.csv"}
         first = output / f"tail-uniform-{seed}"
         halves = {"extra": drawn | {"extra": extra, "extra_model": str(first)}}
     else:
         data = listed(table, output / "dealer20.csv")
-        drawn = {"data": data, "split": PARTS}
+        drawn = {"data": data, "split": output / "parts.csv"}
         half, extra = halved(table, output)
         first = output / f"dealer20-half-{seed}"
         halves = {
-            "half": {"data": half, "split": PARTS},
-            "half+extra": {"data": half, "split": PARTS, "extra": extra, "extra_model": str(first)},
+            "half": {"data": half, "split": output / "parts.csv"},
+            "half+extra": {"data": half, "split": output / "parts.csv", "extra": extra, "extra_model": str(first)},
         }
     samplings = {
-        kind: drawn | {"sampling": kind, "difficulty": audit if kind == "hard" else None}
+        kind: drawn | {"sampling": kind, "difficulty": output / "audit" if kind == "hard" else None}
         for kind in ("uniform", "balanced", "hard")
     }
     return samplings | halves
@@ -96,7 +117,7 @@ def measured(run: Path, seed: int, changes: dict) -> dict:
         train(
             TrainConfig.model_validate(
                 {
-                    "output": run, "crops": True, "cutout": {"background": "keep", "padding": 10}, "seed": seed,
+                    "output": run, "crops": True, "cutout": {"background": "keep"}, "seed": seed,
                     "model": {"architecture": "tf_efficientnet_lite1", "image_size": SIZE, "head": {"dropout": 0.3}},
                     "init": "stanford196", "stages": stages, "workers": 0,
                     "progress": False, "tensorboard": False, "names": "none", **changes,
