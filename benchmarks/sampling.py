@@ -35,7 +35,7 @@ HEAD = {
     "schedule": "constant",
 }  # fmt: skip
 LAST = {
-    "name": "last", "train": "quarter", "epochs": 4, "learning_rate": 2e-3, "image_size": SIZE, "augmentation": 0.5,
+    "name": "last", "train": "quarter", "epochs": 2, "learning_rate": 2e-3, "image_size": SIZE, "augmentation": 0.5,
     "schedule": "cosine", "keep": "last",
 }  # fmt: skip
 LARGEST, SMALLEST = 30, 4  # photos of a class in the long-tailed part
@@ -76,6 +76,8 @@ def photos(data: Path, crops: Path) -> pd.DataFrame:
 
 def prepare(table: pd.DataFrame, audit: Path, output: Path) -> None:
     """Parts and looks of the cut-outs, which are copied about, by their own content."""
+    if (output / "audit" / LOOKS).exists():
+        return
     output.mkdir(parents=True, exist_ok=True)
     write_table(output / "parts.csv", table[["sha256", "part"]])
     own = dict(zip(table["source"], table["sha256"], strict=True))
@@ -163,6 +165,8 @@ def long_tail(table: pd.DataFrame, folder: Path) -> Path:
     order = fit.iloc[np.random.default_rng(0).permutation(len(fit))]
     limit = order["class"].map(dict(zip(classes, np.round(most), strict=True)))
     kept = order.groupby("class").cumcount() < limit
+    if (folder / "train.csv").exists():
+        return folder
     laid_out(order[~kept], folder.with_name(folder.name + "-extra"))
     chosen = pd.concat([order[kept], choose])
     ids = [f"{100_000 + place}{Path(file).suffix}" for place, file in enumerate(chosen["file"])]
@@ -177,7 +181,9 @@ def long_tail(table: pd.DataFrame, folder: Path) -> Path:
 
 
 def laid_out(table: pd.DataFrame, folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        return folder
+    folder.mkdir(parents=True)
     for place, file in enumerate(table["file"]):
         shutil.copyfile(file, folder / f"{place:04d}{Path(file).suffix}")
     return folder
