@@ -61,23 +61,23 @@ def test_decisions_are_a_journal_that_is_read_again(tmp_path):
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory):
-    stages = (Stage(**short_stage("all", 6, learning_rate=0.02, schedule="onecycle", keep="last")),)
+    stages = (Stage(**short_stage("all", 3, learning_rate=0.02, schedule="onecycle", keep="last")),)
     tiny = str(save_tiny_model(tmp_path_factory.mktemp("model") / "tiny.safetensors"))
     network = ModelConfig.model_validate(MODEL)
     return LoopPlan(stages=stages, network=network, model=tiny, crops=True, held=0.4)
 
 
 def test_the_circle_finds_planted_faults_and_shows_the_gain(plan, tmp_path):
-    data = draw_folders(tmp_path / "photos", each=20)
+    data = draw_folders(tmp_path / "photos", each=15)
     before = {path: path.read_bytes() for path in data.rglob("*.jpg")}
     result = run_loop(tmp_path / "loop", data, faults=0.25, plan=plan)
-    assert (result.photos, result.held, result.planted) == (36, 24, 9)
-    assert result.found >= 6 and len(result.decisions) <= 14
+    assert (result.photos, result.held, result.planted) == (27, 18, 7)
+    assert result.found >= 4 and len(result.decisions) <= 10  # with vectors by chance
     learnt = {name: pd.read_csv(tmp_path / "loop" / f"{name}.csv").set_index("file")["class"] for name in
               ("faulty", "corrected", "right")}  # fmt: skip
     truth = learnt["right"]
     assert all(name.startswith(f"{label}/") for name, label in truth.items())
-    assert (learnt["faulty"] != truth).sum() == 9 and (learnt["corrected"] != truth).sum() == 9 - result.found
+    assert (learnt["faulty"] != truth).sum() == 7 and (learnt["corrected"] != truth).sum() == 7 - result.found
     held = pd.read_csv(tmp_path / "loop" / "held_out.csv")
     assert not {path.split("photos/")[-1] for path in held["file"]} & set(truth.index)  # never learnt from
     for name, accuracy in result.accuracies.items():
