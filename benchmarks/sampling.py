@@ -21,9 +21,10 @@ import numpy as np
 import pandas as pd
 
 from carclf.classifier.garage.kept import LOOKS
-from carclf.datasets import read_manifest
+from carclf.datasets import read_manifest, read_table
 from carclf.datasets.content import content_digests
 from carclf.runs.recipe import TrainConfig
+from carclf.tools.garage.learn import learn
 from carclf.training.loop import train
 from detection.common.files import write_table
 from detection.masks.parts import read_parts
@@ -38,6 +39,7 @@ LAST = {
     "name": "last", "train": "quarter", "epochs": 2, "learning_rate": 2e-3, "image_size": SIZE, "augmentation": 0.5,
     "schedule": "cosine", "keep": "last",
 }  # fmt: skip
+BASE = "stanford196@0.4"  # of the garage that names photos without a label
 LARGEST, SMALLEST = 30, 4  # photos of a class in the long-tailed part
 
 
@@ -93,17 +95,16 @@ def settings(name: str, table: pd.DataFrame, output: Path, seed: int) -> dict[st
     if name == "tail":
         data, extra = long_tail(table, output / "tail"), output / "tail-extra"
         drawn = {"data": data, "split": output / "parts.csv"}
-        first = output / f"tail-uniform-{seed}"
-        halves = {"extra": drawn | {"extra": extra, "extra_model": str(first)}}
+        halves = {"extra": drawn | {"extra": extra, "extra_model": str(garage(data, output))}}
     else:
         data = listed(table, output / "dealer20.csv")
         drawn = {"data": data, "split": output / "parts.csv"}
         half, extra = halved(table, output)
-        first = output / f"dealer20-half-{seed}"
         halves = {
             "half": {"data": half, "split": output / "parts.csv"},
-            "half+extra": {"data": half, "split": output / "parts.csv", "extra": extra, "extra_model": str(first)},
+            "half+extra": {"data": half, "split": output / "parts.csv", "extra": extra},
         }
+        halves["half+extra"]["extra_model"] = str(garage(half, output))
     samplings = {
         kind: drawn | {"sampling": kind, "difficulty": output / "audit" if kind == "hard" else None}
         for kind in ("uniform", "balanced", "hard")
@@ -178,6 +179,19 @@ def long_tail(table: pd.DataFrame, folder: Path) -> Path:
     truth = table.assign(**{"class": table["class"].map(number)})[["sha256", "class"]]
     write_table(folder.parent / "truth-tail.csv", truth)
     return folder
+
+
+def garage(data: Path, output: Path) -> Path:
+    """What `carclf learn` makes of the photos with a label: it names those without one."""
+    path = output / f"{data.stem}.garage"
+    if not path.exists():
+        parts = read_parts(output / "parts.csv")
+        table = read_table(data)
+        fit = [parts[digest] == "fit" for digest in content_digests(table["file"].tolist())]
+        listed = table[fit].rename(columns={"label": "class"})[["file", "class"]]
+        write_table(output / f"{data.stem}-fit.csv", listed)
+        learn(str(output / f"{data.stem}-fit.csv"), path, BASE, crops=True)
+    return path
 
 
 def laid_out(table: pd.DataFrame, folder: Path) -> Path:
