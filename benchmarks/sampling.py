@@ -134,11 +134,11 @@ def measured(run: Path, seed: int, changes: dict) -> dict:
 
 
 def pseudo_right(run: Path) -> float:
-    """The share of the pseudo-labels that are right: the truth is in the names of the files."""
-    rows = pd.read_csv(run / "extra.csv")
+    """The share of the pseudo-labels that are right."""
+    rows = pd.read_csv(run / "extra.csv", dtype=str)
     taken = rows[rows["status"] == "taken"]
     truth = pd.read_csv(run.parent / f"truth-{run.name.split('-')[0]}.csv").set_index("sha256")["class"].astype(str)
-    return float((taken["sha256"].map(truth) == taken["label"].astype(str)).mean()) if len(taken) else float("nan")
+    return float((taken["sha256"].map(truth) == taken["label"]).mean()) if len(taken) else float("nan")
 
 
 def listed(table: pd.DataFrame, path: Path) -> Path:
@@ -206,7 +206,8 @@ def laid_out(table: pd.DataFrame, folder: Path) -> Path:
 def report(rows: pd.DataFrame) -> None:
     print("\n| data | setting | seeds | top-1 | macro F1 | loss |\n| --- | --- | --- | --- | --- | --- |")
     for (data, setting), runs in rows.groupby(["data", "setting"], sort=False):
-        cells = " | ".join(f"{runs[key].mean():.3f} ± {runs[key].std():.3f}" for key in ("accuracy", "macro_f1", "nll"))
+        keys = ("accuracy", "macro_f1", "nll")
+        cells = " | ".join(f"{runs[key].mean():.3f} ({runs[key].min():.3f} to {runs[key].max():.3f})" for key in keys)
         print(f"| {data} | {setting} | {len(runs)} | {cells} |")
 
 
