@@ -42,7 +42,7 @@ def sampling_weights(sampling: Sampling, rows: pd.DataFrame, labels: Sequence[in
         return own / totals[np.asarray(labels)], drawn
     if sampling == "hard":
         return own * hardness(rows["doubt"].to_numpy(float)), drawn
-    return (own if "weight" in rows else None), drawn
+    return (None if (own == 1).all() else own), drawn  # where none is extra, the order is that of any training
 
 
 def hardness(doubts: np.ndarray) -> np.ndarray:

@@ -56,6 +56,7 @@ def test_balanced_draws_each_class_equally_often_in_every_epoch():
 
 def test_uniform_draws_each_photo_once_and_pseudo_labels_by_their_weight():
     assert sampling_weights("uniform", rows(), LABELS) == (None, 96)
+    assert sampling_weights("uniform", rows(weight=1.0), LABELS) == (None, 96)
     table = rows(weight=[1.0] * 90 + [0.5] * 6)
     weights, drawn = sampling_weights("uniform", table, LABELS)
     order = TrainOrder(len(LABELS), 1, weights, LABELS, drawn)
