@@ -20,7 +20,7 @@ from detection.common.tally import counted
 from detection.images.read import load_image
 
 TABLE = "difficulty.csv"  # in the run folder
-HARDEST = 4.0  # how often the hardest photo is drawn, compared with an easy one
+HARDEST = 2.0  # how often the hardest photo is drawn, compared with an easy one
 SAYINGS = {
     "uniform": "pseudo-labels by their weight",
     "balanced": "of each class equally many",
@@ -52,7 +52,7 @@ def hardness(doubts: np.ndarray) -> np.ndarray:
     the surer it is of that, the less often: a photo that is surely wrong is drawn as seldom as an easy one. 1 for NaN.
 
     >>> hardness(np.array([0.0, 0.25, 0.5, 0.75, 1.0, np.nan])).tolist()
-    [1.0, 2.5, 4.0, 2.5, 1.0, 1.0]
+    [1.0, 1.5, 2.0, 1.5, 1.0, 1.0]
     """
     near = 1 - np.abs(np.nan_to_num(doubts) - DOUBT) / DOUBT
     return 1 + (HARDEST - 1) * near

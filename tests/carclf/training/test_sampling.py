@@ -86,7 +86,7 @@ def test_planted_faults_are_drawn_less_than_unsure_photos():
     doubts = doubt(out_of_fold(vectors, planted, np.arange(160)), planted)[0]
     weight = hardness(doubts)
     assert (doubts[moved] > DOUBT).mean() > 0.9
-    assert weight[moved].mean() < 2 and weight.max() > 0.8 * HARDEST and weight.max() <= HARDEST
+    assert weight[moved].mean() < 1.3 and weight.max() > 0.8 * HARDEST and weight.max() <= HARDEST
 
 
 def test_the_order_follows_from_seed_and_epoch_and_is_shared_out(monkeypatch):
