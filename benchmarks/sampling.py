@@ -6,8 +6,8 @@
 
 DEALER20: the folder with labels.csv and images/. OUTPUT: for the runs; what is there is not trained again. Two data
 sets: `dealer20`, all photos of *fit*, and `tail`, a long-tailed part of them in the competition's layout
-(train/<Category>/<Id>, train.csv). Both are judged by all photos of *choose*, which choose the better stage, too, and how
-sure the model of extra photos must be.
+(train/<Category>/<Id>, train.csv). Both are judged by all photos of *choose*, which choose the better stage, too,
+and how sure the model of extra photos must be.
 """
 
 from __future__ import annotations
