@@ -23,11 +23,11 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from carclf.classifier.garage.folds import doubt, out_of_fold
 from carclf.datasets.content import content_digests
 from carclf.datasets.parts import read_parts
 from carclf.recognition.recognizer import CarRecognizer
 from carclf.tools.audit.issues import ISSUES, outlier_score, photo_issues
-from carclf.tools.audit.labels import doubt, out_of_fold
 from carclf.tools.audit.looks import Look, look_at, vectors_of
 from detection.common.machine import threads_for_many
 from detection.images.read import load_image

@@ -97,6 +97,7 @@ for command in (
     app.command(cls=Verb)(command)
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
+app.add_typer(setup.loop, name="loop")
 
 
 def main() -> None:

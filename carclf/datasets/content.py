@@ -18,6 +18,7 @@ from detection.folder.out.manifest import read_manifest
 from detection.masks.parts import DIGEST, file_digest
 
 OWN, SOURCE = DIGEST, "source_sha256"
+EXTRA = "extra.csv"  # photos that a run trained on by pseudo-labels
 _STAGES = "stages"  # the folder of a run that holds the model of each stage
 
 
@@ -60,20 +61,33 @@ def known_photos(weights: Path) -> KnownPhotos | None:
     A run of carclf 0.4.0 noted no digests: they are those of its files that are still there.
     """
     split = run_split(weights)
-    return None if split is None else KnownPhotos.of(split)
+    return None if split is None else KnownPhotos.of(pd.concat([split, _extra(_run(weights))], ignore_index=True))
 
 
 def run_split(weights: Path) -> pd.DataFrame | None:
     """The split.csv of the run that a classifier's file lies in, with digests; None where there is none."""
-    run = weights.parent.parent if weights.parent.name == _STAGES else weights.parent
     try:
-        split = read_split(run / "split.csv")
+        split = read_split(_run(weights) / "split.csv")
     except (OSError, ValueError):
         return None
     if not {"file", "label", "split"} <= set(split):
         return None
     split = split if {OWN, SOURCE} <= set(split) else with_digests(split)
     return split if (split[OWN] != "").any() else None
+
+
+def _run(weights: Path) -> Path:
+    return weights.parent.parent if weights.parent.name == _STAGES else weights.parent
+
+
+def _extra(run: Path) -> pd.DataFrame:
+    """The photos without labels that a run trained on, as rows of its split."""
+    columns = [OWN, SOURCE, "split"]
+    try:
+        rows = pd.read_csv(run / EXTRA, dtype={OWN: str, SOURCE: str}, keep_default_na=False)
+        return rows[rows["weight"] > 0].assign(split="train")[columns]
+    except (OSError, ValueError, KeyError):
+        return pd.DataFrame(columns=columns)
 
 
 def content_digests(files: Sequence[str | None]) -> list[str]:

@@ -43,6 +43,7 @@ class AugmentationConfig(StrictConfig):
 
 Schedule = Literal["constant", "plateau", "cosine", "onecycle", "step", "exponential"]
 Optimizer = Literal["adam", "adamw", "adamax", "nadam", "sgd", "rmsprop"]
+Sampling = Literal["uniform", "balanced", "hard"]
 
 
 class Stage(StrictConfig):
@@ -63,6 +64,8 @@ class Stage(StrictConfig):
     stop_patience: epochs without a better val_accuracy before the stage ends.
     keep: which epoch's weights the stage leaves: the one of the best val_accuracy, or the last. With few validation
         photos the best is often chance.
+    sampling: how an epoch draws its photos: `uniform`, each once; `balanced`, of each class equally many; `hard`, those
+        more often that other photos of their class hardly speak for. None: as the run's `balance` says.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
@@ -89,10 +92,15 @@ class Stage(StrictConfig):
     mix: float = Field(1.0, gt=0, le=1)
     stop_patience: int | None = Field(None, ge=1)
     keep: Literal["best", "last"] = "best"
+    sampling: Sampling | None = None
 
     @property
     def mixes(self) -> bool:
         return self.mixup > 0 or self.cutmix > 0
+
+    def drawn(self, balance: str) -> Sampling:
+        """How photos are drawn in a run of that `balance`."""
+        return self.sampling or ("balanced" if balance == "sampling" else "uniform")
 
     @property
     def at_once(self) -> int:
@@ -199,6 +207,14 @@ class TrainConfig(StrictConfig):
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     # Against classes of unequal size: rare ones count more in the loss, or are drawn more often.
     balance: Literal["none", "weights", "sampling"] = "none"
+    # An audit (`carclf data audit`) of these photos, whose vectors say how hard each is, for stages that sample `hard`;
+    # None: the bundled classifier looks at the photos before the training.
+    difficulty: Path | None = None
+    # A folder of photos without labels, of which those are trained on that a model is sure of, or a person has named.
+    extra: Path | None = None
+    extra_model: str | None = None  # that model: a run, a file, a bundled name; None: the one of `init`
+    extra_right: float = Field(0.98, gt=0, le=1)  # share of the validation photos that it names as surely and right
+    extra_weight: float = Field(0.5, gt=0, le=1)  # how often they are drawn, compared with photos with a label
     ema: float | None = Field(None, gt=0, lt=1)  # decay per step of the weights' moving average, which then counts
     # Trained classifiers (runs, files, bundled names) of the same classes to learn from, and their part of the loss.
     teachers: tuple[ModelName, ...] = ()
@@ -224,6 +240,13 @@ class TrainConfig(StrictConfig):
             raise ValueError("a training writes into a folder of this machine: name one, and copy it afterwards")
         return path
 
+    @field_validator("extra", "difficulty")
+    @classmethod
+    def _read_here(cls, path: Path | None) -> Path | None:
+        if path is not None and scheme_of(str(path)):
+            raise ValueError("only a folder of this machine can be read here: copy it, and name the copy")
+        return path
+
     @field_validator("stages", mode="before")
     @classmethod
     def _stages_by_name(cls, value: Any) -> Any:
@@ -241,6 +264,10 @@ class TrainConfig(StrictConfig):
             raise ValueError("resume=true needs output=RUN_FOLDER, the run to resume")
         if self.report and self.split is not None:
             raise ValueError("split names the photos to report on already: leave report out")
+        if self.extra is not None and self.boxes:
+            raise ValueError("boxes=true crops to boxes, which the photos of extra do not have: leave one of them out")
+        if self.extra is not None and self.extra_model is None and self.init is None:
+            raise ValueError("extra needs a model that names its photos: set extra_model, or init")
         if self.backgrounds and (self.crops or self.boxes):
             raise ValueError("backgrounds needs stage 1 to cut the photos out: leave crops and boxes out")
         if self.boxes and self.cutout.background != "keep":

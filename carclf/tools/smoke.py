@@ -66,6 +66,8 @@ def smoke_config(config: TrainConfig, folder: Path) -> TrainConfig:
         "resume": False,
         "init": None,
         "teachers": (),
+        "difficulty": None,
+        "extra": None,
         "validation": VALIDATION,
         "report": 0.0,
         "split": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -23,8 +24,10 @@ from carclf.runs.report.page import write_run_report
 from carclf.runs.resume import note_resumed
 from carclf.runs.tables import read_epochs
 from carclf.training.data.crops import prepare_crops
+from carclf.training.data.extra import ABOUT, with_extra
 from carclf.training.data.names import class_names
 from carclf.training.data.places import check_cache, copies_kept, share_entries
+from carclf.training.data.sampling import with_doubts
 from carclf.training.data.split import split_photos
 from carclf.training.distributed import is_first, joined, launch, on_first, partners_told, say_once, wants_launch
 from carclf.training.record.checkpoints import remove_checkpoints
@@ -151,6 +154,8 @@ def _prepare(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutStyle,
     class_names(config, sorted(table["label"].unique()))  # before anything of the run is there that would stay
     check_cache(config, table)
     table = split_photos(config, run, table)
+    table = with_doubts(config, run, table)
+    table = with_extra(config, run, table, style, detector)
     note_resumed(run, config)
     return table, style, detector
 
@@ -182,6 +187,8 @@ def _judge(job: TrainingJob) -> dict:
     }
     if (applied := applied_before(run)) is not None:
         metrics["corrections"] = applied
+    if job.config.extra is not None:
+        metrics["extra"] = json.loads((run / ABOUT).read_text(encoding="utf-8"))
     write_json(run / "metrics.json", metrics)
     log_result(job.config, run, job.state, metrics)
     _show(run)

@@ -22,6 +22,7 @@ from carclf.training.data.augmentation import Augmented, Plain
 from carclf.training.data.crops import variant_column
 from carclf.training.data.dataset import CropDataset, TrainOrder, balancing_weights, make_loader
 from carclf.training.data.features import cache_features
+from carclf.training.data.sampling import SAYINGS, sampling_weights
 from carclf.training.distributed import is_launched, place, say_once, trainer_place
 from carclf.training.module import StageModule
 from carclf.training.record.checkpoints import BestEpoch, Patience
@@ -38,7 +39,8 @@ _AT_ONCE = 64  # validation photos
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What all stages of a training share. table: columns file, label, split, perhaps variants."""
+    """What all stages of a training share. table: columns file, label, split, perhaps variants,
+    doubt (see `carclf.training.data.sampling`) and weight (see `carclf.training.data.extra`)."""
 
     config: TrainConfig
     run: Path
@@ -131,23 +133,27 @@ def _fit(net: CarNet, number: int, at_once: int, job: TrainingJob) -> dict[str, 
     pl.seed_everything(seed, workers=True, verbose=False)
     sets = _train_data(stage, seed, job), _validation_data(job)
     labels = sets[0].labels
-    balance = balancing_weights(labels, len(info.classes))
+    rows = job.table[job.table["split"] == "train"]
+    sampling = stage.drawn(config.balance)
+    weights, drawn = sampling_weights(sampling, rows, labels)
+    if weights is not None:
+        say_once(f"an epoch draws {drawn} of {len(labels)} photos, {SAYINGS[sampling]}")
     # Where the photos do not vary, the head alone, on features that the backbone has computed once.
     trained, data, workers = cache_features(net, stage, config, info, sets, job.device)
     module = StageModule(
         trained,
         stage,
         info,
-        photos=len(labels),
+        photos=drawn,
         seed=seed,
         weight_decay=config.weight_decay,
         label_smoothing=config.label_smoothing,
-        class_weights=balance if config.balance == "weights" else None,
+        class_weights=balancing_weights(labels, len(info.classes)) if config.balance == "weights" else None,
         ema=config.ema,
         teacher=job.teacher,
         teacher_weight=config.teacher_weight,
     )
-    order = TrainOrder(len(labels), seed, balance[labels] if config.balance == "sampling" else None)
+    order = TrainOrder(len(labels), seed, weights, labels, drawn)
     share = stage.batch_size // processes
     steps, parts = len(order) // share, min(share, max(len(order), at_once)) // at_once
     folder = checkpoints(job, number)
@@ -254,4 +260,5 @@ def _about(net: CarNet, number: int, at_once: int, job: TrainingJob) -> dict[str
         "learning_rate": stage.learning_rate,
         "optimizer": stage.optimizer,
         "schedule": stage.schedule,
+        "sampling": stage.drawn(job.config.balance),
     }

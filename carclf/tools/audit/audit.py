@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from carclf.classifier.catalogue import find_model
+from carclf.classifier.garage.folds import out_of_fold
 from carclf.datasets.check.check import DataCheck, check_data
 from carclf.datasets.content import content_digests, known_photos
 from carclf.datasets.names import file_below
@@ -19,7 +20,6 @@ from carclf.datasets.table import photo_root
 from carclf.recognition.prediction import ERROR
 from carclf.recognition.recognizer import CarRecognizer
 from carclf.tools.audit.issues import ISSUES, Issue, find_issues
-from carclf.tools.audit.labels import out_of_fold
 from carclf.tools.audit.looks import NAME, Look, look_at, vectors_of
 from carclf.tools.audit.photos import PHOTOS, write_photos
 from detection.common.console import Track, untracked

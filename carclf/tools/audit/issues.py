@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from carclf.classifier.garage.folds import DOUBT, doubt
 from carclf.datasets.check.check import DataCheck
 from carclf.recognition.prediction import ERROR, NO_CAR
-from carclf.tools.audit.labels import doubt
 from carclf.tools.audit.looks import Look
 
 # In this order in all that is written; what each means.
@@ -28,7 +28,6 @@ ISSUES = {
 }
 # From which on a photo has the issue; seen on photos that were blurred, darkened, shrunk, compressed and cut on purpose
 # (benchmarks/audit.py prints how many of those, and of the photos as they were, are found).
-DOUBT = 0.5
 OUTLIER = 0.5
 SHAPE = 3.0  # times as long as high, or as high as long
 CUT = 0.5  # part of the car's width or height that runs into the frame

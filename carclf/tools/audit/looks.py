@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from carclf.classifier.garage.kept import LOOKS, packed, unpacked
 from carclf.recognition.prediction import FAILED, Recognition
 from carclf.recognition.recognizer import CarRecognizer
 from carclf.service.local.render import outline
@@ -24,7 +24,7 @@ from detection.detectors.contract import CarChecker
 from detection.detectors.finder.finder import LateCheck
 from detection.images.exposure import exposure_gain
 
-NAME = "looks.jsonl"
+NAME = LOOKS
 _VERSION = 1  # of what is measured
 
 
@@ -59,7 +59,7 @@ def packed_vectors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     try:
         for _, line in log.lines():
             row = parse_row(line) or {}
-            vector = _unpacked(row.get("vector"))
+            vector = unpacked(row.get("vector"))
             if vector is not None:
                 yield row["id"], vector
     finally:
@@ -146,16 +146,8 @@ def _measured(seen: Recognition, check: CarChecker) -> dict:
         look = check.look([car_view(bright, [value * scale for value in box])])[0]
     row |= {"car": round(look.car, 4), "other": look.other}
     for name, values in (("probabilities", seen.probabilities), ("vector", seen.vector)):
-        row[name] = None if values is None else _packed(values)
+        row[name] = None if values is None else packed(values)
     return row
-
-
-def _packed(values: np.ndarray) -> str:
-    return base64.b64encode(np.asarray(values, "<f2").tobytes()).decode("ascii")
-
-
-def _unpacked(text: str | None) -> np.ndarray | None:
-    return None if text is None else np.frombuffer(base64.b64decode(text), "<f2").astype(np.float32)
 
 
 def _read(row: dict) -> Look:
@@ -172,7 +164,7 @@ def _read(row: dict) -> Look:
         row.get("car", 1.0),
         row.get("other", ""),
         row.get("turn", ""),
-        _unpacked(row.get("probabilities")),
-        _unpacked(row.get("vector")),
+        unpacked(row.get("probabilities")),
+        unpacked(row.get("vector")),
         row.get("outline"),
     )

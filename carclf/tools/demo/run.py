@@ -102,7 +102,7 @@ def run_demo(output: str | Path, seed: int = 0, detector=None, plan: DemoPlan | 
     `UsageError` when the folder holds anything else.
     """
     plan = plan or DemoPlan()
-    folders = Folders(_empty(Path(output)))
+    folders = Folders(emptied(Path(output)))
     if detector is None:
         from detection.detectors.load import load_detector
 
@@ -190,8 +190,8 @@ def _predict(folders: Folders, recognizer: CarRecognizer) -> list[Prediction]:
     return predictions
 
 
-def _empty(output: Path) -> Path:
-    """The folder, empty but for the marker. Raises `UsageError` when it holds what no demo has written."""
+def emptied(output: Path) -> Path:
+    """The folder of a demo, empty but for the marker. Raises `UsageError` when it holds what no demo has written."""
     folder = OutputFolder(output, MARKER)
     note = "Made by `carclf demo`, which empties this folder when it runs again.\n"
     folder.check(

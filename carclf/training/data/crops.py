@@ -43,14 +43,14 @@ def prepare_crops(config: TrainConfig, run: Path) -> tuple[pd.DataFrame, CutoutS
     root = root if config.images is not None else _common_root(table, root)
     folder = config.crops_dir or run / "crops"
     if not config.backgrounds:
-        _cut_out(root, folder, config, config.cutout.background)
+        cut_out(root, folder, config, config.cutout.background)
         return map_to_crops(table, root, folder), config.cutout, config.detector
     own = folder / config.cutout.background
     detections = own / "detections.jsonl"  # found once, cut out on each background
-    _cut_out(root, own, config, config.cutout.background, save_detections=True)
+    cut_out(root, own, config, config.cutout.background, save_detections=True)
     others = [background for background in config.backgrounds if background != config.cutout.background]
     for background in others:
-        _cut_out(root, folder / background, config, background, detections=detections)
+        cut_out(root, folder / background, config, background, detections=detections)
     crops = map_to_crops(table.assign(photo=table["file"]), root, own)
     for background in config.backgrounds:
         made = read_manifest(folder / background)
@@ -86,7 +86,8 @@ def variant_column(background: str) -> str:
     return f"file_{background}"
 
 
-def _cut_out(root: Path, folder: Path, config: TrainConfig, background: str, **options) -> None:
+def cut_out(root: Path, folder: Path, config: TrainConfig, background: str, **options) -> None:
+    """Stage 1 over the photos below `root`, into `folder`; it resumes where it stopped before."""
     from detection.detectors.load import load_detector
     from detection.folder.options import CleanOptions
     from detection.folder.run import clean_folder

@@ -87,12 +87,22 @@ def _split(key: int | tuple[int, int]) -> tuple[int, int]:
 class TrainOrder(Sampler):
     """(epoch, number) of the photos in the order of an epoch; each process of a distributed run gets its part.
 
-    Without weights each photo comes once per epoch; with weights (float [N]) photos are drawn by them, N per epoch.
-    Lightning calls `set_epoch`.
+    Without weights each photo comes once per epoch. With weights (float [N]), of an epoch's `drawn` photos (N if None)
+    each comes as often as its share of them says, give or take one; with labels (int [N]) so does each class.
+    The order depends on the seed and the epoch only. Lightning calls `set_epoch`.
     """
 
-    def __init__(self, count: int, seed: int = 0, weights: np.ndarray | None = None):
+    def __init__(
+        self,
+        count: int,
+        seed: int = 0,
+        weights: np.ndarray | None = None,
+        labels: Sequence[int] | None = None,
+        drawn: int | None = None,
+    ):
         self.count, self.seed, self.weights = count, seed, weights
+        self.labels = None if labels is None else np.asarray(labels)
+        self.drawn = count if drawn is None or weights is None else drawn
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -100,16 +110,26 @@ class TrainOrder(Sampler):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         random = np.random.default_rng(mixed_seed(self.seed, self.epoch, 0))
-        if self.weights is None:
-            order = random.permutation(self.count)
-        else:
-            order = random.choice(self.count, self.count, p=self.weights / self.weights.sum())
+        order = random.permutation(self.count)
+        if self.weights is not None:
+            order = self._by_weight(order, random)
         rank, world = _place()
         # The same number for each process, or one would wait for ever for gradients that never come.
         return iter([(self.epoch, int(number)) for number in order[rank : len(self) * world : world]])
 
     def __len__(self) -> int:
-        return self.count // _place()[1]
+        return self.drawn // _place()[1]
+
+    def _by_weight(self, order: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """Systematic sampling: photos lie on a line, each as long as its weight, and equal steps go along it. Drawing
+        each photo by chance would leave more than a third of them out of an epoch."""
+        assert self.weights is not None
+        if self.labels is not None:
+            order = order[np.argsort(self.labels[order], kind="stable")]
+        ends = np.cumsum(self.weights[order])
+        steps = (random.random() + np.arange(self.drawn)) * (ends[-1] / self.drawn)
+        taken = np.minimum(np.searchsorted(ends, steps, side="right"), self.count - 1)  # beyond the end by rounding
+        return random.permutation(order[taken])
 
 
 def _place() -> tuple[int, int]:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from carclf.classifier.garage.folds import doubt, out_of_fold
 from carclf.cli import app
 from carclf.datasets.drawn.scenes import draw_scene
 from carclf.tools.audit.issues import ISSUES, outlier_score, photo_issues
-from carclf.tools.audit.labels import doubt, out_of_fold
 from carclf.tools.audit.looks import Look
 from carclf.tools.audit.measures import blockiness, cut_off, sharpness
 from carclf.tools.audit.overview import imbalance

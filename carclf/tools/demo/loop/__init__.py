@@ -1,0 +1,1 @@
+"""`carclf loop demo`: look, correct, learn again, on photos with planted faults."""
