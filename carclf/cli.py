@@ -71,6 +71,7 @@ def _options(
 
 for command in (
     clean.clean,
+    clean.hide,
     train.train,
     train.train_detector,
     evaluate.evaluate,

@@ -31,7 +31,7 @@ FLOORS: dict[str, list[dict[str, float]]] = {
         {"common": 1},
         {"vehicle": 1, "cluster": 2},
         {"detectors": 0, "images": 2},
-        {"cutout": 1, "masks": 2},
+        {"hiding": 0, "cutout": 1, "masks": 2},
         {"folder": 1, "evaluation": 2},
         {"training": 1.5},
     ],
