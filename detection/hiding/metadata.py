@@ -51,7 +51,7 @@ def carried(picture: bytes, original: bytes, metadata: Metadata, file_format: st
     join = {"JPEG": _jpeg, "PNG": _png, "WEBP": _webp}.get(file_format)
     try:
         return picture if join is None else join(picture, original, metadata)
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError, KeyError, OSError) as error:  # OSError: of Pillow, for what is no picture
         raise MetadataError("its parts can't be told apart") from error
 
 
@@ -164,8 +164,8 @@ def _png(picture: bytes, original: bytes, metadata: Metadata) -> bytes:
                 kept.append((kind, exif))
         elif metadata == "keep" and kind in (b"tEXt", b"zTXt", b"iTXt", b"tIME") and _no_preview(body):
             kept.append((kind, body))
-    header, *rest = [one for one in _chunks(picture) if one[0] in _PNG_PICTURE]
-    return _PNG + b"".join(_chunk(*one) for one in (header, *kept, *rest))
+    pictures = [one for one in _chunks(picture) if one[0] in _PNG_PICTURE]
+    return _PNG + b"".join(_chunk(*one) for one in (*pictures[:1], *kept, *pictures[1:]))
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
