@@ -59,10 +59,10 @@ def test_each_photo_keeps_name_and_format_and_the_row_says_what_was_hidden(photo
     assert json.loads(blue["nearly_at"]) == [QUAD.tolist()]
     assert (grey["output"], grey["hidden"], bad["output"], bad["hidden"]) == ("grey.jpg", "0", "", "")
     one, other = (load_image(folder / "red.jpg").astype(int) for folder in (photos, tmp_path / "out"))
-    changed = np.abs(one - other).max(axis=2) > 20
-    assert changed[59:65, 52:78].mean() > 0.9
-    changed[48:76, 40:90] = False  # JPEG halves the colours' resolution
-    assert not changed.any()
+    changed = np.abs(one - other).max(axis=2)
+    assert (changed[59:65, 52:78] > 20).mean() > 0.9
+    changed[48:76, 40:90] = 0
+    assert changed.mean() < 0.5  # a JPEG's colours have half its resolution, and are rounded anew
     assert np.array_equal(load_image(photos / "sub/blue.png"), load_image(tmp_path / "out" / "sub/blue.png"))
 
 
