@@ -62,7 +62,7 @@ def test_each_photo_keeps_name_and_format_and_the_row_says_what_was_hidden(photo
     changed = np.abs(one - other).max(axis=2)
     assert (changed[59:65, 52:78] > 20).mean() > 0.9
     changed[48:76, 40:90] = 0
-    assert changed.mean() < 0.5  # a JPEG's colours have half its resolution, and are rounded anew
+    assert changed.mean() < 1.5  # a JPEG's colours have half its resolution, and are rounded anew
     assert np.array_equal(load_image(photos / "sub/blue.png"), load_image(tmp_path / "out" / "sub/blue.png"))
 
 

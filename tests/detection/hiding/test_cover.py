@@ -31,7 +31,9 @@ def test_nothing_of_the_letters_is_left_and_the_rest_stays(way, dtype, channels)
     inside[44:48, 42:96] = True  # surely in the shape
     assert (np.abs(np.diff(image[46, 44:94].astype(int), axis=0)) < np.iinfo(dtype).max * 0.25).all()
     assert changed[inside].mean() > (0.4 if way == "fill" else 0.95)
-    assert not changed[:28].any() and not changed[66:].any() and not changed[:, :35].any() and not changed[:, 104:].any()
+    assert (
+        not changed[:28].any() and not changed[66:].any() and not changed[:, :35].any() and not changed[:, 104:].any()
+    )
 
 
 def test_a_pale_plate_is_seen_to_be_hidden():
@@ -103,4 +105,4 @@ def test_a_logo_needs_transparency(tmp_path):
 
 def test_the_command_has_the_defaults_of_the_style():
     style = HideStyle()
-    assert (clean.MARGIN, clean.THRESHOLD) == (style.margin, style.threshold)
+    assert (style.margin, style.threshold) == (clean.MARGIN, clean.THRESHOLD)

@@ -82,7 +82,7 @@ def test_without_anything_hidden_the_picture_is_the_same_byte_for_byte(kind, tmp
 def test_only_the_shape_changes(mode, tmp_path):
     image = scene()
     if mode == "I;16":
-        image = Image.fromarray((np.asarray(image.convert("L")).astype(np.uint16) * 257))
+        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
     elif mode == "RGBA":
         image.putalpha(120)
     else:
@@ -112,7 +112,10 @@ def test_the_shape_is_found_in_photos_that_exif_turns(orientation, tmp_path):
 
 def test_a_jpeg_keeps_its_tables_and_sampling():
     data = encoded("JPEG", quality=71, subsampling=0, progressive=True)
-    with Image.open(io.BytesIO(data)) as before, Image.open(io.BytesIO(rewritten(data, "a", [QUAD], HideStyle()))) as after:
+    with (
+        Image.open(io.BytesIO(data)) as before,
+        Image.open(io.BytesIO(rewritten(data, "a", [QUAD], HideStyle()))) as after,
+    ):
         assert before.quantization == after.quantization and before.layer[1][1:3] == after.layer[1][1:3]
         assert after.info.get("progressive")
 
