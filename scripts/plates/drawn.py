@@ -17,8 +17,8 @@ _FINER = 4  # a plate is drawn at so many times the photo's resolution, and shru
 
 @dataclass(frozen=True)
 class _Kind:
-    """size: in millimetres. grounds, inks: named below. texts: A is a letter, 0 a digit, / a new line. extra: strip (blue,
-    at the left), region (at the right), words (above and below)."""
+    """size: in millimetres. grounds, inks: named below. texts: A is a letter, 0 a digit, / a new line.
+    extra: strip (blue, at the left), region (at the right), words (above and below)."""
 
     share: float
     size: tuple[int, int]

@@ -32,8 +32,8 @@ class _Conv(nn.Module):
 
 
 class PlateHead(nn.Module):
-    """From the backbone's features at strides 4 (24 channels) and 8 (40): how much each cell of 8 pixels is the middle of
-    a plate, and the plate's four corners, in cells from the cell's middle."""
+    """From the backbone's features at strides 4 (24 channels) and 8 (40): how much each cell of 8 pixels is the middle
+    of a plate, and the plate's four corners, in cells from the cell's middle."""
 
     def __init__(self, fine: int = 48, coarse: int = 64):
         super().__init__()

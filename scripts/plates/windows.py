@@ -20,8 +20,8 @@ Box = tuple[float, float, float, float]
 
 @dataclass
 class Window:
-    """pixels: uint8 HxWx3. quads: kind (quad, box, ignore) and corners in its pixels. labelled: whether all plates in it
-    are known."""
+    """pixels: uint8 HxWx3. quads: kind (quad, box, ignore) and corners in its pixels. labelled: whether all plates in
+    it are known. real: whether its plates are those of the photo."""
 
     pixels: np.ndarray
     quads: list[tuple[str, np.ndarray]] = field(default_factory=list)

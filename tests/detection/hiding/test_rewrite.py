@@ -112,10 +112,8 @@ def test_the_shape_is_found_in_photos_that_exif_turns(orientation, tmp_path):
 
 def test_a_jpeg_keeps_its_tables_and_sampling():
     data = encoded("JPEG", quality=71, subsampling=0, progressive=True)
-    with (
-        Image.open(io.BytesIO(data)) as before,
-        Image.open(io.BytesIO(rewritten(data, "a", [QUAD], HideStyle()))) as after,
-    ):
+    written = rewritten(data, "a", [QUAD], HideStyle())
+    with Image.open(io.BytesIO(data)) as before, Image.open(io.BytesIO(written)) as after:
         assert before.quantization == after.quantization and before.layer[1][1:3] == after.layer[1][1:3]
         assert after.info.get("progressive")
 
