@@ -31,7 +31,7 @@ STRIDE = 8
 HEIGHT, WIDTH = 192, 320  # pixels in which the network sees a vehicle
 GROUND = 114  # grey beside the photo
 # All of them chosen on the photos to choose by; the model card says how.
-LEAST = 0.05  # below this nothing is worth a second look
+LEAST = 0.1  # below this nothing is worth a second look
 ROOM = 1.12  # a vehicle's view, as a multiple of its box: plates may hang out of it
 WHOLE_SIDES = (320, 640, 1152)  # longer sides in pixels of the looks at the whole photo
 CLOSE = 3.2  # width of the second look, as a multiple of the plate's

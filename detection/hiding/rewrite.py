@@ -26,7 +26,11 @@ def rewritten(data: bytes, name: str, quads: Sequence[np.ndarray], style: HideSt
     Without any, the picture's own data stay as they are. Raises `ImageError` for a file that can't be written in its
     own format: nothing must come out that shows what it should not.
     """
-    with open_image(data) as image:
+    try:
+        opened = open_image(data)
+    except Exception as error:  # a camera's raw file, for one, which Pillow takes for none
+        raise ImageError(f"'{name}' can't be written anew in its own format: convert it to JPEG or PNG.") from error
+    with opened as image:
         file_format = image.format or ""
         if file_format not in _WRITABLE:
             raise ImageError(
