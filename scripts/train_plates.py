@@ -3,9 +3,9 @@
     python scripts/train_plates.py DATA [--out FOLDER] [--minutes 6] [--again 10]
 
 DATA is a folder of data sets as data/splits names them (plates, car_masks, dealer20, stanford_cars, not_car). First
-come `--minutes` of training in which photos with unlabelled plates teach only their drawn ones. What the network then finds
-in them is labelled (surely a plate: learnt; perhaps: passed over), and `--again` minutes follow. `--wrong FILE` names
-finds by their rank, one a line, that a person saw to be none: OUT/finds.png shows them.
+come `--minutes` of training in which photos with unlabelled plates teach only their drawn ones. What the network then
+finds in them is labelled (surely a plate: learnt; perhaps: passed over), and `--again` minutes follow. `--wrong FILE`
+names finds by their rank, one a line, that a person saw to be none: OUT/finds.png shows them.
 """
 
 from __future__ import annotations

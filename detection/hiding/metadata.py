@@ -113,7 +113,8 @@ def _segments(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
     """Code and body of each segment before the first scan, and the rest from that scan's marker on."""
     if data[:2] != b"\xff\xd8":
         raise MetadataError("it does not begin as a JPEG")
-    place, found = 2, []
+    place = 2
+    found: list[tuple[int, bytes]] = []
     while True:
         if data[place] != 0xFF:
             raise MetadataError("a marker is missing")

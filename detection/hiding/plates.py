@@ -34,7 +34,7 @@ GROUND = 114  # grey beside the photo
 LEAST = 0.1  # below this nothing is worth a second look
 ROOM = 1.12  # a vehicle's view, as a multiple of its box: plates may hang out of it
 WHOLE_SIDES = (320, 640, 1152)  # longer sides in pixels of the looks at the whole photo
-CLOSE = 3.2  # width of the second look, as a multiple of the plate's
+CLOSE = (3.2, 2.2, 4.6, 7.0)  # widths of the closer looks, as multiples of the plate's
 SHARED = 0.3
 
 
@@ -118,7 +118,7 @@ class PlateFinder:
         kept = []
         for plate in _one_each(found):
             near = _near(image, plate, boxes, vehicles)
-            closer = self._closer(image, plate, near or turn)
+            closer = self._closer(image, plate, near or turn, least)
             x, y = closer.corners.mean(axis=0)
             if closer.score >= least and 0 <= x < width and 0 <= y < height:
                 kept.append(Plate(closer.corners, closer.score, near is not None))
@@ -128,20 +128,29 @@ class PlateFinder:
         """What the network sees in a view, in pixels of the photo."""
         return [Plate(view.back(corners), score) for corners, score in self._see(view.pixels, least)]
 
-    def _closer(self, image: np.ndarray, plate: Plate, turn: Turn) -> Plate:
-        """The plate as a second look at its surroundings has it; its score is the mean of both looks."""
+    def _closer(self, image: np.ndarray, plate: Plate, turn: Turn, least: float) -> Plate:
+        """The plate as closer looks at its surroundings have it; its score is the mean of all looks."""
+        scores, corners = [plate.score], plate.corners
+        for number, width in enumerate(CLOSE):
+            again = self._look_round(image, Plate(corners, 1.0), turn, width)
+            scores.append(0.0 if again is None else again.score)
+            if number == 0 and again is not None:
+                corners = again.corners
+            if np.mean(scores) < 1.5 * least:  # the others would not help it up
+                break
+        return Plate(corners, float(np.mean(scores)))
+
+    def _look_round(self, image: np.ndarray, plate: Plate, turn: Turn, width: float) -> Plate | None:
+        """What a look finds in a plate's place. width: of the look, as a multiple of the plate's."""
         x1, y1, x2, y2 = plate.box
-        side = max(x2 - x1, (y2 - y1) * WIDTH / HEIGHT / 1.5, 4.0) * CLOSE
+        side = max(x2 - x1, (y2 - y1) * WIDTH / HEIGHT / 1.5, 4.0) * width
         x, y = (x1 + x2) / 2, (y1 + y2) / 2
         across, down = side / 2, side / 2 * HEIGHT / WIDTH
         if turn in (90, 270):
             across, down = down, across
         view = _cut(image, (x - across, y - down, x + across, y + down), turn)
-        again = [one for one in self._look(view, LEAST) if _shared(one.box, plate.box) > 0.1]
-        if not again:
-            return Plate(plate.corners, plate.score / 2)
-        best = max(again, key=lambda one: one.score)
-        return Plate(best.corners, (best.score + plate.score) / 2)
+        again = [one for one in self._look(view, LEAST / 2) if _shared(one.box, plate.box) > 0.1]
+        return max(again, key=lambda one: one.score, default=None)
 
     def _see(self, pixels: np.ndarray, least: float) -> Iterator[tuple[np.ndarray, float]]:
         """Corners (float32 4x2, pixels of the view) and score of each peak. pixels: uint8 HxWx3, multiples of 16."""
