@@ -34,7 +34,7 @@ GROUND = 114  # grey beside the photo
 LEAST = 0.1  # below this nothing is worth a second look
 ROOM = 1.12  # a vehicle's view, as a multiple of its box: plates may hang out of it
 WHOLE_SIDES = (320, 640)  # longer sides in pixels of the looks at the whole photo
-CLOSE = (3.2, 2.2, 4.6, 7.0)  # widths of the closer looks, as multiples of the plate's
+CLOSE = (3.2, 4.6)  # widths of the closer looks, as multiples of the plate's
 SHARED = 0.3
 
 
