@@ -37,7 +37,7 @@ class HideStyle(StrictConfig):
     way: Way = "blur"
     margin: float = Field(0.15, ge=0, le=2)
     threshold: float = Field(0.3, gt=0, lt=1)
-    elsewhere: float = Field(0.4, gt=0, lt=1)
+    elsewhere: float = Field(0.45, gt=0, lt=1)
     near: float = Field(0.15, gt=0, lt=1)
     only_main: bool = False
     logo: str | None = None
