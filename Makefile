@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3.10 python3 python;
 	>/dev/null 2>&1; then echo $$python; break; fi; done)
 
 # Without one, an environment that is there will do.
-help venv test test-all test-light test-queue lint format demo doctor clean:
+help venv test test-all test-light test-queue test-notebooks lint format demo doctor clean:
 	@python="$(PYTHON)"; \
 	if [ -z "$$python" ] && [ -x "$(VENV)/bin/python" ]; then python="$(VENV)/bin/python"; fi; \
 	if [ -z "$$python" ]; then \
@@ -21,4 +21,4 @@ help venv test test-all test-light test-queue lint format demo doctor clean:
 	fi; \
 	PYTHON="$$python" "$$python" scripts/make.py $@
 
-.PHONY: help venv test test-all test-light test-queue lint format demo doctor clean
+.PHONY: help venv test test-all test-light test-queue test-notebooks lint format demo doctor clean

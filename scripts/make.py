@@ -41,6 +41,10 @@ TARGETS: dict[str, tuple[str, list[list[str]]]] = {
         "run the tests of the queue, with a RabbitMQ server that they start",
         [["python", "-m", "pytest", "tests/carclf/service/test_broker.py"]],
     ),
+    "test-notebooks": (
+        "run the notebooks of docs/notebooks on drawn cars",
+        [["python", "-m", "pytest", "-m", "slow", "tests/test_notebooks.py", "-k", "not real", "--numprocesses", "2"]],
+    ),
     "lint": (
         "check style, format, types, which room imports which, and the map of the rooms",
         [
