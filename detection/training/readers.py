@@ -13,9 +13,11 @@ import pickle
 import re
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from multiprocessing import resource_sharer
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
@@ -39,19 +41,25 @@ class ReaderError(UsageError):
 
 @contextmanager
 def reader_deaths_told() -> Iterator[None]:
-    """Raises `ReaderError` where torch says that a reader process is gone."""
+    """Raises `ReaderError` where torch says that a reader process is gone, or one dies while it hands a batch over."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, ConnectionError, EOFError) as error:
         found = re.search(r"DataLoader worker \(pid.*?\) (?:is killed by signal: ([^.]*)|exited)", str(error))
-        if not found:
+        if not found and (isinstance(error, RuntimeError) or not _while_handing_over(error)):
             raise
         _forget_readers()
-        how = f" ({found[1]})" if found[1] else ""
+        how = f" ({found[1]})" if found and found[1] else ""
         raise ReaderError(
             f"A process that reads photos was ended from outside{how}, as happens without free memory: resume with "
             f"fewer of them (workers=1, or 0 for none); {_ADVICE}."
         ) from error
+
+
+def _while_handing_over(error: BaseException) -> bool:
+    """Whether it comes from the connection by which a reader hands over the memory of a batch."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code.co_filename == resource_sharer.__file__ for frame, _ in frames)
 
 
 def _forget_readers() -> None:

@@ -75,6 +75,17 @@ def test_other_errors_stay_what_they_are():
         raise RuntimeError("no memory")
 
 
+def test_a_reader_that_dies_while_it_hands_a_batch_over_is_told(monkeypatch):
+    def gone(*_given, **_named):
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr("multiprocessing.connection.Client", gone)
+    with pytest.raises(ReaderError, match=r"ended from outside, as happens"):
+        batches(1)
+    with pytest.raises(ConnectionResetError), reader_deaths_told():
+        gone()  # of another connection
+
+
 def test_no_readers_need_no_locks():
     assert possible_workers(0) == 0 and possible_workers(2) == 2
 
