@@ -22,6 +22,8 @@ RAISED = 0.9
 # took a Hummer's front for a fire engine's.
 PLAIN_CAR = 0.5
 
+Seen = tuple[Vehicle, Look | None]  # None: the check was not asked
+
 
 def rescored(detector: Any, evidence: Evidence | None) -> Detector:
     """The detector with scores that its check corrects by the evidence; as it is, where there is none.
@@ -92,23 +94,23 @@ class RescoredDetector(Detector):
             return self._check
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Vehicle]]:
-        return self._judged(images, self._found.detect(images))
+        return [self._counting(seen) for seen in self._looked_at(images, self._found.detect(images))]
 
     def detect_sure(self, images: Sequence[np.ndarray], sure: float) -> list[list[Vehicle]]:
         """As `detect`; those that the detector itself is unsure of are missing at first where the least of the others
         is still clearly the heavier vehicle, however sure the check was."""
         found = self._found.detect_sure(images, max(sure, self.own_threshold))
-        counting = self._judged(images, found)
         return [
-            self._sure_ones(image, vehicles, kept, sure) if isinstance(vehicles, SureOnes) else kept
-            for image, vehicles, kept in zip(images, found, counting, strict=True)
+            self._sure_ones(image, vehicles, seen, sure) if isinstance(vehicles, SureOnes) else self._counting(seen)
+            for image, vehicles, seen in zip(images, found, self._looked_at(images, found), strict=True)
         ]
 
-    def _sure_ones(self, image: np.ndarray, first: SureOnes, kept: list[Vehicle], sure: float) -> list[Vehicle]:
-        """first: those that the detector is sure of; kept: what is left of them, with new scores."""
+    def _sure_ones(self, image: np.ndarray, first: SureOnes, seen: Sequence[Seen], sure: float) -> list[Vehicle]:
+        """first: those that the detector is sure of; seen: the same, with what the check makes of them."""
+        kept = self._counting(seen)
 
         def all_of_them() -> list[Vehicle]:
-            return self._judged([image], [[*first, *first.rest()]])[0]
+            return self._counting([*seen, *self._looked_at([image], [first.rest()])[0]])
 
         size = image.shape[:2]
         counted = [vehicle_weight(one, size) for one in kept if one.score >= sure]
@@ -117,7 +119,7 @@ class RescoredDetector(Detector):
             return all_of_them()
         return SureOnes(kept, lambda: [one for one in all_of_them() if all(one.box != its.box for its in kept)])
 
-    def _judged(self, images: Sequence[np.ndarray], found: Sequence[list[Vehicle]]) -> list[list[Vehicle]]:
+    def _looked_at(self, images: Sequence[np.ndarray], found: Sequence[list[Vehicle]]) -> list[list[Seen]]:
         asked = [
             (photo, place)
             for photo, vehicles in enumerate(found)
@@ -127,11 +129,11 @@ class RescoredDetector(Detector):
         views = [car_view(images[photo], found[photo][place].box) for photo, place in asked]
         looks = dict(zip(asked, self.car_check().look(views) if views else (), strict=True))
         return [
-            self._counting([(vehicle, looks.get((photo, place))) for place, vehicle in enumerate(vehicles)])
+            [(vehicle, looks.get((photo, place))) for place, vehicle in enumerate(vehicles)]
             for photo, vehicles in enumerate(found)
         ]
 
-    def _counting(self, found: Sequence[tuple[Vehicle, Look | None]]) -> list[Vehicle]:
+    def _counting(self, found: Sequence[Seen]) -> list[Vehicle]:
         """Those that reach the threshold by their new scores, best first. found: best first by the detector's own."""
         kept: list[Vehicle] = []
         for vehicle, look in found:

@@ -134,6 +134,12 @@ def test_the_unsure_are_outlined_only_where_they_may_be_the_main_vehicle(box, ou
         assert isinstance(found, SureOnes) and [one.box for one in found.rest()] == [box]
 
 
+def test_what_was_looked_at_is_not_looked_at_again_with_the_rest():
+    check = Check(3, 5)
+    (found,) = detector(check, vehicle(0.9), vehicle(0.6, (100, 0, 190, 90))).detect_sure(PHOTO, 0.84)
+    assert len(found) == 2 and check.asked == 2
+
+
 def test_the_finder_finds_the_same_main_vehicle_with_and_without_the_rest():
     rng = np.random.default_rng(0)
     for _ in range(50):
