@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 
-from detection.common.files import replace_file, written_by
-from detection.common.rows import json_line
+from carclf.datasets.corrections import decision as corrections
+from carclf.datasets.corrections.journal import write_decisions
 
-JOURNAL = "corrections.jsonl"
-_FORMAT = 1
 _WHO = "loop demo"
 
 
@@ -54,24 +51,21 @@ class Decision:
 
 
 def write_journal(decisions: Sequence[Decision], path: Path) -> Path:
-    """The decisions in the format of `carclf review`, in their order; ids follow from the photos."""
-    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    lines = [json_line({"corrections": _FORMAT, **written_by(_FORMAT)})]
-    for number, one in enumerate(decisions):
-        lines.append(
-            json_line(
-                {
-                    "id": f"{one.sha256}{number:08x}",
-                    "time": now,
-                    "by": _WHO,
-                    "decision": "class" if one.corrected else "accept",
-                    "file": one.file,
-                    "sha256": one.sha256,
-                    "old": one.label,
-                    "new": one.right,
-                }
-            )
+    """The decisions as a journal of `carclf review`, in their order; ids follow from the photos."""
+    told = corrections.now()
+    lines = [
+        corrections.Decision(
+            f"{one.sha256}{number:08x}",
+            told,
+            _WHO,
+            corrections.CLASS if one.corrected else corrections.ACCEPT,
+            one.file,
+            one.sha256,
+            old=one.label,
+            new=one.right,
         )
+        for number, one in enumerate(decisions)
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, b"".join(lines))
+    write_decisions(path, lines, {})
     return path

@@ -13,15 +13,16 @@ import pandas as pd
 from carclf.classifier.catalogue import load_classifier
 from carclf.datasets import photo_root, read_table
 from carclf.datasets.content import content_digests
+from carclf.datasets.corrections.journal import NAME as JOURNAL
 from carclf.datasets.drawn.scenes import write_dataset
 from carclf.datasets.names import file_below, names_below
 from carclf.datasets.splits import split_table
 from carclf.runs.recipe import ModelConfig, Stage, TrainConfig
 from carclf.runs.report.pages import write_page
 from carclf.tools.audit.audit import audit_data
-from carclf.tools.audit.page import NAME, write_audit_page
+from carclf.tools.audit.page import write_audit_page
 from carclf.tools.backgrounds.paired import PairedAccuracies
-from carclf.tools.demo.loop.faults import JOURNAL, Decision, plant_faults, write_journal
+from carclf.tools.demo.loop.faults import Decision, plant_faults, write_journal
 from carclf.tools.demo.loop.page import Shown, render
 from carclf.tools.demo.loop.result import CORRECTED, FAULTY, RIGHT, TRAININGS, LoopResult
 from carclf.tools.demo.run import emptied
@@ -158,7 +159,7 @@ def _train(
 def _audited(folder: Path, root: Path, learnt: pd.DataFrame, planted: int, plan: LoopPlan) -> list[Decision]:
     """What a person who knows cars decides about the labels that the audit lists first."""
     audit = audit_data(folder / f"{FAULTY}.csv", folder / "audit", root, plan.model, plan.crops)
-    write_audit_page(audit, folder / "audit" / NAME)
+    write_audit_page(audit, folder / "audit" / JOURNAL)
     right = dict(zip(learnt["name"], learnt["label"], strict=True))
     rows = [one for one in audit.issues if one.issue == "label"][: round(plan.looks * planted)]
     files = [audit.check.rows["file"][one.photo] for one in rows]
