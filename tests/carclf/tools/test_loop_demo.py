@@ -73,6 +73,9 @@ def test_the_circle_finds_planted_faults_and_shows_the_gain(plan, tmp_path):
     result = run_loop(tmp_path / "loop", data, faults=0.25, plan=plan)
     assert (result.photos, result.held, result.planted) == (27, 18, 7)
     assert result.found >= 4 and len(result.decisions) <= 10  # with vectors by chance
+    audit = tmp_path / "loop" / "audit"
+    assert len(read_corrections(audit).decisions) == len(result.decisions)
+    assert (audit / "audit.html").read_text(encoding="utf-8").startswith("<!")
     learnt = {name: pd.read_csv(tmp_path / "loop" / f"{name}.csv").set_index("file")["class"] for name in
               ("faulty", "corrected", "right")}  # fmt: skip
     truth = learnt["right"]

@@ -20,7 +20,7 @@ from carclf.datasets.splits import split_table
 from carclf.runs.recipe import ModelConfig, Stage, TrainConfig
 from carclf.runs.report.pages import write_page
 from carclf.tools.audit.audit import audit_data
-from carclf.tools.audit.page import write_audit_page
+from carclf.tools.audit.page import NAME, write_audit_page
 from carclf.tools.backgrounds.paired import PairedAccuracies
 from carclf.tools.demo.loop.faults import Decision, plant_faults, write_journal
 from carclf.tools.demo.loop.page import Shown, render
@@ -159,7 +159,7 @@ def _train(
 def _audited(folder: Path, root: Path, learnt: pd.DataFrame, planted: int, plan: LoopPlan) -> list[Decision]:
     """What a person who knows cars decides about the labels that the audit lists first."""
     audit = audit_data(folder / f"{FAULTY}.csv", folder / "audit", root, plan.model, plan.crops)
-    write_audit_page(audit, folder / "audit" / JOURNAL)
+    write_audit_page(audit, folder / "audit" / NAME)
     right = dict(zip(learnt["name"], learnt["label"], strict=True))
     rows = [one for one in audit.issues if one.issue == "label"][: round(plan.looks * planted)]
     files = [audit.check.rows["file"][one.photo] for one in rows]
