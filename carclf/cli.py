@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from carclf.commands import clean, data, evaluate, garage, models, predict, runs, serve, setup, train
+from carclf.commands import clean, data, evaluate, garage, models, predict, publish, runs, serve, setup, train
 from carclf.commands.options import Verb
 from detection.common.console import StdoutError, prepare_streams, say
 from detection.common.errors import UsageError
@@ -71,6 +71,7 @@ def _options(
 
 for command in (
     clean.clean,
+    publish.hide,
     train.train,
     train.train_detector,
     evaluate.evaluate,

@@ -131,7 +131,7 @@ def clean(
     if merge:
         from detection.folder.merge import merge_shards
 
-        _end(merge_shards(folders))
+        end_folder_run(merge_shards(folders))
     if len(folders) != 2:
         raise UsageError(f"Give two folders, IN and OUT, not {len(folders)}: carclf clean IN OUT.")
     source, target = folders
@@ -181,11 +181,11 @@ def clean(
         detector, weights = findable(detector), weights and findable(weights)
     settings = {"weights": weights, "score_threshold": score_threshold, "precision": precision, "runtime": runtime}
     places = [place.strip() for place in devices.split(",")] if devices else [device]
-    loaders = [partial(_load, detector, place, source.is_file(), settings) for place in places]
-    _end(clean_folder(source, target, loaders, style, options=options, cluster=cluster))
+    loaders = [partial(folder_detector, detector, place, source.is_file(), settings) for place in places]
+    end_folder_run(clean_folder(source, target, loaders, style, options=options, cluster=cluster))
 
 
-def _load(detector: str, device: str, single: bool, settings: dict[str, Any]) -> Detector:
+def folder_detector(detector: str, device: str, single: bool, settings: dict[str, Any]) -> Detector:
     """The detector of a run, perhaps in a worker of a cluster. single: for one photo."""
     from detection.common.machine import threads_for_many
     from detection.detectors.load import load_detector
@@ -193,7 +193,7 @@ def _load(detector: str, device: str, single: bool, settings: dict[str, Any]) ->
     return load_detector(detector, device=device, threads=None if single else threads_for_many(), **settings)
 
 
-def _end(summary) -> None:
+def end_folder_run(summary) -> None:
     """Says how a folder run ended, and leaves with its exit code."""
     for note in summary.notes:
         say(note)

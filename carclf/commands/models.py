@@ -83,7 +83,7 @@ def combine(
     It answers with the geometric mean of their probabilities. Prints its accuracy on the photos that all of them held
     out."""
     need(("torch", "timm"), "Combining classifiers")
-    from carclf.tools.combine import combine as combine_models
+    from carclf.tools.export.combine import combine as combine_models
     from detection.common.console import quiet_stdout
 
     with quiet_stdout():

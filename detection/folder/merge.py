@@ -179,7 +179,7 @@ def _write(parts: list[_Part], target: Path, sources: Sequence[str], settings: d
         write_vehicles(target / "vehicles.csv", records)
     if all(part.file(DETECTIONS).is_file() for part in parts):
         replace_chunks(target / DETECTIONS, _joined([part.file(DETECTIONS) for part in parts]))
-    write_manifest(target / "manifest.csv", records)
+    write_manifest(target / "manifest.csv", records, bool(settings.get("hide")))
     replace_chunks(target / "journal.jsonl", (record.line() for record in records()))
     return dict(counts)
 

@@ -21,6 +21,7 @@ from detection.cutout.cut import CutoutStyle
 from detection.folder.clashes import Clash, find_clashes, loosest
 from detection.folder.options import CleanOptions
 from detection.images.find import IMAGE_SUFFIXES, FoundImages, survey_images
+from detection.publishing.hiding.plates import plates_fingerprint
 
 FORMAT = 1  # of settings.json, journal.jsonl and run.json
 QUARANTINE = "quarantine"
@@ -59,6 +60,8 @@ class Plan:
         rank: with a cut-out of every vehicle, 1 for the main one and so on, 0 for a kept photo without any: as all
         names then end in a number, those of `a.jpg` can't meet those of `a-1.jpg`.
         """
+        if self.options.hide is not None:
+            return source
         stem, suffix = os.path.splitext(source)
         if self.options.keep_suffix or suffix.lower() not in IMAGE_SUFFIXES:  # of `scan.v2`, v2 is no image suffix
             stem = source
@@ -118,12 +121,14 @@ def settings_of(plan: Plan, detector_name: str, fingerprint: str) -> dict[str, A
 
     Options that were added later are left out at their defaults, so that older folders can be continued.
     """
+    hide = plan.options.hide
     added: dict[str, Any] = {
         "max_size": plan.options.max_size,
         "only": list(plan.options.kinds or ()),
         "all_vehicles": plan.options.all_vehicles,
         "keep_suffix": plan.options.keep_suffix,
         "exclude": list(plan.options.exclude),
+        "hide": hide and hide.model_dump(mode="json") | {"network": plates_fingerprint()},
     }
     return {
         "source": str(plan.source.resolve()),

@@ -24,6 +24,7 @@ from detection.common.errors import UsageError
 from detection.common.files import file_stamp, replace_file
 from detection.common.files.sorted_names import sorted_names, without
 from detection.common.machine import usable_cores
+from detection.common.tally import counted
 from detection.cutout.cut import CutoutStyle
 from detection.detectors.contract import Detector
 from detection.detectors.finder import wanted_kinds
@@ -237,6 +238,8 @@ class _Run:
         counts = write_results(plan, journal, self._rows())
         seconds = self._working + time.perf_counter() - before  # without what --watch waited for
         manifest = plan.results / shard.file("manifest.csv")
+        if plan.options.review:
+            notes.append(self._review(plan.output / shard.file("manifest.csv")))
         if plan.options.contact_sheet:
             notes.append(self._contact_sheet(plan.output / shard.file("manifest.csv")))
         threads = dict.fromkeys(("read", "cut", "write"), self._workers)
@@ -267,11 +270,25 @@ class _Run:
         record = self._journal.get(source)
         return record is not None and record.reason.startswith(BEGINNING)
 
+    def _review(self, manifest: Path) -> str:
+        from detection.folder.out.review import REVIEW, write_review
+
+        name = self._plan.options.shard.file(REVIEW)
+        count = write_review(manifest, self._plan.output / name)
+        if self._plan.sink is not None:
+            self._plan.sink.send(name)
+        return f"{counted(count, 'photo')} to look at: {self._plan.results / name}"
+
     def _contact_sheet(self, manifest: Path) -> str:
         from detection.folder.sheet import write_contact_sheets
 
         source, output, options = self._plan.source, self._plan.results, self._plan.options
         target = self._plan.output / SHEETS
+        if options.hide is not None:
+            from detection.folder.out.review import write_hidden_sheets
+
+            pages = write_hidden_sheets(source, manifest, target, _MOST_ON_SHEETS)
+            return f"{counted(len(pages), 'page')} to look at: {output / SHEETS / 'index.html'}"
         file = self.saved.path if self.saved else options.detections
         with read_detections(file) if file else nullcontext() as found:
             pages = write_contact_sheets(

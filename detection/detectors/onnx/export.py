@@ -77,7 +77,7 @@ def write_graphs(weights: Path, folder: Path) -> None:
 def _write_networks(model: GeneralizedRCNN, folder: Path, names: bool) -> DetectorNetworks:
     """names: writes graphs, which take the weights by their names in `model`."""
     model = copy.deepcopy(model).to("cpu", memory_format=torch.contiguous_format).eval()
-    _pad_for_even_sides(model)
+    pad_for_even_sides(model)
     rpn, heads = model.proposal_generator, model.roi_heads
     # What the runtime takes for granted; the compact detector is built so.
     assert list(rpn.box2box_transform.weights) == [1.0] * 4 and rpn.anchor_generator.offset == 0
@@ -200,7 +200,7 @@ class _Check(nn.Module):
 def _write_check(path: Path, names: bool) -> None:
     """names: writes the graph, which takes the weights by their names in the file of `imagenet_arrays`."""
     net = CarCheck().net.to(memory_format=torch.contiguous_format)
-    _pad_for_even_sides(net)
+    pad_for_even_sides(net)
     views = torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8)
     # By position, as `imagenet_state` fills the network.
     tensors = net.state_dict(keep_vars=True).values()
@@ -232,7 +232,7 @@ def _pool(features: Tensor, boxes: Tensor, pooling: tuple) -> Tensor:
     return roi_align(features, numbered, *pooling)
 
 
-def _pad_for_even_sides(model: nn.Module) -> None:
+def pad_for_even_sides(model: nn.Module) -> None:
     """timm works out the padding of some convolutions from the size of the input; ours are multiples of the stride."""
     conv: Any  # a convolution of timm, and what is noted on it here
     for conv in model.modules():

@@ -114,13 +114,13 @@ class Engine:
         while (batch := self._batches.get()) is not None and not self._room.closed:
             with self._meter.part("detect"):
                 options, saved_too = self._plan.options, self._saved is not None
-                results = finder.find(batch, options.kinds or (), options.all_vehicles, saved_too)
+                results = finder.find(batch, options.kinds or (), options.every, saved_too)
             for photo, finding in zip(batch, results, strict=True):
                 photo.small = None
                 saved: Sequence[Vehicle] | None = None
                 if isinstance(finding, Finding):
                     saved = finding.found if self._saved is not None else None
-                    if saved is not None or self._plan.options.all_vehicles:
+                    if saved is not None or self._plan.options.every:
                         self._charge(photo, finding.found)
                     else:  # only the chosen mask waits for a cutter
                         finding = replace(finding, choice=replace(finding.choice, runners_up=()), found=())

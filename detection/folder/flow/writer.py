@@ -18,8 +18,12 @@ from detection.folder.flow.reader import Photo, one_line
 from detection.folder.out.manifest import Crop, Record, crop_cells, row_cells
 from detection.folder.plan import QUARANTINE, Plan
 from detection.images.exposure import expose
+from detection.images.read import ImageError
 from detection.images.write import save_image
-from detection.vehicle import MainChoice, Vehicle
+from detection.publishing.hiding.cover import HideStyle
+from detection.publishing.hiding.private import find_private
+from detection.publishing.hiding.rewrite import rewritten
+from detection.vehicle import MainChoice, Vehicle, resize_vehicle
 
 # Nothing more can be written at all: the run stops, instead of making an error row of every photo that is left.
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)
@@ -38,6 +42,8 @@ def finish_photo(plan: Plan, photo: Photo, finding: Finding | Exception | None, 
         if isinstance(finding, Exception):
             raise finding
         assert finding is not None  # only photos that could not be read come without one
+        if plan.options.hide is not None:
+            return _hidden(plan, photo, finding, plan.options.hide, meter)
         if finding.choice.main is None:
             return _without_car(plan, photo, finding.why_none, meter)
         cut = _all_vehicles if plan.options.all_vehicles else _main
@@ -69,6 +75,32 @@ def _all_vehicles(plan: Plan, photo: Photo, choice: MainChoice, meter: Meter) ->
         if rank == 1:
             row, first = _ok_row(photo, choice, output, vehicle, area), written
     return Record(row, photo.stamp, first, tuple(crops))
+
+
+def _hidden(plan: Plan, photo: Photo, finding: Finding, style: HideStyle, meter: Meter) -> Record:
+    """The photo's file with what is private hidden; that of a photo without any, too."""
+    image, path = _image(photo), plan.source / photo.source
+    with meter.part("cut"):
+        found = find_private(image, finding.choice, finding.found, style)
+        data = path.read_bytes()
+        if file_stamp(path) != photo.stamp:
+            raise RuntimeError(f"'{path.name}' changed while it was worked on.")
+        try:
+            data = rewritten(data, path.name, [plate.corners for plate in found.hidden], style)
+        except ImageError as error:
+            cells = row_cells(photo.source, "error", reason=str(error), size=image.shape[:2])
+            return Record(cells + found.cells(), photo.stamp, None)
+    output = plan.target(photo.source)
+    with meter.part("write"), _writing(plan, plan.output / output) as target:
+        replace_file(target, data)
+    main = finding.choice.main
+    if main is None:
+        why, size = finding.why_none, image.shape[:2]
+        cells = row_cells(photo.source, "no_car", output=output, reason=why, candidates=0, size=size)
+    else:
+        main = resize_vehicle(main, image.shape[:2])
+        cells = _ok_row(photo, finding.choice, output, main, int(np.count_nonzero(main.mask)))
+    return Record(cells + found.cells(), photo.stamp, len(data))
 
 
 def _bright(photo: Photo, meter: Meter) -> np.ndarray:

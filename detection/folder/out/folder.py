@@ -117,7 +117,7 @@ def write_results(plan: Plan, journal: Journal, sources: Sequence[str]) -> dict[
             yield record
 
     shard = plan.options.shard
-    write_manifest(plan.output / shard.file("manifest.csv"), records)
+    write_manifest(plan.output / shard.file("manifest.csv"), records, plan.options.hide is not None)
     if plan.options.all_vehicles:
         write_vehicles(plan.output / shard.file("vehicles.csv"), records)
     return dict(counts)

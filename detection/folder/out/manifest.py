@@ -20,6 +20,9 @@ COLUMNS = (
     *("mask_area", "candidates", "width", "height", "kind"),
 )
 OLDER_COLUMNS = COLUMNS[:-1]  # those of version 0.4.0
+# Further ones of a run that hides: how many, the corners of each (JSON, x and y in pixels), how sure each is, the same
+# of what was nearly hidden.
+HIDDEN_COLUMNS = (*COLUMNS, "hidden", "hidden_at", "hidden_scores", "nearly_hidden", "nearly_at")
 STATUSES = ("ok", "no_car", "unreadable", "error")
 FAILED = ("unreadable", "error")
 CROP_COLUMNS = ("output", "rank", "kind", "score", "x1", "y1", "x2", "y2", "mask_area")
@@ -41,7 +44,7 @@ class Crop:
 class Record:
     """One photo's row, and what tells on a later run that it still holds.
 
-    cells: the manifest's row as text, one string for each of `COLUMNS`.
+    cells: the manifest's row as text, one string for each of `COLUMNS`, or of `HIDDEN_COLUMNS`.
     stamp: size in bytes and mtime in ns of the source; None when it can't be asked.
     output_size: size in bytes of the written file; None when nothing was to be written.
     crops: of a run with a cut-out of every vehicle, each of them, the first one (`output`) included.
@@ -101,7 +104,9 @@ def parse_record(line: bytes) -> Record | None:
         record = Record(cells + ("",) * (len(cells) == len(OLDER_COLUMNS)), stamp, values["output_size"], crops)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         return None
-    if len(record.cells) != len(COLUMNS) or any(len(crop.cells) != len(CROP_COLUMNS) for crop in crops):
+    if len(record.cells) not in (len(COLUMNS), len(HIDDEN_COLUMNS)) or any(
+        len(crop.cells) != len(CROP_COLUMNS) for crop in crops
+    ):
         return None
     return record if record.status in STATUSES else None
 
@@ -133,12 +138,14 @@ def crop_cells(
     return (output, str(rank), kind, f"{score:.4f}", *_corners(box), str(mask_area))
 
 
-def write_manifest(path: Path, records: Callable[[], Iterable[Record]]) -> None:
+def write_manifest(path: Path, records: Callable[[], Iterable[Record]], hidden: bool = False) -> None:
     """Writes manifest.csv (UTF-8; of names that are not, see `escape_name`) by temp file and rename.
 
     `records` gives them anew at each call: they are gone through twice, and never all in memory.
+    hidden: of a run that hides.
     """
-    write_changed(path, lambda: _csv(COLUMNS, (record.cells for record in records())))
+    columns = HIDDEN_COLUMNS if hidden else COLUMNS
+    write_changed(path, lambda: _csv(columns, (_as_long(record.cells, len(columns)) for record in records())))
 
 
 def write_vehicles(path: Path, records: Callable[[], Iterable[Record]]) -> None:
@@ -173,6 +180,11 @@ def _csv(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[b
         text.seek(0)
         text.truncate()
     yield text.getvalue().encode("utf-8")
+
+
+def _as_long(cells: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """Rows of photos that could not be read say nothing of what was hidden."""
+    return cells + ("",) * (count - len(cells))
 
 
 def _corners(box: tuple[float, float, float, float]) -> tuple[str, ...]:

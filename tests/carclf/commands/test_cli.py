@@ -174,6 +174,8 @@ def test_clean_has_an_option_with_the_same_default_for_each_field():
     names = {"image_format": "format", "watch": "interval"}
     for schema in (CutoutStyle, CleanOptions):
         for name, field in schema.model_fields.items():
+            if name in ("hide", "review"):  # of another verb
+                continue
             default = options[names.get(name, name)].default
             if name not in ("shard", "watch"):  # as typed: text
                 assert (() if name == "exclude" and default is None else default) == field.default, name

@@ -14,7 +14,7 @@ from carclf.classifier.network import Ensemble
 from carclf.cli import app
 from carclf.datasets.content import known_photos
 from carclf.runs.recipe import TrainConfig
-from carclf.tools.combine import combine
+from carclf.tools.export.combine import combine
 from carclf.training.start import first_network
 from detection.common.errors import UsageError
 from tests.carclf.tiny import CLASSES, save_tiny_model

@@ -1,0 +1,234 @@
+"""Finds number plates: a small network on the crop of each vehicle and on the whole photo, by ONNX Runtime.
+
+It starts with the first blocks of the compact detector's backbone, so only its own part takes room. Nothing is read
+from a plate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from detection.common.files import file_sha256
+from detection.common.networks.arrays import read_arrays
+from detection.detectors.compact.files import bundled_path, compact_weights
+from detection.detectors.onnx.boxes import suppress
+from detection.detectors.onnx.graph import read_network
+from detection.detectors.onnx.session import open_graphs
+from detection.vehicle import Turn, Vehicle, turned_array
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+GRAPH, WEIGHTS = "plates.onnx", "plates.safetensors"
+STRIDE = 8
+HEIGHT, WIDTH = 192, 320  # pixels in which the network sees a vehicle
+GROUND = 114  # grey beside the photo
+# All of them chosen on the photos to choose by; the model card says how.
+LEAST = 0.1  # below this nothing is worth a second look
+ROOM = 1.12  # a vehicle's view, as a multiple of its box: plates may hang out of it
+WHOLE_SIDES = (320, 640)  # longer sides in pixels of the looks at the whole photo
+CLOSE = (3.2, 4.6)  # widths of the closer looks, as multiples of the plate's
+SHARED = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Plate:
+    """A number plate. corners: float32 4x2 (x, y in pixels of the photo), from the plate's top left clockwise.
+
+    score: how sure it is, 0 to 1. on_vehicle: whether it lies in the box of a found vehicle.
+    """
+
+    corners: np.ndarray
+    score: float
+    on_vehicle: bool = True
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        (x1, y1), (x2, y2) = self.corners.min(axis=0), self.corners.max(axis=0)
+        return float(x1), float(y1), float(x2), float(y2)
+
+
+@dataclass(frozen=True)
+class _View:
+    """A part of a photo as the network sees it. scale: its pixels per pixel of the photo. size: (height, width) of the
+    part, as it lies in the photo."""
+
+    pixels: np.ndarray
+    corner: tuple[float, float]
+    scale: float
+    turn: Turn
+    size: tuple[int, int]
+
+    def back(self, points: np.ndarray) -> np.ndarray:
+        """Points of the view (..., 2) in the photo."""
+        height, width = self.size
+        across, down = points[..., 0] / self.scale, points[..., 1] / self.scale
+        if self.turn == 90:
+            across, down = down, height - across
+        elif self.turn == 180:
+            across, down = width - across, height - down
+        elif self.turn == 270:
+            across, down = width - down, across
+        return np.stack([across + self.corner[0], down + self.corner[1]], axis=-1)
+
+
+def plates_fingerprint() -> str:
+    """Of the bundled network and its rule: changes when results would."""
+    return f"plates-{file_sha256(bundled_path(WEIGHTS)).hex()[:12]}"
+
+
+class PlateFinder:
+    """Finds plates; may be used from several threads at once."""
+
+    def __init__(self, threads: int | None = None, runtime: str = "onnx", device: str = "cpu"):
+        """threads, runtime, device: see `open_session`."""
+        self._settings = threads, runtime, device
+        self._opening = Lock()
+
+    @cached_property
+    def _session(self) -> onnxruntime.InferenceSession:
+        graph, weights = bundled_path(GRAPH), bundled_path(WEIGHTS)
+        _, facts = read_network(graph, "reinstall carclf")
+        own = read_arrays(weights)[0]
+        backbone = {name: array for name, array in read_arrays(compact_weights())[0].items() if name in facts.given}
+        (session,) = open_graphs([graph], weights, backbone | own, *self._settings)
+        return session
+
+    def find(self, image: np.ndarray, vehicles: Sequence[Vehicle] = (), least: float = LEAST) -> list[Plate]:
+        """All plates that may be in a photo, the surest first.
+
+        image: RGB uint8 HxWx3. vehicles: what was found in it, each of which is looked at by itself; their boxes are in
+        pixels of their masks, which may be smaller than the photo. least: the lowest score that is given.
+        """
+        boxes = [_box_in(vehicle, image.shape[:2]) for vehicle in vehicles]
+        found: list[Plate] = []
+        for box, vehicle in zip(boxes, vehicles, strict=True):
+            found += self._look(_cut(image, _roomy(box), vehicle.turned), least)
+        turn = vehicles[0].turned if vehicles else 0
+        height, width = image.shape[:2]
+        for view in _whole_views(image, turn):
+            found += self._look(view, least)
+        kept = []
+        for plate in _one_each(found):
+            near = _near(image, plate, boxes, vehicles)
+            closer = self._closer(image, plate, near or turn, least)
+            x, y = closer.corners.mean(axis=0)
+            if closer.score >= least and 0 <= x < width and 0 <= y < height:
+                kept.append(Plate(closer.corners, closer.score, near is not None))
+        return _one_each(kept)
+
+    def _look(self, view: _View, least: float) -> list[Plate]:
+        """What the network sees in a view, in pixels of the photo."""
+        return [Plate(view.back(corners), score) for corners, score in self._see(view.pixels, least)]
+
+    def _closer(self, image: np.ndarray, plate: Plate, turn: Turn, least: float) -> Plate:
+        """The plate as closer looks at its surroundings have it; its score is the mean of all looks."""
+        scores, corners = [plate.score], plate.corners
+        for number, width in enumerate(CLOSE):
+            again = self._look_round(image, Plate(corners, 1.0), turn, width)
+            scores.append(0.0 if again is None else again.score)
+            if number == 0 and again is not None:
+                corners = again.corners
+            if np.mean(scores) < 1.5 * least:  # the others would not help it up
+                break
+        return Plate(corners, float(np.mean(scores)))
+
+    def _look_round(self, image: np.ndarray, plate: Plate, turn: Turn, width: float) -> Plate | None:
+        """What a look finds in a plate's place. width: of the look, as a multiple of the plate's."""
+        x1, y1, x2, y2 = plate.box
+        side = max(x2 - x1, (y2 - y1) * WIDTH / HEIGHT / 1.5, 4.0) * width
+        x, y = (x1 + x2) / 2, (y1 + y2) / 2
+        across, down = side / 2, side / 2 * HEIGHT / WIDTH
+        if turn in (90, 270):
+            across, down = down, across
+        view = _cut(image, (x - across, y - down, x + across, y + down), turn)
+        again = [one for one in self._look(view, LEAST / 2) if _shared(one.box, plate.box) > 0.1]
+        return max(again, key=lambda one: one.score, default=None)
+
+    def _see(self, pixels: np.ndarray, least: float) -> Iterator[tuple[np.ndarray, float]]:
+        """Corners (float32 4x2, pixels of the view) and score of each peak. pixels: uint8 HxWx3, multiples of 16."""
+        with self._opening:  # several threads may ask for the first time
+            session = self._session
+        image = (pixels.astype(np.float32) - 127.5) / 127.5
+        feed = {"image": np.ascontiguousarray(image.transpose(2, 0, 1)[None])}
+        heat, corners = session.run(["heat", "corners"], feed)
+        heat, corners = heat[0, 0], corners[0]
+        peaks = (heat == cv2.dilate(heat, np.ones((3, 3), np.uint8))) & (heat >= least)
+        for row, column in np.argwhere(peaks):
+            shape = corners[:, row, column].reshape(4, 2) + np.array([column + 0.5, row + 0.5])
+            yield (shape * STRIDE).astype(np.float32), float(heat[row, column])
+
+
+def _cut(image: np.ndarray, box: Sequence[float], turn: Turn, size: tuple[int, int] = (HEIGHT, WIDTH)) -> _View:
+    """The box (x1, y1, x2, y2, perhaps beyond the photo) upright in (height, width) pixels, as large as it fits."""
+    x1, y1, x2, y2 = (round(value) for value in box)
+    x2, y2 = max(x2, x1 + 1), max(y2, y1 + 1)
+    part = np.full((y2 - y1, x2 - x1, 3), GROUND, np.uint8)
+    left, top = max(0, x1), max(0, y1)
+    right, bottom = min(image.shape[1], x2), min(image.shape[0], y2)
+    if right > left and bottom > top:
+        part[top - y1 : bottom - y1, left - x1 : right - x1] = image[top:bottom, left:right]
+    upright = turned_array(part, turn)
+    scale = min(size[0] / upright.shape[0], size[1] / upright.shape[1])
+    height, width = (max(1, min(round(side * scale), most)) for side, most in zip(upright.shape[:2], size, strict=True))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    pixels = np.full((*size, 3), GROUND, np.uint8)
+    pixels[:height, :width] = cv2.resize(upright, (width, height), interpolation=how)
+    return _View(pixels, (x1, y1), scale, turn, (y2 - y1, x2 - x1))
+
+
+def _whole_views(image: np.ndarray, turn: Turn) -> Iterator[_View]:
+    height, width = image.shape[:2]
+    across, down = (height, width) if turn in (90, 270) else (width, height)
+    for side in WHOLE_SIDES:
+        scale = side / max(height, width)
+        size = tuple(max(STRIDE * 2, -(-round(one * scale) // 16) * 16) for one in (down, across))
+        yield _cut(image, (0, 0, width, height), turn, size)
+
+
+def _roomy(box: Sequence[float]) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = box
+    across, down = (x2 - x1) * (ROOM - 1) / 2, (y2 - y1) * (ROOM - 1) / 2
+    return x1 - across, y1 - down, x2 + across, y2 + down
+
+
+def _box_in(vehicle: Vehicle, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = vehicle.box
+    down, across = size[0] / vehicle.mask.shape[0], size[1] / vehicle.mask.shape[1]
+    return x1 * across, y1 * down, x2 * across, y2 * down
+
+
+def _near(image: np.ndarray, plate: Plate, boxes: Sequence[Any], vehicles: Sequence[Vehicle]) -> Turn | None:
+    """How the vehicle that the plate is on is turned; None for a plate beside all vehicles."""
+    x, y = plate.corners.mean(axis=0)
+    for box, vehicle in zip(boxes, vehicles, strict=True):
+        x1, y1, x2, y2 = _roomy(box)
+        if x1 <= x <= x2 and y1 <= y <= y2:
+            return vehicle.turned
+    return None
+
+
+def _one_each(plates: Sequence[Plate]) -> list[Plate]:
+    """Of plates that overlap the surest, the surest first."""
+    if not plates:
+        return []
+    boxes = np.array([plate.box for plate in plates], np.float32)
+    scores = np.array([plate.score for plate in plates], np.float32)
+    return [plates[index] for index in suppress(boxes, scores, np.zeros(len(plates), int), SHARED, len(plates))]
+
+
+def _shared(one: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union of two boxes."""
+    across = min(one[2], other[2]) - max(one[0], other[0])
+    down = min(one[3], other[3]) - max(one[1], other[1])
+    if across <= 0 or down <= 0:
+        return 0.0
+    both = across * down
+    return both / ((one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - both)

@@ -1,0 +1,99 @@
+"""What is to be hidden in a photo, and what nearly was: the plates by where they are and how sure they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from detection.publishing.hiding.cover import HideStyle, cover
+from detection.publishing.hiding.plates import Plate, PlateFinder
+from detection.vehicle import MainChoice, Vehicle
+
+_MOST_NOTED = 50
+# Vehicles that did not count are looked at, too, from this score on: a plate may be on what the car check refuses.
+_UNSURE = 0.3
+
+
+@dataclass(frozen=True)
+class Private:
+    """hidden: what is hidden. near: what nearly was, for a person to look at."""
+
+    hidden: Sequence[Plate] = ()
+    near: Sequence[Plate] = ()
+
+    def cells(self) -> tuple[str, ...]:
+        """The cells of a manifest that follow its usual ones, as text: see `HIDDEN_COLUMNS`."""
+        scores = json.dumps([round(plate.score, 3) for plate in self.hidden[:_MOST_NOTED]])
+        return (str(len(self.hidden)), _places(self.hidden), scores, str(len(self.near)), _places(self.near))
+
+
+def find_private(
+    image: np.ndarray, choice: MainChoice, found: Sequence[Vehicle], style: HideStyle, finder: PlateFinder | None = None
+) -> Private:
+    """What is private in a photo. image: RGB uint8 HxWx3 at full size. choice, found: of its `Finding`.
+
+    finder: None takes the bundled one.
+    """
+    counted = [] if choice.main is None else [choice.main, *choice.runners_up]
+    others = [one for one in found if one.score >= _UNSURE and not any(one is other for other in counted)]
+    vehicles = [*counted, *_apart(others, counted)]
+    plates = (finder or plate_finder()).find(image, vehicles)
+    if style.only_main:
+        plates = [] if choice.main is None else [one for one in plates if _on(choice.main, one, image.shape[:2])]
+    hidden, near = [], []
+    for plate in plates:
+        needed = style.threshold if plate.on_vehicle else style.elsewhere
+        if plate.score >= needed:
+            hidden.append(plate)
+        elif plate.score >= min(style.near, needed):
+            near.append(plate)
+    return Private(tuple(hidden), tuple(near))
+
+
+def hide_in(image: np.ndarray, private: Private, style: HideStyle) -> np.ndarray:
+    """A copy of an RGB uint8 HxWx3 photo in which that is hidden."""
+    image = image.copy()
+    for plate in private.hidden:
+        cover(image, plate.corners, style)
+    return image
+
+
+@cache
+def plate_finder() -> PlateFinder:
+    """The bundled network, opened once per process. A thread per photo is enough: folders run several."""
+    return PlateFinder(threads=1)
+
+
+def _apart(others: Sequence[Vehicle], counted: Sequence[Vehicle]) -> list[Vehicle]:
+    """Those whose box is not nearly that of one that counts."""
+    kept: list[Vehicle] = []
+    for one in others:
+        if all(_overlap(one.box, other.box) < 0.6 for other in (*counted, *kept)):
+            kept.append(one)
+    return kept
+
+
+def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
+    across = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
+    down = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return across * down / max(1e-6, sum(areas) - across * down)
+
+
+def _on(vehicle: Vehicle, plate: Plate, size: tuple[int, int]) -> bool:
+    """Whether the middle of a plate is in the mask, or a tenth of the vehicle's size from it."""
+    height, width = vehicle.mask.shape
+    x, y = plate.corners.mean(axis=0) * (width / size[1], height / size[0])
+    reach = 0.05 * max(vehicle.box[2] - vehicle.box[0], vehicle.box[3] - vehicle.box[1])
+    rows = slice(max(0, int(y - reach)), int(y + reach) + 1)
+    return bool(vehicle.mask[rows, max(0, int(x - reach)) : int(x + reach) + 1].any())
+
+
+def _places(plates: Sequence[Plate]) -> str:
+    return json.dumps(
+        [np.round(plate.corners.astype(np.float64), 1).tolist() for plate in plates[:_MOST_NOTED]]
+    ).replace(" ", "")
