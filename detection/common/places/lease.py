@@ -107,7 +107,7 @@ class Lease:
             others = self._others()
             now = time.monotonic()
             if now - before > SLOW:  # the place failed meanwhile, perhaps for the other run, too
-                first, begun = {}, now
+                begun = now
             known = {name: self._read(name) for name in others if name not in first or first[name] != others[name]}
             for name, entry in others.items():
                 if name in first and first[name] != entry and known[name].get("held"):

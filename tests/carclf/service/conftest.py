@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,7 +15,7 @@ from starlette.testclient import TestClient
 from carclf.service.metrics import Metrics
 from carclf.service.settings import ServiceSettings
 from carclf.service.web.app import create_app
-from carclf.service.web.door import server_config
+from tests.carclf.apps import listening
 from tests.carclf.service.stand_ins import make_local
 
 
@@ -52,26 +50,11 @@ def client(serve) -> TestClient:
 @pytest.fixture
 def listen() -> Iterator[Callable[..., str]]:
     """Starts a service in a thread; gives its address."""
-    import uvicorn
-
     with ExitStack() as stack:
 
         def listen(make: Callable = make_local, **settings) -> str:
             chosen, metrics = ServiceSettings.of(**settings), Metrics()
             app = create_app(make(chosen, metrics), chosen, metrics)
-            listener = socket.create_server(("127.0.0.1", 0))
-            server = uvicorn.Server(server_config(app, chosen))
-            thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-
-            def stop() -> None:
-                server.should_exit = True
-                thread.join(20)
-                listener.close()
-
-            thread.start()
-            stack.callback(stop)
-            while not server.started:
-                time.sleep(0.01)
-            return f"http://127.0.0.1:{listener.getsockname()[1]}"
+            return stack.enter_context(listening(app, chosen))
 
         yield listen

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-import shutil
 from collections.abc import Callable
 
 import pytest
@@ -14,14 +13,12 @@ from PIL import Image
 from carclf.recognition.recognizer import CarRecognizer
 from carclf.service.contract import Answer, Busy
 from carclf.service.local.backend import LocalBackend
+from tests.carclf.browsers import expect, needs_chromium
 from tests.carclf.levels import LevelClassifier
 from tests.carclf.service.stand_ins import BLUE, GREEN, GREY, RED, make_recognizer, photo
 from tests.fakes import FakeDetector
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-playwright_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
-expect = playwright_api.expect
+pytestmark = needs_chromium
 SETTLED = ".card:not([data-state=waiting]):not([data-state=busy])"
 
 
@@ -40,14 +37,6 @@ class Moody(LocalBackend):
         if self.broken:
             return [Answer(file=upload.name, status="error", reason="the detector failed") for upload in uploads]
         return await super().recognize(uploads, pictures)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from carclf.cli import app
 from carclf.datasets.content import content_digests
 from carclf.datasets.corrections.apply import read_corrections
 from carclf.runs.recipe import ModelConfig, Stage
-from carclf.tools.demo.loop.faults import Decision, plant_faults, write_journal
+from carclf.tools.demo.loop.faults import Verdict, plant_faults, write_journal
 from carclf.tools.demo.loop.run import LoopPlan, run_loop
 from detection import UsageError
 from tests.carclf.checked_html import check_page
@@ -49,7 +49,7 @@ def test_decisions_are_a_journal_that_is_read_again(tmp_path):
     (tmp_path / "two.jpg").write_bytes(b"2")
     first, second = content_digests([str(tmp_path / name) for name in ("one.jpg", "two.jpg")])
     write_journal(
-        [Decision("one.jpg", "a", "b", "b", 0.9, first), Decision("two.jpg", "a", "b", "a", 0.8, second)],
+        [Verdict("one.jpg", "a", "b", "b", 0.9, first), Verdict("two.jpg", "a", "b", "a", 0.8, second)],
         tmp_path / "corrections.jsonl",
     )
     lines = [json.loads(line) for line in (tmp_path / "corrections.jsonl").read_text().splitlines()]

@@ -35,7 +35,7 @@ def plant_faults(labels: Sequence[str], share: float, seed: int) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Decision:
+class Verdict:
     """What the person decided about a photo. suspected: the class that the audit thought of; right: the true one."""
 
     file: str
@@ -50,7 +50,7 @@ class Decision:
         return self.label != self.right
 
 
-def write_journal(decisions: Sequence[Decision], path: Path) -> Path:
+def write_journal(decisions: Sequence[Verdict], path: Path) -> Path:
     """The decisions as a journal of `carclf review`, in their order; ids follow from the photos."""
     told = corrections.now()
     lines = [

@@ -17,7 +17,7 @@ from detection.common.files import escape_name
 from detection.images.read import ImageError, load_image
 
 if TYPE_CHECKING:
-    from carclf.tools.demo.loop.faults import Decision
+    from carclf.tools.demo.loop.faults import Verdict
     from carclf.tools.demo.loop.result import LoopResult
 
 _MOST = 60  # pictures of a kind
@@ -84,7 +84,7 @@ def _figures(result: LoopResult) -> list[Figure]:
     ]
 
 
-def _card(shown: Shown, one: Decision) -> dict:
+def _card(shown: Shown, one: Verdict) -> dict:
     image = _image(file_below(shown.root, one.file))
     return {"image": image, "label": one.label, "right": one.right, "score": one.score, "suspected": one.suspected,
             "file": escape_name(one.file)}  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carclf.tools.backgrounds.paired import Estimate
-from carclf.tools.demo.loop.faults import Decision
+from carclf.tools.demo.loop.faults import Verdict
 
 FAULTY, CORRECTED, RIGHT = "faulty", "corrected", "right"
 TRAININGS = (FAULTY, CORRECTED, RIGHT)
@@ -22,7 +22,7 @@ class LoopResult:
     photos: int
     held: int
     planted: int
-    decisions: Sequence[Decision]
+    decisions: Sequence[Verdict]
     accuracies: dict[str, float]
     gain: Estimate
 

@@ -22,7 +22,7 @@ from carclf.runs.report.pages import write_page
 from carclf.tools.audit.audit import audit_data
 from carclf.tools.audit.page import NAME, write_audit_page
 from carclf.tools.backgrounds.paired import PairedAccuracies
-from carclf.tools.demo.loop.faults import Decision, plant_faults, write_journal
+from carclf.tools.demo.loop.faults import Verdict, plant_faults, write_journal
 from carclf.tools.demo.loop.page import Shown, render
 from carclf.tools.demo.loop.result import CORRECTED, FAULTY, RIGHT, TRAININGS, LoopResult
 from carclf.tools.demo.run import emptied
@@ -156,7 +156,7 @@ def _train(
     )
 
 
-def _audited(folder: Path, root: Path, learnt: pd.DataFrame, planted: int, plan: LoopPlan) -> list[Decision]:
+def _audited(folder: Path, root: Path, learnt: pd.DataFrame, planted: int, plan: LoopPlan) -> list[Verdict]:
     """What a person who knows cars decides about the labels that the audit lists first."""
     audit = audit_data(folder / f"{FAULTY}.csv", folder / "audit", root, plan.model, plan.crops)
     write_audit_page(audit, folder / "audit" / NAME)
@@ -165,7 +165,7 @@ def _audited(folder: Path, root: Path, learnt: pd.DataFrame, planted: int, plan:
     files = [audit.check.rows["file"][one.photo] for one in rows]
     digests = content_digests([file_below(root, file) for file in files])
     return [
-        Decision(file, audit.check.rows["label"][one.photo], one.suggestion, right[file], one.score, digest)
+        Verdict(file, audit.check.rows["label"][one.photo], one.suggestion, right[file], one.score, digest)
         for one, file, digest in zip(rows, files, digests, strict=True)
     ]
 

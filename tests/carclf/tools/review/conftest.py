@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,11 +15,11 @@ from starlette.testclient import TestClient
 
 from carclf.datasets.corrections.journal import journal_folder
 from carclf.service.settings import ServiceSettings
-from carclf.service.web.door import server_config
 from carclf.tools.garage.vectors import FORMAT, VectorTable, write_vectors
 from carclf.tools.review.sources.source import read_source
 from carclf.tools.review.web.app import create_review
 from carclf.tools.review.web.room import ReviewRoom
+from tests.carclf.apps import listening
 from tests.carclf.drawn import COLOURS, draw_folders
 
 
@@ -81,26 +78,11 @@ def client(opened) -> Callable[..., TestClient]:
 @pytest.fixture
 def listen(opened) -> Iterator[Callable[..., str]]:
     """Serves a source from a thread; gives the address."""
-    import uvicorn
-
     with ExitStack() as stack:
 
         def listen(source: Path, **more) -> str:
-            room = opened(source, **more)
-            listener = socket.create_server(("127.0.0.1", 0))
             settings = ServiceSettings()
-            server = uvicorn.Server(server_config(create_review(room, settings), settings))
-            thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-
-            def stop() -> None:
-                server.should_exit = True
-                thread.join(20)
-                listener.close()
-
-            thread.start()
-            stack.callback(stop)
-            while not server.started:
-                time.sleep(0.01)
-            return f"http://127.0.0.1:{listener.getsockname()[1]}/"
+            app = create_review(opened(source, **more), settings)
+            return stack.enter_context(listening(app, settings)) + "/"
 
         yield listen

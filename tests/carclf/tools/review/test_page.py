@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -15,22 +14,11 @@ from carclf.datasets.corrections.apply import read_corrections
 from carclf.datasets.corrections.journal import read_decisions
 from carclf.recognition.output.formats import encoded
 from carclf.recognition.prediction import COLUMNS, Prediction
+from tests.carclf.browsers import expect, needs_chromium
 from tests.carclf.service.processes import Server
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-playwright_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
-expect = playwright_api.expect
-expect.set_options(timeout=20_000)  # of a busy machine
+pytestmark = needs_chromium
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -121,7 +121,9 @@ def test_a_run_that_was_taken_over_writes_no_more(s3, cars, monkeypatch):
 
 
 def test_of_many_that_begin_at_once_one_has_it(s3, machine, monkeypatch):
-    monkeypatch.setattr(lease, "STALE", 60.0)  # a busy machine is no killed one
+    # A busy machine is no killed one, and it must get round to reading a claim between two renewals of it.
+    for name, seconds in {"RENEW": 0.5, "STALE": 600.0}.items():
+        monkeypatch.setattr(lease, name, seconds)
     leases = [machine(f"{number}") for number in range(6)]
     holds, told = [], []
 
@@ -136,5 +138,13 @@ def test_of_many_that_begin_at_once_one_has_it(s3, machine, monkeypatch):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(240)
     assert len(holds) == 1 and len(told) == 5 and not holds[0]._lost
+
+
+def test_a_renewal_is_seen_in_a_place_that_answers_slowly(s3, machine, monkeypatch):
+    monkeypatch.setattr(lease, "STALE", 600.0)
+    machine("first").take()
+    monkeypatch.setattr(lease, "SLOW", 0.0)  # every look is a slow one
+    with pytest.raises(UsageError, match="writes to 's3://"):
+        machine("second").take()
