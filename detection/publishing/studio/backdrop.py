@@ -20,10 +20,15 @@ _HORIZON = 0.6  # where the floor of a picture begins unless it is told: two fif
 _STEPS = 100
 
 
+def is_picture(name: str) -> bool:
+    """Whether a backdrop's name is that of a picture's file: neither a room nor a colour nor two of them."""
+    return name not in ROOMS and _colours(name) is None
+
+
 def check_backdrop(name: str, size: tuple[int, int]) -> str:
     """Sees that a backdrop can be used for pictures of (width, height) `size`; returns the digest of a picture's file,
     empty for what is drawn. Raises `UsageError`."""
-    if name in ROOMS or _colours(name) is not None:
+    if not is_picture(name):
         return ""
     digest = _digest(_read(name))
     width, height = size

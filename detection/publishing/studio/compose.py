@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from detection.publishing.studio.ground import ground_of
 from detection.publishing.studio.shadow import mirrored, shadow_of
 from detection.publishing.studio.style import StudioStyle
 from detection.publishing.studio.tone import Tone, even_tone, toned
-from detection.vehicle import Vehicle, resize_vehicle, turned_array
+from detection.vehicle import Vehicle, turned_array
 
 _CUT = CutoutStyle(background="transparent", padding=0.02)
 
@@ -31,6 +31,12 @@ class Composition:
     frame: Frame
     tone: Tone
     glass: Glass | None
+
+    def cells(self) -> tuple[str, ...]:
+        """The cells of a manifest that follow its usual ones, as text: see `STUDIO_COLUMNS`."""
+        tone = " ".join(f"{value:.3f}" for value in (*self.tone.colour, self.tone.light))
+        glass = "" if self.glass is None else f"{self.glass.share:.4f}"
+        return self.frame.view, " ".join(self.frame.cut), f"{self.frame.scale:.4f}", tone, glass
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -68,6 +74,10 @@ def compose(image: np.ndarray, vehicle: Vehicle, style: StudioStyle, bright: np.
     mask = cut[..., 3] >= 128
     frame = framed(mask, cut_sides(upright), style.size, style.max_upscale)
     behind = backdrop(style.backdrop, frame.size, frame.floor, style.digest, style.horizon).astype(np.float32)
+    glass = find_glass(cut[..., :3], mask) if style.glass else None
+    if glass is not None:
+        above = behind[: max(1, round(frame.floor))]
+        cut = np.dstack([through_glass(cut[..., :3], glass, above.mean(axis=(0, 1))), cut[..., 3]])
     layer = _placed(cut, frame)
     ground = None if "bottom" in frame.cut else ground_of(layer[..., 3] >= 127.5)
     if ground is not None:
@@ -75,7 +85,6 @@ def compose(image: np.ndarray, vehicle: Vehicle, style: StudioStyle, bright: np.
         if style.reflection:
             image_below = mirrored(layer, ground) * style.reflection
             behind = behind * (1 - image_below[..., 3:] / 255) + image_below[..., :3]
-    glass = None
     picture = layer[..., :3] + behind * (1 - layer[..., 3:] / 255)
     return Composition(np.clip(np.rint(picture), 0, 255).astype(np.uint8), whole, frame, tone, glass)
 
