@@ -86,10 +86,10 @@ def _floor_line(low: np.ndarray, points: Sequence[tuple[float, float]], height: 
     lowest = max(y for _, y in points)
     ends = []
     for overhang, place in ((low[: max(1, int(points[0][0]))], 0.0), (low[int(points[-1][0]) + 1 :], length - 1.0)):
-        # A tyre reaches into its overhang; the outer half of that is body.
-        half = len(overhang) // 2
-        outer = overhang[: max(1, half)] if place == 0.0 else overhang[-max(1, half) :]
-        body = float(np.max(outer)) if len(outer) else lowest
+        # A tyre reaches into its overhang; the outer third of that is body.
+        third = max(1, len(overhang) // 3)
+        outer = overhang[:third] if place == 0.0 else overhang[-third:]
+        body = float(np.median(outer)) if len(outer) else lowest
         ends.append((place, min(lowest, body + _CLEARANCE * height)))
     x = np.arange(length, dtype=np.float64)
     known = sorted({*points, *ends})

@@ -11,10 +11,11 @@ _WORKING_SIDE = 900  # soft shadows need no more
 _DARKEST = 0.93
 _STEPS = 7
 # How strong each part is, 0 to 1, and how soft, as parts of the car's length (across, down).
-_AROUND, _AROUND_SOFT = 0.34, (0.035, 0.014)
-_BELOW, _BELOW_SOFT = 0.62, (0.011, 0.006)
+_AROUND, _AROUND_SOFT = 0.32, (0.04, 0.016)
+_BELOW, _BELOW_SOFT = 0.6, (0.02, 0.009)
 _TYRE, _TYRE_SOFT = 0.85, 0.0045
 _CAST = 0.34
+_INSET, _ROUND = 0.02, 0.12  # of the length: how far within the car its footprint ends, and where its corners begin
 _REACH = {"left": (0.14, 0.012), "right": (-0.14, 0.012), "top": (0.0, 0.0)}
 
 
@@ -31,11 +32,16 @@ def shadow_of(ground: Ground, size: tuple[int, int], light: str) -> np.ndarray:
     x = (np.arange(ground.left, ground.right) + 0.5) * across
     line = ground.line * down
     tall = ground.height * down
-    inset = 0.012 * length
-    inner = (x >= x[0] + inset) & (x <= x[-1] - inset)
-    footprint = _below(small, x[inner], line[inner], line[inner] - 0.2 * tall)
+    inner = (x >= x[0] + _INSET * length) & (x <= x[-1] - _INSET * length)
+    x, line = x[inner], line[inner]
+    # Cars have round corners, seen from above, too: at its ends the footprint draws in.
+    from_end = np.minimum(x - x[0], x[-1] - x) / (_ROUND * length) if len(x) else x
+    drawn_in = 1 - np.sqrt(1 - (1 - np.clip(from_end, 0, 1)) ** 2)
+    lower = line - drawn_in * 0.09 * tall
+    footprint = _below(small, x, lower, line - (0.2 - 0.1 * drawn_in) * tall)
     around = _soft(footprint, length, *_AROUND_SOFT) * _AROUND
-    below = _soft(_below(small, x[inner], line[inner] - 0.006 * length, line[inner] - 0.16 * tall), length, *_BELOW_SOFT)
+    core = _below(small, x, lower - 0.008 * length, line - (0.16 - 0.06 * drawn_in) * tall)
+    below = _soft(core, length, *_BELOW_SOFT)
     parts = [around, below * _BELOW, _tyres(ground, small, across, down, length) * _TYRE]
     reach_x, reach_y = (step * length for step in _REACH[light])
     if reach_x:
