@@ -10,7 +10,7 @@ from detection.vehicle import filled_box
 
 # A car seen from the side is this many times as long as it is high, and more; one seen from the front, or the back,
 # less than that. Chosen on the scenes of Stanford Cars that say which view they are (benchmarks/studio.py views).
-_SIDE, _END = 2.3, 1.5
+_SIDE, _END = 2.2, 1.5
 # How long the car is in the picture, as a part of its width.
 LENGTHS = {"side": 0.84, "corner": 0.76, "end": 0.5}
 _HIGHEST = 0.58  # of the picture's height

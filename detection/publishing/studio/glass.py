@@ -15,10 +15,10 @@ _LOWEST = 0.6  # no pane reaches farther down the car, as a part of its height
 _MIDDLE = 0.45  # the middle of each lies above this part
 _DARKER = 0.7  # a pane is darker than this part of the paint's lightness
 _DARK_PAINT = 70.0  # of 255: on paint that is darker than this nothing is sure
-_COLOUR = 16.0  # a pane has hardly any colour of its own: distance from grey in Lab
+_COLOUR = 24.0  # a pane has hardly any colour of its own: distance from grey in Lab
 _LEAST, _MOST = 0.008, 0.3  # of the car's area
 _SOLID = 0.72  # of its convex hull: a pane is a simple shape
-_BORDER = 0.12  # so much of its outline at most lies on the car's own: pillars and roof are between
+_BORDER = 0.3  # so much of its outline at most lies on the car's own: pillars and roof are between
 # What is seen through a pane is replaced by so much of the backdrop behind, which is so dark through two panes.
 _REPLACED, _THROUGH = 0.55, 0.42
 
@@ -65,9 +65,12 @@ def find_glass(image: np.ndarray, mask: np.ndarray) -> Glass | None:
         pane = labels == index
         if not _LEAST * area <= stats[index, cv2.CC_STAT_AREA] <= _MOST * area:
             continue
-        if middles[index][1] > _MIDDLE * size[1] or not _is_pane(pane, edge):
+        outline = _outline(pane)
+        if middles[index][1] > _MIDDLE * size[1] or not _is_pane(outline, edge):
             continue
-        panes[pane] = 255
+        # What is bright within a pane is a reflection. A pixel less: the seal round it is no glass.
+        whole = cv2.drawContours(np.zeros_like(panes), [outline], -1, 1, cv2.FILLED)
+        panes[_eroded(whole, 1)] = 255
     share = np.count_nonzero(panes) / area
     if not share:
         return None
@@ -93,15 +96,18 @@ def through_glass(image: np.ndarray, glass: Glass, behind: np.ndarray) -> np.nda
     return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
 
 
-def _is_pane(pane: np.ndarray, edge: np.ndarray) -> bool:
+def _outline(pane: np.ndarray) -> np.ndarray:
     contours, _ = cv2.findContours(pane.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    outline = max(contours, key=len)
+    return max(contours, key=len)
+
+
+def _is_pane(outline: np.ndarray, edge: np.ndarray) -> bool:
+    """Whether an outline (Nx1x2) is that of a simple shape, and hardly ever lies where `edge` (bool HxW) is not."""
     hull = cv2.contourArea(cv2.convexHull(outline))
-    if hull <= 0 or np.count_nonzero(pane) < _SOLID * hull:
+    if hull <= 0 or cv2.contourArea(outline) < _SOLID * hull:
         return False
     points = outline.reshape(-1, 2)
-    at_border = ~edge[points[:, 1], points[:, 0]]
-    return float(at_border.mean()) <= _BORDER
+    return float((~edge[points[:, 1], points[:, 0]]).mean()) <= _BORDER
 
 
 def _eroded(mask: np.ndarray, reach: int) -> np.ndarray:
