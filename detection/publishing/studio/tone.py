@@ -9,12 +9,12 @@ import numpy as np
 
 # Each channel is multiplied by no more than this, up or down, beside what all are multiplied by.
 MOST_COLOUR = 1.12
-LEAST_LIGHT, MOST_LIGHT = 0.9, 1.5
+LEAST_LIGHT, MOST_LIGHT = 0.96, 1.5
 MOST_HUE = 3.0  # degrees by which the paint's hue may move
 _TRUST = 0.6  # how much of what grey world asks is done: surroundings are not grey on average, only nearly
 _AIM = 118.0  # mean brightness of the surroundings
 _EVEN = 0.4  # how much of the way there a photo is brought
-_COLOURED = 0.25  # from this saturation on, a pixel has a hue
+_COLOURED, _LIT = 0.25, 0.15  # from this saturation and value on, a pixel has a hue
 _FEWEST = 50  # pixels that tell something
 _LOOKED_AT = 256
 
@@ -49,7 +49,7 @@ def even_tone(image: np.ndarray, mask: np.ndarray) -> Tone:
     light = float(np.clip((_AIM / max(1.0, float(told.mean()))) ** _EVEN, LEAST_LIGHT, MOST_LIGHT))
     paint = small[car]
     for _ in range(6):
-        if hue_moved(paint, toned(paint[None], Tone(tuple(colour)))[0]) <= MOST_HUE:
+        if hue_moved(paint, toned(paint[None], Tone(tuple(colour), light))[0]) <= MOST_HUE:
             break
         colour = np.sqrt(colour)
     else:
@@ -69,8 +69,8 @@ def toned(image: np.ndarray, tone: Tone) -> np.ndarray:
 
 def hue_moved(before: np.ndarray, after: np.ndarray) -> float:
     """By how many degrees the mean hue of coloured pixels (RGB uint8 Nx3 each) moves; 0 where there are hardly any."""
-    hue, saturation, _ = (plane.reshape(-1) for plane in cv2.split(_hsv(before)))
-    coloured = saturation >= _COLOURED
+    hue, saturation, value = (plane.reshape(-1) for plane in cv2.split(_hsv(before)))
+    coloured = (saturation >= _COLOURED) & (value >= _LIT)
     if np.count_nonzero(coloured) < _FEWEST:
         return 0.0
     changed = _hsv(after)[0, :, 0]
