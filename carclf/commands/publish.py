@@ -151,7 +151,8 @@ def studio(
     ] = None,
     size: Annotated[str | None, typer.Option(help="Size of the pictures in pixels. Default: 1600x1200.")] = None,
     market: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Size by marketplace: mobile.de, autoscout24, ebay, facebook, ...")
+        str | None,
+        typer.Option(metavar="NAME", help="Size by marketplace: mobile.de, autoscout24, ebay, facebook, ..."),
     ] = None,
     light: Annotated[str, typer.Option(help="Where the light comes from: left, right or top.")] = "top",
     reflection: Annotated[

@@ -146,9 +146,7 @@ def manifest_columns(hide: bool, studio: bool) -> tuple[str, ...]:
     return HIDDEN_COLUMNS if hide else STUDIO_COLUMNS if studio else COLUMNS
 
 
-def write_manifest(
-    path: Path, records: Callable[[], Iterable[Record]], columns: tuple[str, ...] = COLUMNS
-) -> None:
+def write_manifest(path: Path, records: Callable[[], Iterable[Record]], columns: tuple[str, ...] = COLUMNS) -> None:
     """Writes manifest.csv (UTF-8; of names that are not, see `escape_name`) by temp file and rename.
 
     `records` gives them anew at each call: they are gone through twice, and never all in memory.

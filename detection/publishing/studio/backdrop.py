@@ -41,7 +41,9 @@ def check_backdrop(name: str, size: tuple[int, int]) -> str:
     return digest
 
 
-def backdrop(name: str, size: tuple[int, int], floor: float, digest: str = "", horizon: float | None = None) -> np.ndarray:
+def backdrop(
+    name: str, size: tuple[int, int], floor: float, digest: str = "", horizon: float | None = None
+) -> np.ndarray:
     """The backdrop as RGB uint8 HxWx3; read-only, as it is shared.
 
     size: (width, height). floor: where it begins behind the car, in pixels from the top. Colours and gradients have no

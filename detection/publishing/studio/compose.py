@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from detection.cutout.cut import CutoutStyle, crop_box
+from detection.cutout.cut import CutoutStyle
 from detection.cutout.extract import extract
 from detection.images.exposure import expose
 from detection.publishing.studio.backdrop import backdrop
@@ -71,7 +71,8 @@ def compose(image: np.ndarray, vehicle: Vehicle, style: StudioStyle, bright: np.
     tone = even_tone(image, whole.mask) if style.even else Tone()
     if style.even:
         cut = np.dstack([toned(cut[..., :3], tone), cut[..., 3]])
-    mask = cut[..., 3] >= 128
+    # A speck is nowhere quite opaque.
+    mask = cut[..., 3] >= min(128, max(1, int(cut[..., 3].max())))
     frame = framed(mask, cut_sides(upright), style.size, style.max_upscale)
     behind = backdrop(style.backdrop, frame.size, frame.floor, style.digest, style.horizon).astype(np.float32)
     glass = find_glass(cut[..., :3], mask) if style.glass else None

@@ -9,7 +9,7 @@ import numpy as np
 
 _NEAR = 0.012  # of the car's length: so near to the line below the car, its outline touches the floor
 _RISE = 0.32  # of its height: tyres farther away stand higher in the picture, but not more than this
-_RISE_AT_ENDS = 0.1  # the same for what is at the car's ends: a bumper there is no tyre
+_RISE_AT_ENDS = 0.06  # the same for what is at the car's ends: a bumper there is no tyre
 _END = 0.07  # of its length
 _CLEARANCE = 0.1  # how far bumpers and sills are above the floor, as a part of the car's height
 

@@ -47,7 +47,7 @@ def showroom(width: int, height: int, floor: float) -> np.ndarray:
     wall += 5 * np.exp(-(((seams - 0.004) / 0.002) ** 2))
     for left, right in ((0.1, 0.36), (0.4, 0.6), (0.64, 0.9)):
         lamp = _step(x, left, 0.004) * (1 - _step(x, right, 0.004))
-        lamp = lamp * np.exp(-np.abs((y - bend * 0.16) / 0.008) ** 6)
+        lamp = lamp * np.exp(-(np.abs((y - bend * 0.16) / 0.008) ** 6))
         wall += 60 * lamp
         wall += 26 * _pool(x, y, (left + right) / 2, bend * 0.2, 0.22, 0.12)
     skirting = _step(y, bend - 0.02, 0.001) * (1 - _step(y, bend, 0.001))

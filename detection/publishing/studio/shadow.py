@@ -66,7 +66,9 @@ def mirrored(layer: np.ndarray, ground: Ground) -> np.ndarray:
     rows = np.arange(height, dtype=np.float32)[:, None]
     columns = np.broadcast_to(np.arange(width, dtype=np.float32)[None, :], (height, width))
     image = cv2.remap(layer, columns.copy(), 2 * line[None, :] - 1 - rows, cv2.INTER_LINEAR)
-    soft = cv2.GaussianBlur(image, (0, 0), sigmaX=max(0.3, 0.0015 * ground.length), sigmaY=max(0.3, 0.004 * ground.length))
+    soft = cv2.GaussianBlur(
+        image, (0, 0), sigmaX=max(0.3, 0.0015 * ground.length), sigmaY=max(0.3, 0.004 * ground.length)
+    )
     depth = np.clip((rows - line[None, :]) / max(1.0, 0.55 * ground.height), 0, 1)
     return soft * ((1 - depth) ** 1.5 * (rows >= line[None, :] - 1))[..., None]
 
