@@ -141,8 +141,8 @@ def studio(
         str,
         typer.Option(
             metavar="NAME|COLOUR|TOP:BOTTOM|FILE",
-            help="studio-white, studio-grey, showroom, dusk or concrete; a colour, such as #d8dade; two of them from top "
-            "to bottom; or a picture.",
+            help="studio-white, studio-grey, showroom, dusk or concrete; a colour, such as #d8dade; two of them, from "
+            "top to bottom; or a picture.",
         ),
     ] = "studio-white",
     horizon: Annotated[

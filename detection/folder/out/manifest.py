@@ -23,8 +23,8 @@ OLDER_COLUMNS = COLUMNS[:-1]  # those of version 0.4.0
 # Further ones of a run that hides: how many, the corners of each (JSON, x and y in pixels), how sure each is, the same
 # of what was nearly hidden.
 HIDDEN_COLUMNS = (*COLUMNS, "hidden", "hidden_at", "hidden_scores", "nearly_hidden", "nearly_at")
-# Further ones of a studio: the view, the sides at which the photo cuts the car off, by how much the car was enlarged, by
-# what red, green, blue and the light were multiplied, how much of the car is glass that was toned.
+# Further ones of a studio: the view, the sides at which the photo cuts the car off, how often the car was enlarged, by
+# what red, green, blue and the light were multiplied, which part of the car is glass that was toned.
 STUDIO_COLUMNS = (*COLUMNS, "view", "cut", "scale", "tone", "glass")
 STATUSES = ("ok", "no_car", "unreadable", "error")
 FAILED = ("unreadable", "error")

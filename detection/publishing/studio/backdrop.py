@@ -1,4 +1,4 @@
-"""What stands behind the car: a drawn room, a colour, a gradient or a picture, with its floor where the car needs it."""
+"""What stands behind the car: a drawn room, a colour, a gradient or a picture, its floor where the car needs it."""
 
 from __future__ import annotations
 

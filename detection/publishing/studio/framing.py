@@ -23,7 +23,7 @@ _CUT = {"left": 0.3, "right": 0.3, "top": 0.5, "bottom": 0.45}
 
 @dataclass(frozen=True)
 class Frame:
-    """How a cut-out (its pixels times `scale`, its corner at `left`, `top`) lies in a picture of `size` (width, height).
+    """How a cut-out lies in a picture of `size` (width, height): its pixels times `scale`, its corner at `left`, `top`.
 
     wheels, floor: rows, in pixels, on which the wheels stand and where the floor begins behind the car. view: side,
     corner or end. limited: how much larger the car would have to be for the size that was asked, 1 where it is.

@@ -69,7 +69,7 @@ def showroom(width: int, height: int, floor: float) -> np.ndarray:
 
 
 def dusk(width: int, height: int, floor: float) -> np.ndarray:
-    """An open place after sunset: a sky from night blue to orange, far hills, dark asphalt with the sky's light on it."""
+    """An open place after sunset: a sky from night blue to orange, far hills, dark asphalt in the sky's light."""
     x, y = _grid(width, height)
     bend = floor / height
     stops = np.array([0.0, 0.45, 0.75, 0.92, 1.0], np.float32)

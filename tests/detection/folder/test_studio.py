@@ -34,7 +34,7 @@ def test_each_car_becomes_a_picture_and_a_photo_without_one_a_row(photos, tmp_pa
     assert times(photos) == before
     found = rows(tmp_path / "out")
     assert tuple(found["red.jpg"]) == STUDIO_COLUMNS
-    red, blue, grey, bad = (found[name] for name in ("red.jpg", "sub/blue.png", "grey.jpg", "sub/bad.jpg"))
+    red, blue, bad = (found[name] for name in ("red.jpg", "sub/blue.png", "sub/bad.jpg"))
     assert (red["output"], blue["output"]) == ("red.jpg", "sub/blue.jpg")
     assert (red["view"], red["cut"]) == ("corner", "") and 0 < float(red["scale"]) <= 2
     assert len(red["tone"].split()) == 4 and red["glass"] == ""

@@ -180,6 +180,6 @@ def test_where_it_is_not_sure_nothing_is_glass(paint, pane):
 
 
 def test_dark_things_below_are_no_glass():
-    image, mask, panes = a_car_with_panes(pane=(190, 40, 40))
+    image, mask, _ = a_car_with_panes(pane=(190, 40, 40))
     image[120:150, 150:250] = 20  # a dark sill
     assert find_glass(image, mask) is None
