@@ -1,4 +1,4 @@
-"""`carclf hide`: folders of photos in which what is private is hidden."""
+"""`carclf hide` and `carclf studio`: folders of photos made fit to be published."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from carclf.commands.options import (
     ClusterWorkers,
     Device,
     Engine,
+    Kinds,
     Runtime,
     WorkerCores,
     cluster_of,
 )
 from detection.common.errors import UsageError
 
-# Those of `HideStyle`, which would import OpenCV; a test compares them.
+# Those of `HideStyle` and `StudioStyle`, which would import OpenCV; tests compare them.
 MARGIN, THRESHOLD = 0.15, 0.3
+MAX_UPSCALE = 2.0
 
 
 def hide(
@@ -128,3 +130,142 @@ def hide(
         detector, weights = findable(detector), weights and findable(weights)
     load = partial(folder_detector, detector, device, source.is_file(), {"weights": weights, "runtime": runtime})
     end_folder_run(clean_folder(source, target, [load], CutoutStyle(), options=options, cluster=cluster))
+
+
+def studio(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="IN OUT", help="Folder of photos (or one photo), and folder for the pictures."),
+    ],
+    backdrop: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|COLOUR|TOP:BOTTOM|FILE",
+            help="studio-white, studio-grey, showroom, dusk or concrete; a colour, such as #d8dade; two of them, from "
+            "top to bottom; or a picture.",
+        ),
+    ] = "studio-white",
+    horizon: Annotated[
+        float | None,
+        typer.Option(help="Where the floor begins in a backdrop picture, as a part of its height from the top."),
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Size of the pictures in pixels. Default: 1600x1200.")] = None,
+    market: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Size by marketplace: mobile.de, autoscout24, ebay, facebook, ..."),
+    ] = None,
+    light: Annotated[str, typer.Option(help="Where the light comes from: left, right or top.")] = "top",
+    reflection: Annotated[
+        float, typer.Option(help="How strongly the floor mirrors the car, 0 to 1; 0.15 is faint.")
+    ] = 0.0,
+    even: Annotated[
+        bool, typer.Option("--even/--no-even", help="Whether colour and brightness are evened, within limits.")
+    ] = True,
+    glass: Annotated[
+        bool,
+        typer.Option("--glass", help="Tone what is seen through windows towards the backdrop, where that is sure."),
+    ] = False,
+    max_upscale: Annotated[
+        float, typer.Option(help="A car is enlarged at most so many times; beyond that the picture comes out smaller.")
+    ] = MAX_UPSCALE,
+    no_car: Annotated[
+        str, typer.Option(help="What to do with a photo without a car: keep, skip or quarantine.")
+    ] = "skip",
+    kinds: Kinds = None,
+    format: Annotated[str | None, typer.Option(help="jpg, png or webp. Default: jpg.")] = None,
+    quality: Annotated[int, typer.Option(help="Quality of jpg and webp files, 1-100.")] = 95,
+    detector: Annotated[str, typer.Option(help="As of carclf clean.")] = "compact",
+    weights: Annotated[str | None, typer.Option(help="Weights file of the detector.")] = None,
+    device: Device = "auto",
+    runtime: Runtime = "auto",
+    batch_size: Annotated[int, typer.Option(help="Photos per detector batch.")] = 8,
+    workers: Annotated[int, typer.Option(help="Number of reader threads, and of cutter threads. 0 chooses.")] = 2,
+    restart: Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Process photos with the status unreadable or error again.")
+    ] = False,
+    shard: Annotated[str | None, typer.Option(help="i/n: process part i of n, one part per machine.")] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Merge finished shards, as carclf clean does.")] = False,
+    save_detections: Annotated[
+        bool, typer.Option("--save-detections", help="Save boxes and masks in OUT/detections.jsonl.")
+    ] = False,
+    detections: Annotated[
+        Path | None, typer.Option(help="Take boxes and masks from this file of carclf clean and run no detector.")
+    ] = None,
+    contact_sheet: Annotated[
+        bool, typer.Option("--contact-sheet", help="At the end, write before/after pages to OUT/contact-sheet.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep running and process photos as they arrive in IN, until Ctrl-C.")
+    ] = False,
+    interval: Annotated[float, typer.Option(help="With --watch: seconds between two looks into IN.")] = 5.0,
+    keep_suffix: Annotated[
+        bool, typer.Option("--keep-suffix", help="Keep the suffix in names: a.png becomes a.png.jpg, apart from a.jpg.")
+    ] = False,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Leave out what fits: a name, or a path below IN. May be repeated."),
+    ] = None,
+    engine: Engine = "local",
+    address: Address = None,
+    worker_cores: WorkerCores = None,
+    cluster_workers: ClusterWorkers = None,
+) -> None:
+    """Set every car of a folder of photos before the same backdrop, at the same scale, standing on a floor.
+
+    OUT/manifest.csv has one row per photo; the same command resumes a stopped run.
+    Exit code 0: every photo was read; 3: some could not be; 2: wrong usage.
+    """
+    if merge:
+        from detection.folder.merge import merge_shards
+
+        end_folder_run(merge_shards(folders))
+    if len(folders) != 2:
+        raise UsageError(f"Give two folders, IN and OUT, not {len(folders)}: carclf studio IN OUT.")
+    from functools import partial
+
+    from detection.common.config import check_config
+    from detection.cutout.cut import CutoutStyle
+    from detection.folder.options import CleanOptions
+    from detection.folder.run import clean_folder
+    from detection.publishing.studio.backdrop import is_picture
+    from detection.publishing.studio.style import studio_style
+
+    cluster = cluster_of(engine, address, worker_cores, cluster_workers, device)
+    if cluster is not None:
+        from detection.cluster.work import findable
+
+        detector, weights = findable(detector), weights and findable(weights)
+        backdrop = findable(backdrop) if is_picture(backdrop) else backdrop
+    style = studio_style(
+        size,
+        market,
+        backdrop=backdrop,
+        horizon=horizon,
+        light=light,
+        reflection=reflection,
+        even=even,
+        glass=glass,
+        max_upscale=max_upscale,
+    )
+    options = CleanOptions.of(
+        studio=style,
+        kinds=kinds,
+        image_format=format,
+        quality=quality,
+        batch_size=batch_size,
+        workers=workers,
+        restart=restart,
+        retry_failed=retry_failed,
+        shard=shard or "1/1",
+        save_detections=save_detections,
+        detections=detections,
+        contact_sheet=contact_sheet,
+        watch=interval if watch else None,
+        keep_suffix=keep_suffix,
+        exclude=exclude or (),
+    )
+    source, target = folders
+    load = partial(folder_detector, detector, device, source.is_file(), {"weights": weights, "runtime": runtime})
+    cut = check_config(CutoutStyle, {"no_car": no_car})
+    end_folder_run(clean_folder(source, target, [load], cut, options=options, cluster=cluster))

@@ -17,7 +17,7 @@ from detection.common.output_folder import lies_in
 from detection.common.places.place import Place
 from detection.folder.out.folder import DETECTIONS
 from detection.folder.out.journal import Journal
-from detection.folder.out.manifest import Record, write_manifest, write_vehicles
+from detection.folder.out.manifest import Record, manifest_columns, write_manifest, write_vehicles
 from detection.folder.out.summary import CleanSummary
 from detection.folder.plan import read_settings, settings_bytes
 from detection.folder.shards import Shard, shards_in
@@ -179,7 +179,8 @@ def _write(parts: list[_Part], target: Path, sources: Sequence[str], settings: d
         write_vehicles(target / "vehicles.csv", records)
     if all(part.file(DETECTIONS).is_file() for part in parts):
         replace_chunks(target / DETECTIONS, _joined([part.file(DETECTIONS) for part in parts]))
-    write_manifest(target / "manifest.csv", records, bool(settings.get("hide")))
+    columns = manifest_columns(bool(settings.get("hide")), bool(settings.get("studio")))
+    write_manifest(target / "manifest.csv", records, columns)
     replace_chunks(target / "journal.jsonl", (record.line() for record in records()))
     return dict(counts)
 

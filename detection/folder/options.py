@@ -12,6 +12,7 @@ from detection.common.errors import UsageError
 from detection.detectors.finder import split_kinds
 from detection.folder.shards import Shard, parse_shard
 from detection.publishing.hiding.cover import HideStyle
+from detection.publishing.studio.style import StudioStyle
 
 FORMATS = ("jpg", "png", "webp")
 
@@ -35,6 +36,7 @@ class CleanOptions(StrictConfig):
     watch: seconds between two looks at a folder that keeps filling; None ends when all is done.
     keep_suffix: name outputs after the whole file (a.png becomes a.png.jpg), so that a.jpg and a.png don't meet.
     hide: whole photos with what is private hidden, in place of cut-outs; each keeps its name and format.
+    studio: each car before a backdrop, in place of cut-outs, all pictures alike.
     review: with hide, write review.csv at the end: photos that a person should look at.
     exclude: patterns of photos and folders to leave out (see `survey_images`).
     """
@@ -59,6 +61,7 @@ class CleanOptions(StrictConfig):
     keep_suffix: bool = False
     exclude: tuple[str, ...] = ()
     hide: HideStyle | None = None
+    studio: StudioStyle | None = None
     review: bool = False
 
     @classmethod
@@ -120,6 +123,8 @@ class CleanOptions(StrictConfig):
             raise ValueError("The detections come from a file already: leave out save_detections")
         if self.hide is not None and (self.all_vehicles or self.image_format or self.max_size):
             raise ValueError("Photos in which something is hidden keep their names, format and size: leave those out")
+        if self.studio is not None and (self.hide is not None or self.all_vehicles or self.max_size):
+            raise ValueError("The studio's pictures are of the main vehicle, and have their size: leave out the others")
         if self.review and self.hide is None:
             raise ValueError("review lists photos in which something was hidden: it goes with hide")
         if self.contact_sheet and not self.shard.whole:

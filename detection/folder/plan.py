@@ -121,7 +121,7 @@ def settings_of(plan: Plan, detector_name: str, fingerprint: str) -> dict[str, A
 
     Options that were added later are left out at their defaults, so that older folders can be continued.
     """
-    hide = plan.options.hide
+    hide, studio = plan.options.hide, plan.options.studio
     added: dict[str, Any] = {
         "max_size": plan.options.max_size,
         "only": list(plan.options.kinds or ()),
@@ -129,6 +129,7 @@ def settings_of(plan: Plan, detector_name: str, fingerprint: str) -> dict[str, A
         "keep_suffix": plan.options.keep_suffix,
         "exclude": list(plan.options.exclude),
         "hide": hide and hide.model_dump(mode="json") | {"network": plates_fingerprint()},
+        "studio": studio and studio.model_dump(mode="json"),
     }
     return {
         "source": str(plan.source.resolve()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from detection.images.write import save_image
 from detection.publishing.hiding.cover import HideStyle
 from detection.publishing.hiding.private import find_private
 from detection.publishing.hiding.rewrite import rewritten
+from detection.publishing.studio.compose import compose
+from detection.publishing.studio.style import StudioStyle
 from detection.vehicle import MainChoice, Vehicle, resize_vehicle
 
 # Nothing more can be written at all: the run stops, instead of making an error row of every photo that is left.
@@ -46,6 +48,8 @@ def finish_photo(plan: Plan, photo: Photo, finding: Finding | Exception | None, 
             return _hidden(plan, photo, finding, plan.options.hide, meter)
         if finding.choice.main is None:
             return _without_car(plan, photo, finding.why_none, meter)
+        if plan.options.studio is not None:
+            return _in_studio(plan, photo, finding.choice, plan.options.studio, meter)
         cut = _all_vehicles if plan.options.all_vehicles else _main
         return cut(plan, photo, finding.choice, meter)
     except OutputError:
@@ -103,6 +107,19 @@ def _hidden(plan: Plan, photo: Photo, finding: Finding, style: HideStyle, meter:
     return Record(cells + found.cells(), photo.stamp, len(data))
 
 
+def _in_studio(plan: Plan, photo: Photo, choice: MainChoice, style: StudioStyle, meter: Meter) -> Record:
+    """The main vehicle before the backdrop."""
+    assert choice.main is not None
+    output = plan.target(photo.source)
+    bright = _bright(photo, meter)
+    with meter.part("cut"):
+        made = compose(_image(photo), choice.main, style, bright)
+    written = _save(plan, output, made.image, meter)
+    area = int(np.count_nonzero(made.vehicle.mask))
+    cells = _ok_row(photo, choice, output, made.vehicle, area, made.notes)
+    return Record(cells + made.cells(), photo.stamp, written)
+
+
 def _bright(photo: Photo, meter: Meter) -> np.ndarray:
     """The photo as edges are looked for in it: once per photo, however many vehicles are cut out of it."""
     with meter.part("cut"):
@@ -120,8 +137,11 @@ def _cut(
     return vehicle, area, _save(plan, output, crop, meter)
 
 
-def _ok_row(photo: Photo, choice: MainChoice, output: str, vehicle: Vehicle, area: int) -> tuple[str, ...]:
+def _ok_row(
+    photo: Photo, choice: MainChoice, output: str, vehicle: Vehicle, area: int, notes: Sequence[str] = ()
+) -> tuple[str, ...]:
     reasons = [vehicle.turn_note] if vehicle.turned else []
+    reasons += notes
     if choice.tie:
         ratio = choice.weights[1] / choice.weights[0]
         reasons.append(

@@ -17,7 +17,7 @@ from detection.common.files.sorted_names import sorted_names
 from detection.common.output_folder import lies_in
 from detection.folder.clashes import BEGINNING
 from detection.folder.out.journal import Journal
-from detection.folder.out.manifest import FAILED, Record, write_manifest, write_vehicles
+from detection.folder.out.manifest import FAILED, Record, manifest_columns, write_manifest, write_vehicles
 from detection.folder.plan import Plan, check_settings, read_settings, settings_bytes
 from detection.folder.shards import Shard, shards_in
 
@@ -117,7 +117,8 @@ def write_results(plan: Plan, journal: Journal, sources: Sequence[str]) -> dict[
             yield record
 
     shard = plan.options.shard
-    write_manifest(plan.output / shard.file("manifest.csv"), records, plan.options.hide is not None)
+    columns = manifest_columns(plan.options.hide is not None, plan.options.studio is not None)
+    write_manifest(plan.output / shard.file("manifest.csv"), records, columns)
     if plan.options.all_vehicles:
         write_vehicles(plan.output / shard.file("vehicles.csv"), records)
     return dict(counts)

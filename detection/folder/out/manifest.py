@@ -23,6 +23,9 @@ OLDER_COLUMNS = COLUMNS[:-1]  # those of version 0.4.0
 # Further ones of a run that hides: how many, the corners of each (JSON, x and y in pixels), how sure each is, the same
 # of what was nearly hidden.
 HIDDEN_COLUMNS = (*COLUMNS, "hidden", "hidden_at", "hidden_scores", "nearly_hidden", "nearly_at")
+# Further ones of a studio: the view, the sides at which the photo cuts the car off, how often the car was enlarged, by
+# what red, green, blue and the light were multiplied, which part of the car is glass that was toned.
+STUDIO_COLUMNS = (*COLUMNS, "view", "cut", "scale", "tone", "glass")
 STATUSES = ("ok", "no_car", "unreadable", "error")
 FAILED = ("unreadable", "error")
 CROP_COLUMNS = ("output", "rank", "kind", "score", "x1", "y1", "x2", "y2", "mask_area")
@@ -44,7 +47,7 @@ class Crop:
 class Record:
     """One photo's row, and what tells on a later run that it still holds.
 
-    cells: the manifest's row as text, one string for each of `COLUMNS`, or of `HIDDEN_COLUMNS`.
+    cells: the manifest's row as text, one string for each of `COLUMNS`, `HIDDEN_COLUMNS` or `STUDIO_COLUMNS`.
     stamp: size in bytes and mtime in ns of the source; None when it can't be asked.
     output_size: size in bytes of the written file; None when nothing was to be written.
     crops: of a run with a cut-out of every vehicle, each of them, the first one (`output`) included.
@@ -104,7 +107,7 @@ def parse_record(line: bytes) -> Record | None:
         record = Record(cells + ("",) * (len(cells) == len(OLDER_COLUMNS)), stamp, values["output_size"], crops)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         return None
-    if len(record.cells) not in (len(COLUMNS), len(HIDDEN_COLUMNS)) or any(
+    if len(record.cells) not in (len(COLUMNS), len(HIDDEN_COLUMNS), len(STUDIO_COLUMNS)) or any(
         len(crop.cells) != len(CROP_COLUMNS) for crop in crops
     ):
         return None
@@ -138,13 +141,17 @@ def crop_cells(
     return (output, str(rank), kind, f"{score:.4f}", *_corners(box), str(mask_area))
 
 
-def write_manifest(path: Path, records: Callable[[], Iterable[Record]], hidden: bool = False) -> None:
+def manifest_columns(hide: bool, studio: bool) -> tuple[str, ...]:
+    """The columns of a run that hides, of one that makes pictures in a studio, or of a plain one."""
+    return HIDDEN_COLUMNS if hide else STUDIO_COLUMNS if studio else COLUMNS
+
+
+def write_manifest(path: Path, records: Callable[[], Iterable[Record]], columns: tuple[str, ...] = COLUMNS) -> None:
     """Writes manifest.csv (UTF-8; of names that are not, see `escape_name`) by temp file and rename.
 
     `records` gives them anew at each call: they are gone through twice, and never all in memory.
-    hidden: of a run that hides.
+    columns: see `manifest_columns`.
     """
-    columns = HIDDEN_COLUMNS if hidden else COLUMNS
     write_changed(path, lambda: _csv(columns, (_as_long(record.cells, len(columns)) for record in records())))
 
 
@@ -183,7 +190,7 @@ def _csv(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[b
 
 
 def _as_long(cells: tuple[str, ...], count: int) -> tuple[str, ...]:
-    """Rows of photos that could not be read say nothing of what was hidden."""
+    """Rows of photos that could not be read, or have no car, say nothing in the further columns."""
     return cells + ("",) * (count - len(cells))
 
 
