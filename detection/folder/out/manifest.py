@@ -14,15 +14,14 @@ from typing import Any
 from detection.common.files import escape_name, file_stamp, read_name, write_changed
 from detection.common.places.place import Place
 from detection.common.rows import json_line, parse_row
+from detection.publishing.hiding.private import PRIVATE_COLUMNS
 
 COLUMNS = (
     *("source", "output", "status", "reason", "score", "x1", "y1", "x2", "y2"),
     *("mask_area", "candidates", "width", "height", "kind"),
 )
 OLDER_COLUMNS = COLUMNS[:-1]  # those of version 0.4.0
-# Further ones of a run that hides: how many, the corners of each (JSON, x and y in pixels), how sure each is, the same
-# of what was nearly hidden.
-HIDDEN_COLUMNS = (*COLUMNS, "hidden", "hidden_at", "hidden_scores", "nearly_hidden", "nearly_at")
+HIDDEN_COLUMNS = (*COLUMNS, *PRIVATE_COLUMNS)  # of a run that hides; the lists as JSON
 STATUSES = ("ok", "no_car", "unreadable", "error")
 FAILED = ("unreadable", "error")
 CROP_COLUMNS = ("output", "rank", "kind", "score", "x1", "y1", "x2", "y2", "mask_area")

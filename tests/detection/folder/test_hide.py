@@ -41,7 +41,7 @@ def plates(monkeypatch):
 
 
 def hide(source, output, **options):
-    return run(source, output, hide=HideStyle(**options.pop("style", {})), kinds="all", **options)
+    return run(source, output, hide=HideStyle(**options.pop("style", {})), whole_photos=True, kinds="all", **options)
 
 
 def test_each_photo_keeps_name_and_format_and_the_row_says_what_was_hidden(photos, tmp_path):
@@ -130,6 +130,7 @@ def test_clean_writes_the_columns_that_it_wrote_before(photos, tmp_path):
 def test_options_that_do_not_go_together():
     for more in ({"all_vehicles": True}, {"image_format": "png"}, {"max_size": 100}):
         with pytest.raises(UsageError, match="keep their names"):
-            CleanOptions.of(hide=HideStyle(), **more)
-    with pytest.raises(UsageError, match="goes with hide"):
-        CleanOptions.of(review=True)
+            CleanOptions.of(hide=HideStyle(), whole_photos=True, **more)
+    for alone in ({"review": True}, {"whole_photos": True}):
+        with pytest.raises(UsageError, match="pass hide, too"):
+            CleanOptions.of(**alone)
