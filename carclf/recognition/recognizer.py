@@ -179,13 +179,12 @@ class CarRecognizer:
             "top": self.top,
             "every-vehicle": self.every_vehicle,
             **self.answers.settings,
+            "hide": None if self.hide is None else hide_settings(self.hide),
         }
         if self.kinds:
             settings["kinds"] = list(self.kinds)
         if self.finder is not None and self.finder.closer != self.every_vehicle:
             settings["small"] = self.finder.closer
-        if self.hide is not None:
-            settings["hide"] = hide_settings(self.hide)
         return settings
 
     @property
