@@ -94,6 +94,7 @@ def draw_car(
 
 class FakePlates:
     """In place of the network that finds plates: one on the first vehicle, sure if that is red, unsure if it is blue.
+    None on a green one.
 
     On the car of `draw_car` its corners are `PLATE`. shift: how many pixels it lies further right and down.
     """
@@ -106,7 +107,9 @@ class FakePlates:
         if not vehicles:
             return []
         x1, y1, x2, y2 = vehicles[0].box
-        red, _, blue = image[int(y1) : int(y2), int(x1) : int(x2)].reshape(-1, 3).mean(axis=0)
+        red, green, blue = image[int(y1) : int(y2), int(x1) : int(x2)].reshape(-1, 3).mean(axis=0)
+        if green > max(red, blue):
+            return []
         corners = np.array([x1, y1], np.float32) + np.array([x2 - x1, y2 - y1], np.float32) * _ON_ITS_BOX
         return [Plate(corners + self.shift, 0.9 if red > blue else 0.2)]
 

@@ -89,16 +89,25 @@ def test_what_cannot_be_written_anew_is_an_error_and_no_file(photos, tmp_path):
 
 def test_review_names_what_a_person_should_look_at(photos, tmp_path):
     (photos / "bad.jpg").write_bytes(b"")
+    put(photos / "green <b>.png", draw_car((20, 220, 20)))
     summary = hide(photos, tmp_path / "out", review=True, contact_sheet=True)
     with open(tmp_path / "out" / "review.csv", newline="") as file:
         lines = [(row["source"], row["why"]) for row in csv.DictReader(file)]
-    assert lines == [("bad.jpg", "not written"), ("sub/blue.png", "nearly hidden")]
-    assert any("2 photos to look at" in note for note in summary.notes)
-    page = load_image(tmp_path / "out" / "contact-sheet" / "page-00001.jpg")
+    assert lines == [
+        ("bad.jpg", "not written"),
+        ("sub/blue.png", "nearly hidden"),
+        ("green <b>.png", "a vehicle without a plate"),
+    ]
+    assert any("3 photos to look at" in note for note in summary.notes)
     text = (tmp_path / "out" / "contact-sheet" / "index.html").read_text()
-    assert text.index("sub/blue.png: nearly hidden") < text.index("red.jpg: hidden, 0.90")
-    reds, greens = ((page[..., a].astype(int) - page[..., b] > 90).any(axis=0) for a, b in ((0, 1), (1, 0)))
-    assert reds.any() and greens.any()
+    parts = ("Nearly hidden: 1", "<b>1</b> sub/blue.png", "nothing hidden: 1", "<b>2</b> green &lt;b&gt;.png")
+    parts = (*parts, "Hidden: 1", "<b>3</b> red.jpg, 0.90")
+    assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
+    page = load_image(tmp_path / "out" / "contact-sheet" / "page-00001.jpg").astype(int)
+    near, none, hidden = (page[:, start : start + 232] for start in (6, 244, 482))
+    assert ((near[..., 0] > 180) & (near[..., 1] < 90)).any()  # the blue car's plate is outlined in red
+    assert not ((none[..., 0] > 180) & (none[..., 1] < 90)).any()
+    assert ((hidden[..., 1] > 120) & (hidden[..., 0] < 90)).any()  # and the red car's in green
     assert hide(photos, tmp_path / "out", review=True, contact_sheet=True).processed == 0
 
 
