@@ -14,11 +14,17 @@ from carclf.commands.options import (
     Device,
     Engine,
     EveryVehicle,
+    Hide,
+    HideLogo,
+    HideMargin,
+    HideOnlyMain,
+    HideWay,
     Kinds,
     Runtime,
     Small,
     WorkerCores,
     cluster_of,
+    hide_style_of,
 )
 from detection.common.console import say
 from detection.common.errors import UsageError
@@ -80,6 +86,11 @@ def clean(
     max_size: Annotated[
         int | None, typer.Option(help="Longest side of a cut-out, in pixels. Larger ones are scaled down.")
     ] = None,
+    hide: Hide = None,
+    way: HideWay = None,
+    logo: HideLogo = None,
+    margin: HideMargin = None,
+    hide_only_main: HideOnlyMain = False,
     batch_size: Annotated[int, typer.Option(help="Photos per detector batch.")] = 8,
     workers: Annotated[
         int, typer.Option(help="Number of reader threads, and of cutter threads. 0 chooses for you.")
@@ -162,6 +173,7 @@ def clean(
         watch=interval if watch else None,
         keep_suffix=keep_suffix,
         exclude=exclude or (),
+        hide=hide_style_of(hide, way, logo, margin, hide_only_main),
     )
     if dry_run:
         from detection.folder.dry_run import dry_run as describe

@@ -13,7 +13,9 @@ from detection.common.places.address import restored, scheme_of, without_secrets
 
 if TYPE_CHECKING:
     from detection.cluster.connect import Cluster
+    from detection.publishing.hiding.cover import HideStyle
 
+HIDE_MARGIN = 0.15  # of `HideStyle`, which would import OpenCV; a test compares them
 # What `need` asks for: the parts of the install that trains.
 TRAINING = ("torch", "torchvision", "timm", "pytorch_lightning", "torchmetrics", "albumentations")
 
@@ -98,6 +100,31 @@ ClusterWorkers = Annotated[
         help="With --engine ray: how many workers; a cluster that scales grows for them. Default: all that fit."
     ),
 ]
+# What is hidden, and how; see `hide_style_of`.
+Hide = Annotated[
+    str | None,
+    typer.Option("--hide", metavar="WHAT", help="Hide in the pictures what is private: plates. See docs/privacy.md."),
+]
+HideWay = Annotated[
+    str | None,
+    typer.Option(
+        "--way", help="How it is hidden: blur, mosaic, fill (the plate's own colour) or logo.", show_default="blur"
+    ),
+]
+HideLogo = Annotated[
+    str | None,
+    typer.Option("--logo", metavar="FILE", help="Picture with transparency to set on each plate in perspective."),
+]
+HideMargin = Annotated[
+    float | None,
+    typer.Option(
+        "--margin", help="How far beyond a plate is covered, as a part of its height.", show_default=str(HIDE_MARGIN)
+    ),
+]
+HideOnlyMain = Annotated[
+    bool, typer.Option("--hide-only-main", help="Hide only what is on the car that the photo is about.")
+]
+
 EveryVehicle = Annotated[bool, typer.Option("--every-vehicle", hidden=True, help="The same as --all-vehicles.")]
 
 
@@ -133,6 +160,26 @@ class Verb(TyperCommand):
 def broker_option(help: str) -> Any:
     """The address of a RabbitMQ; better from the environment than from a command that others can see."""
     return typer.Option(envvar="CARCLF_BROKER", show_envvar=True, show_default=False, help=help)
+
+
+def hide_style_of(
+    what: str | None, way: str | None, logo: str | None, margin: float | None, only_main: bool, **more: Any
+) -> HideStyle | None:
+    """What the options above say; None where nothing is to be hidden. more: other fields of the style.
+
+    Raises `UsageError`.
+    """
+    given = {"--way": way, "--logo": logo, "--margin": margin, "--hide-only-main": only_main or None}
+    if what is None:
+        named = [name for name, value in given.items() if value is not None]
+        if named:
+            raise UsageError(f"{named[0]} says how something is hidden: pass --hide plates, too.")
+        return None
+    from detection.common.files import user_path
+    from detection.publishing.hiding.cover import hide_style
+
+    fields = {"way": way, "margin": margin, "logo": logo and str(user_path(logo)), "only_main": only_main}
+    return hide_style(what, **more, **{name: value for name, value in fields.items() if value is not None})
 
 
 def cluster_of(engine: str, address: str | None, cores: int | None, workers: int | None, device: str) -> Cluster | None:

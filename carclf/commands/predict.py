@@ -19,6 +19,11 @@ from carclf.commands.options import (
     Colour,
     Engine,
     EveryVehicle,
+    Hide,
+    HideLogo,
+    HideMargin,
+    HideOnlyMain,
+    HideWay,
     Kinds,
     Levels,
     Only,
@@ -27,6 +32,7 @@ from carclf.commands.options import (
     Sure,
     WorkerCores,
     cluster_of,
+    hide_style_of,
 )
 from detection.common.console import photo_bar, quiet_stdout, say, stdout_is_closed
 from detection.common.errors import UsageError
@@ -85,6 +91,11 @@ def predict(
     overlay: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Save the photos with mask, box and names, in the same tree.")
     ] = None,
+    hide: Hide = None,
+    way: HideWay = None,
+    logo: HideLogo = None,
+    margin: HideMargin = None,
+    hide_only_main: HideOnlyMain = False,
     detections: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Use boxes and masks of `carclf clean --save-detections`; run no detector."),
@@ -124,9 +135,12 @@ def predict(
     if cluster is not None and (ask or save_cutouts or overlay):
         what = "--interactive" if ask else "--save-cutouts" if save_cutouts else "--overlay"
         raise UsageError(f"--engine ray gives rows alone: leave out {what}, or --engine.")
+    style = hide_style_of(hide, way, logo, margin, hide_only_main)
+    if style is not None and not (save_cutouts or overlay):
+        raise UsageError("--hide hides in the pictures of --save-cutouts and --overlay: pass one of them, too.")
     settings = {"device": device, "top": top, "batch_size": batch_size, "threshold": threshold, "detector": detector}
     settings |= {"every_vehicle": every_vehicle, "kinds": kinds, "small": small, "runtime": runtime}
-    settings |= {"levels": levels, "sure": sure, "only": only, "colour": colour}
+    settings |= {"levels": levels, "sure": sure, "only": only, "colour": colour, "hide": style}
     if ask:
         others = {"PHOTOS": photos, "--output": output, "--format": format, "--save-cutouts": save_cutouts}
         others |= {"--overlay": overlay, "--detections": detections}

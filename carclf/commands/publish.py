@@ -13,15 +13,21 @@ from carclf.commands.options import (
     ClusterWorkers,
     Device,
     Engine,
+    Hide,
+    HideLogo,
+    HideMargin,
+    HideOnlyMain,
+    HideWay,
     Kinds,
     Runtime,
     WorkerCores,
     cluster_of,
+    hide_style_of,
 )
 from detection.common.errors import UsageError
 
 # Those of `HideStyle` and `StudioStyle`, which would import OpenCV; tests compare them.
-MARGIN, THRESHOLD = 0.15, 0.3
+HIDE_THRESHOLD = 0.3
 MAX_UPSCALE = 2.0
 
 
@@ -33,17 +39,13 @@ def hide(
         ),
     ],
     what: Annotated[str, typer.Option(help="What is hidden: plates.")] = "plates",
-    way: Annotated[str, typer.Option(help="blur, mosaic, fill (the plate's own colour) or logo.")] = "blur",
-    logo: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Picture with transparency to set on each plate in perspective.")
-    ] = None,
-    margin: Annotated[float, typer.Option(help="How far beyond a plate is covered, as a part of its height.")] = MARGIN,
+    way: HideWay = None,
+    logo: HideLogo = None,
+    margin: HideMargin = None,
     threshold: Annotated[
         float, typer.Option(help="How sure a plate on a vehicle must be. Lower hides more that is none.")
-    ] = THRESHOLD,
-    hide_only_main: Annotated[
-        bool, typer.Option("--hide-only-main", help="Only plates of the car that the photo is about.")
-    ] = False,
+    ] = HIDE_THRESHOLD,
+    hide_only_main: HideOnlyMain = False,
     metadata: Annotated[
         str,
         typer.Option(
@@ -103,13 +105,11 @@ def hide(
     from detection.cutout.cut import CutoutStyle
     from detection.folder.options import CleanOptions
     from detection.folder.run import clean_folder
-    from detection.publishing.hiding.cover import hide_style
 
-    style = hide_style(
-        what, way=way, logo=logo, margin=margin, threshold=threshold, only_main=hide_only_main, metadata=metadata
-    )
+    style = hide_style_of(what, way, logo, margin, hide_only_main, threshold=threshold, metadata=metadata)
     options = CleanOptions.of(
         hide=style,
+        whole_photos=True,
         kinds="all",
         batch_size=batch_size,
         workers=workers,
@@ -171,6 +171,11 @@ def studio(
     no_car: Annotated[
         str, typer.Option(help="What to do with a photo without a car: keep, skip or quarantine.")
     ] = "skip",
+    hide: Hide = None,
+    way: HideWay = None,
+    logo: HideLogo = None,
+    margin: HideMargin = None,
+    hide_only_main: HideOnlyMain = False,
     kinds: Kinds = None,
     format: Annotated[str | None, typer.Option(help="jpg, png or webp. Default: jpg.")] = None,
     quality: Annotated[int, typer.Option(help="Quality of jpg and webp files, 1-100.")] = 95,
@@ -250,6 +255,7 @@ def studio(
     )
     options = CleanOptions.of(
         studio=style,
+        hide=hide_style_of(hide, way, logo, margin, hide_only_main),
         kinds=kinds,
         image_format=format,
         quality=quality,

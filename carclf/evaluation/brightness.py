@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from carclf.evaluation.metrics import wilson_interval
-from carclf.recognition.item import Item
+from carclf.recognition.chain.item import Item
 from carclf.recognition.photo import read_photo
 
 BINS = 5

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carclf.recognition.item import Item
+from carclf.recognition.chain.item import Item
 from carclf.recognition.prediction import ERROR, Prediction, Recognition
 from detection.cluster.crew import KILLED, Crew
 from detection.cluster.work import Work
@@ -86,6 +86,7 @@ class FarRecognizer:
     """As `CarRecognizer`, as far as `Naming` asks: answers come from the workers of a cluster, in order."""
 
     reads_here = False
+    hide = None  # of pictures, which none come back of
 
     def __init__(self, crew: Crew, detections: Detections | None = None):
         facts: Facts = crew.load()

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from carclf.recognition.chain.item import Item
 from carclf.recognition.inputs import Source
-from carclf.recognition.item import Item
 from carclf.recognition.output.formats import row_of, write_rows
 from carclf.recognition.prediction import FAILED, STATUSES, VEHICLE, row_columns
 from detection.common.console import Advance
@@ -77,7 +77,9 @@ class Naming:
         advance: Advance = lambda: None,
     ):
         self._recognizer, self._sources, self._pictures, self._advance = recognizer, sources, pictures, advance
-        self.columns = row_columns(recognizer.every_vehicle, recognizer.levels, recognizer.tells_colour)
+        self.columns = row_columns(
+            recognizer.every_vehicle, recognizer.levels, recognizer.tells_colour, recognizer.hide is not None
+        )
         self.tally = Tally()
 
     def rows(self) -> Iterator[dict]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from carclf.classifier.levels.names import MAKE, Level
 if TYPE_CHECKING:
     import pandas
 
+    from detection.publishing.hiding.private import Private
     from detection.vehicle import Vehicle
 
 
@@ -29,6 +30,8 @@ VEHICLE = "vehicle"  # a column more, where every vehicle of a photo is named
 # Columns more, where answers are at the deepest level that is sure.
 LEVEL_COLUMNS = ("level", "make", "make_confidence", "model", "model_confidence", "year", "year_confidence")
 COLOUR_COLUMNS = ("colour", "colour_confidence")  # columns more, where the paint is looked at
+# Columns more, where something is hidden: those of `Private`, whose networks are not imported for their names.
+HIDDEN_COLUMNS = ("hidden", "hidden_at", "hidden_scores", "nearly_hidden", "nearly_at")
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Prediction:
     make_confidence, model_confidence, year_confidence: how probable they are, 0 to 1; where they are not told, how
         probable the best ones are.
     likely: the most probable names one level below the label, at most two; no column of a row.
+    private: what is hidden in pictures of the photo, and what nearly was, see `detection.publishing.hiding.private`;
+        None where nothing was to be hidden.
     """
 
     file: str
@@ -74,6 +79,7 @@ class Prediction:
     year: str | None = None
     year_confidence: float | None = None
     likely: tuple[str, ...] = ()
+    private: Private | None = None
 
     @property
     def said(self) -> str:
@@ -81,10 +87,10 @@ class Prediction:
         return self.status if self.label is None else in_words(self.label, self.level, self.likely)
 
     def row(self) -> dict:
-        """The same as plain lists and numbers; `vehicle`, the columns of levels and of the colour only where they are
-        known."""
-        plain = asdict(self)
-        del plain["likely"]
+        """The same as plain lists and numbers; `vehicle`, the columns of levels, of the colour and of what is hidden
+        only where they are known."""
+        plain = asdict(replace(self, private=None))
+        del plain["likely"], plain["private"]
         if self.vehicle is None:
             del plain[VEHICLE]
         for names, known in ((LEVEL_COLUMNS, self.make_confidence), (COLOUR_COLUMNS, self.colour_confidence)):
@@ -94,6 +100,7 @@ class Prediction:
         return plain | {
             "top": [list(pair) for pair in self.top],
             "box": None if self.box is None else list(self.box),
+            **({} if self.private is None else self.private.values()),
         }
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -119,16 +126,20 @@ def columns(predictions: Sequence[Prediction]) -> list[str]:
             any(prediction.vehicle is not None for prediction in predictions),
             any(prediction.make_confidence is not None for prediction in predictions),
             any(prediction.colour_confidence is not None for prediction in predictions),
+            any(prediction.private is not None for prediction in predictions),
         )
     )
 
 
-def row_columns(every_vehicle: bool, levels: bool = False, colour: bool = False) -> tuple[str, ...]:
-    """The names of a row's values; `vehicle` where every vehicle of a photo is named, and more of levels and colour."""
+def row_columns(
+    every_vehicle: bool, levels: bool = False, colour: bool = False, hidden: bool = False
+) -> tuple[str, ...]:
+    """The names of a row's values; `vehicle` where every vehicle of a photo is named, and more of levels, colour and
+    what is hidden."""
     place, last = COLUMNS.index("top"), COLUMNS.index("reason")
     first = (COLUMNS[0], *([VEHICLE] if every_vehicle else []), *COLUMNS[1:place])
     more, paint = LEVEL_COLUMNS if levels else (), COLOUR_COLUMNS if colour else ()
-    return (*first, *more, *COLUMNS[place:last], *paint, *COLUMNS[last:])
+    return (*first, *more, *COLUMNS[place:last], *paint, *COLUMNS[last:], *(HIDDEN_COLUMNS if hidden else ()))
 
 
 def in_words(label: str, level: Level | None, likely: Sequence[str]) -> str:
@@ -165,7 +176,8 @@ class Recognition:
     others: how many other vehicles were found in the photo; None where none was looked for, or nothing was found.
     vector: float32 [F] of length 1, see `Classifier.predict_and_embed`; None without an answer, or where not asked for.
     photo, cutout, vehicle: kept only where asked for: the photo (RGB uint8 HxWx3), the cut-out that the classifier saw
-        (RGB uint8), and the vehicle with its mask (bool HxW of the photo); None where there is none.
+        (RGB uint8), and the vehicle with its mask (bool HxW of the photo); None where there is none. Where something is
+        to be hidden, photo and cut-out have it hidden; the classifier saw it.
     """
 
     prediction: Prediction

@@ -9,47 +9,34 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from carclf.classifier.colour.reader import ColourReader
 from carclf.classifier.contract import Classifier
 from carclf.recognition.answers import Answers
-from carclf.recognition.item import Item, batches, limited, opaque
+from carclf.recognition.chain.cutter import DETECTOR_BATCH, Cutter
+from carclf.recognition.chain.hidden import shown_pictures
+from carclf.recognition.chain.item import Item, batches
 from carclf.recognition.loading import load_models
 from carclf.recognition.photo import is_photo
-from carclf.recognition.prediction import ERROR, NO_CAR, Prediction, Predictions, Recognition
+from carclf.recognition.prediction import ERROR, Prediction, Predictions, Recognition
 from detection.common.errors import UsageError, brief
 from detection.common.machine import MOST_SIDE_BY_SIDE, opencv_in_one_thread, usable_cores
 from detection.common.places.address import without_secrets
 from detection.common.places.ahead import fetched_ahead
 from detection.common.places.paths import path_of
 from detection.common.stream import read_ahead, side_by_side, try_batch
-from detection.cutout.extract import detector_view, extract
 from detection.detectors.contract import CarChecker, Detector
-from detection.detectors.finder import (
-    CheckError,
-    Finding,
-    VehicleFinder,
-    apply_rule,
-    check_of,
-    split_kinds,
-    wanted_kinds,
-    with_rule,
-)
-from detection.images.exposure import expose
-from detection.vehicle import MainChoice
+from detection.detectors.finder import VehicleFinder, check_of, split_kinds, wanted_kinds, with_rule
+from detection.publishing.hiding.cover import HideStyle, hide_style
+from detection.publishing.hiding.private import hide_settings
 
 if TYPE_CHECKING:
     from carclf.classifier.tta.views import TtaConfig
     from carclf.recognition.photo import Photo
     from detection.folder.out.detections import Detections
-    from detection.vehicle import Vehicle
-
-
-DETECTOR_BATCH = 8
-Thing = TypeVar("Thing")
 
 
 class CarRecognizer:
@@ -65,6 +52,8 @@ class CarRecognizer:
         levels, and no threshold is given. sure: the share of right answers that is asked for then; None: 0.98.
     only: the classes, models and makes that there can be, as a list, a text with commas or a file; None: all.
     colour: whether the colour of the paint is told, too; not of photos that are cut out already, which have no mask.
+    hide: what is hidden in pictures of the photos, such as `plates`, or a `HideStyle`; what was found is `private` of
+        each prediction. The classifier sees the cars as they are.
     every_vehicle: names all vehicles of a photo, the main one first, each in a prediction of its own.
     detections: what a detector has found in these photos before, see `detection.folder.out.detections`; then no
         detector is used.
@@ -105,6 +94,7 @@ class CarRecognizer:
         sure: float | None = None,
         only: Sequence[str] | str | None = None,
         colour: bool = True,
+        hide: HideStyle | str | None = None,
     ):
         if batch_size < 1:
             raise UsageError("top and batch_size must be 1 or more.")
@@ -120,14 +110,23 @@ class CarRecognizer:
         model, self.finder = load_models(model, detector, make_finder if finds else None, device, runtime, threads)
         self.classifier = model
         self.answers = Answers(model, top, threshold, levels, sure, only)
-        self._paint = ColourReader.load() if colour and not crops else None
-        self._stored_check = None if detections is None else check_of(detections.detector, check)
+        self.tells_colour = colour and not crops  # of each vehicle's paint
         self.kinds: tuple[str, ...] = ()
         if self.finder is not None:
             self.kinds = wanted_kinds(split_kinds(kinds), self.finder.name, self.finder.kinds)
         elif detections is not None:
             self.kinds = wanted_kinds(split_kinds(kinds), detections.detector, detections.kinds)
+        self._cut = Cutter(
+            model.style,
+            self.finder,
+            detections,
+            None if detections is None else check_of(detections.detector, check),
+            self.kinds,
+            every_vehicle,
+            ColourReader.load() if self.tells_colour else None,
+        )
         self.crops = crops
+        self.hide = hide_style(hide) if isinstance(hide, str) else hide
         self.top = self.answers.top
         self.batch_size = batch_size
         self.tta = _tta(tta)
@@ -170,11 +169,6 @@ class CarRecognizer:
         return (None, ()) if self.detections is None else (self.detections.fingerprint, ())
 
     @property
-    def tells_colour(self) -> bool:
-        """Whether the colour of each vehicle's paint is told."""
-        return self._paint is not None
-
-    @property
     def settings(self) -> dict[str, Any]:
         """What answers depend on, by the names that a user knows it by."""
         settings: dict[str, Any] = {
@@ -185,6 +179,7 @@ class CarRecognizer:
             "top": self.top,
             "every-vehicle": self.every_vehicle,
             **self.answers.settings,
+            "hide": None if self.hide is None else hide_settings(self.hide),
         }
         if self.kinds:
             settings["kinds"] = list(self.kinds)
@@ -195,7 +190,7 @@ class CarRecognizer:
     @property
     def check(self) -> CarChecker | None:
         """What must take them for cars, too; None where nothing does."""
-        return self._stored_check if self.finder is None else self.finder.check
+        return self._cut.check if self.finder is None else self.finder.check
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -249,7 +244,7 @@ class CarRecognizer:
             yield self._recognition(item)
 
     def _name(self, items: Iterable[Item]) -> Iterator[Item]:
-        return self._classify(_as_crops(items) if self.crops else self._cut(items))
+        return self._classify(self._cut(items))
 
     def _name_side_by_side(self, items: Iterator[Item]) -> Iterator[Item]:
         """Several photos at a time, each by itself through the whole chain; in their order, and in bounded memory."""
@@ -270,71 +265,13 @@ class CarRecognizer:
             for photo in fetched_ahead(photos, _path) if known else photos:
                 item = photo if isinstance(photo, Item) else Item.of(photo)
                 item.pictures, item.embed = pictures, vectors
+                item.hide = item.hide or self.hide
                 yield item
 
         try:
             yield from read_ahead(Item.read, items(), pool, self.workers, DETECTOR_BATCH)
         finally:
             pool.shutdown(cancel_futures=True)
-
-    def _cut(self, items: Iterable[Item]) -> Iterator[Item]:
-        for batch in batches(items, DETECTOR_BATCH):
-            whole = [item for item in batch if item.photo is not None]
-            seen = iter(self._find(whole))
-            for item in batch:
-                if item.photo is None:
-                    yield item
-                else:
-                    yield from self._cut_photo(item, next(seen))
-
-    def _find(self, items: list[Item]) -> list[Finding | Exception]:
-        """What counts in each photo."""
-        if self.finder is not None:
-            seen = [_view(item) for item in items]
-            found = self.finder.find(seen, whole=self.every_vehicle)
-            return self.finder.decide([partial(_same, view) for view in seen], found, self.kinds, self.every_vehicle)
-        assert self.detections is not None
-        views = [partial(_view, item) for item in items]
-        found = [_known(self.detections, item) for item in items]
-        look = None if self._stored_check is None else self._stored_check.look
-        return apply_rule(views, found, self.detections.threshold, look, self.kinds, self.every_vehicle)
-
-    def _cut_photo(self, item: Item, finding: Finding | Exception) -> Iterator[Item]:
-        """The item of each vehicle that is to be named, at least one."""
-        if isinstance(finding, Exception):
-            checking = isinstance(finding, CheckError)
-            item.fail(ERROR, str(finding) if checking else f"the detector failed: {brief(finding)}")
-            yield item
-            return
-        choice = finding.choice
-        if choice.main is None:
-            told = finding.other or finding.passed
-            item.fail(NO_CAR, finding.why_none if told else f"{finding.why_none} in the photo")
-            yield item
-            return
-        assert item.photo is not None  # it was found in it
-        bright = expose(item.photo)
-        item.others = len(choice.runners_up)
-        if not self.every_vehicle:
-            self._cut_vehicle(item, bright, choice.main, _tie(choice, item.size))
-            yield item
-            return
-        for rank, vehicle in enumerate((choice.main, *choice.runners_up), start=1):
-            one = item.sibling(rank)
-            self._cut_vehicle(one, bright, vehicle, "")
-            yield one
-
-    def _cut_vehicle(self, item: Item, bright: np.ndarray, vehicle: Vehicle, note: str) -> None:
-        try:
-            crop, vehicle = extract(bright, vehicle, self.classifier.style)
-        except Exception as error:
-            item.fail(ERROR, f"the cut-out failed: {brief(error)}")
-            return
-        item.reason = "; ".join(part for part in (vehicle.turn_note, note) if part)
-        x1, y1, x2, y2 = (round(float(value), 1) for value in vehicle.box)
-        item.box, item.kind = (x1, y1, x2, y2), vehicle.kind
-        item.colour = None if self._paint is None else self._paint(bright, vehicle)
-        item.cut(limited(opaque(crop)), vehicle)
 
     def _classify(self, items: Iterable[Item]) -> Iterator[Item]:
         """Pools the cut-outs of several photos, so that photos without a car leave no holes in the batches."""
@@ -358,7 +295,7 @@ class CarRecognizer:
         return list(zip(*found, strict=True)) if isinstance(found, tuple) else [(row,) for row in found]
 
     def _recognition(self, item: Item) -> Recognition:
-        shown = item.pictures
+        photo, cutout = shown_pictures(item)
         return Recognition(
             self._prediction(item),
             self.answers.limited(item.probabilities),
@@ -366,31 +303,24 @@ class CarRecognizer:
             item.size if any(item.size) else None,
             item.others,
             item.vector,
-            photo=item.photo if shown else None,
-            cutout=item.cutout if shown else None,
-            vehicle=item.vehicle if shown else None,
+            photo=photo,
+            cutout=cutout,
+            vehicle=item.vehicle if item.pictures else None,
         )
 
     def _prediction(self, item: Item) -> Prediction:
-        plain = Prediction(item.name, item.status, box=item.box, reason=item.reason, vehicle=item.rank, kind=item.kind)
+        plain = Prediction(
+            item.name,
+            item.status,
+            box=item.box,
+            reason=item.reason,
+            vehicle=item.rank,
+            kind=item.kind,
+            private=item.private,
+        )
         if item.colour is not None:
             plain = replace(plain, colour=item.colour.word, colour_confidence=item.colour.confidence)
         return plain if item.probabilities is None else self.answers.complete(plain, item.probabilities)
-
-
-def _tie(choice: MainChoice, size: tuple[int, int]) -> str:
-    if not choice.tie:
-        return ""
-    runner_up = choice.runners_up[0]
-    other = [round(value) for value in _scaled(runner_up.box, runner_up.mask.shape, size)]
-    return f"two vehicles are about equally prominent; the other one is at {other}"
-
-
-def _scaled(box, old: tuple[int, int], new: tuple[int, int]) -> tuple[float, float, float, float]:
-    """A box of a photo of one (height, width) in the same photo of another."""
-    down, across = new[0] / old[0], new[1] / old[1]
-    x1, y1, x2, y2 = (round(float(value) * factor, 1) for value, factor in zip(box, (across, down) * 2, strict=True))
-    return x1, y1, x2, y2
 
 
 def _tta(tta: TtaConfig | str | int | bool | None) -> TtaConfig | None:
@@ -405,27 +335,3 @@ def _tta(tta: TtaConfig | str | int | bool | None) -> TtaConfig | None:
 
 def _path(photo: Photo | Item) -> Path:
     return path_of(photo) if isinstance(photo, str) else Path()
-
-
-def _known(detections: Detections, item: Item) -> list[Vehicle] | Exception:
-    try:
-        return detections.find(item.source, item.stamp)
-    except Exception as error:
-        return error
-
-
-def _view(item: Item) -> np.ndarray:
-    assert item.photo is not None  # photos that could not be read do not come here
-    return detector_view(item.photo)
-
-
-def _same(thing: Thing) -> Thing:
-    return thing
-
-
-def _as_crops(items: Iterable[Item]) -> Iterator[Item]:
-    """Photos that are cut out already."""
-    for item in items:
-        if item.photo is not None:
-            item.cut(limited(expose(item.photo)), None)
-        yield item

@@ -76,6 +76,7 @@ def load_recognizer(settings: ServiceSettings) -> CarRecognizer:
     """The recognizer, warm; to be called in the thread that will use it. Raises `UsageError`."""
     import numpy as np
 
+    from carclf.recognition.chain.item import Item
     from carclf.recognition.recognizer import CarRecognizer
     from detection.common.console import quiet_stdout
     from detection.common.machine import hand_back
@@ -104,7 +105,7 @@ def load_recognizer(settings: ServiceSettings) -> CarRecognizer:
         )
         # The first photo chooses kernels and allocates: that is not to be the first client's time.
         grey = np.full((480, 640, 3), 128, np.uint8)
-        recognizer([grey])
+        list(recognizer.recognize_fully([Item(grey, "", hide=settings.hide)], pictures=True))
         recognizer.classifier.predict([grey])
         if recognizer.check is not None:
             recognizer.check.look([grey[:224, :224]])

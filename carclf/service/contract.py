@@ -14,10 +14,14 @@ from carclf.recognition.prediction import Status
 
 @dataclass(frozen=True)
 class Upload:
-    """A photo as it was sent. name: for the answer, never a path of this machine. data: the bytes of the file."""
+    """A photo as it was sent. name: for the answer, never a path of this machine. data: the bytes of the file.
+
+    hide: what is to be hidden in pictures of it, as `hide_style` takes it; "" leaves that to whoever makes them.
+    """
 
     name: str
     data: bytes
+    hide: str = ""
 
 
 class Busy(Exception):
@@ -54,6 +58,16 @@ class Guess(BaseModel):
     probability: float
 
 
+class Hidden(BaseModel):
+    """Something that is hidden in a picture. corners: four [x, y] in pixels of the photo, from its top left clockwise.
+    score: how sure it is, 0 to 1."""
+
+    model_config = ConfigDict(frozen=True)
+
+    corners: list[tuple[float, float]]
+    score: float
+
+
 class Answer(BaseModel):
     """What is known of one photo. The meaning of status, label, confidence, top, box, reason, of colour, and of level
     and what follows it, is that of `carclf.recognition.prediction.Prediction`.
@@ -61,7 +75,9 @@ class Answer(BaseModel):
     file: the name that the photo was sent with. width, height: of the photo as it is seen, in pixels; None when it
     could not be read. outline: polygons round the car, each a list of [x, y] in pixels of the photo. cutout: the
     cut-out that the classifier saw, as a data URI of a JPEG or WebP, small enough for a page. Both only on demand.
-    said: the answer in words, such as `Audi, probably an S4 or an A4`; None without a label.
+    said: the answer in words, such as `Audi, probably an S4 or an A4`; None without a label. hidden: what was found in
+    the photo and is hidden in `cutout`; nearly_hidden: what may be such a thing and is not hidden; None where nothing
+    was looked for.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -87,3 +103,5 @@ class Answer(BaseModel):
     said: str | None = None
     colour: str | None = None
     colour_confidence: float | None = None
+    hidden: list[Hidden] | None = None
+    nearly_hidden: list[Hidden] | None = None

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from detection.common.config import first_complaint
 from detection.common.errors import UsageError
 from detection.common.networks.runtime import Runtime
+from detection.publishing.hiding.cover import HideStyle
 
 API_KEY_VARIABLE = "CARCLF_API_KEY"
 MEGABYTE = 1_000_000
@@ -42,6 +43,7 @@ class ServiceSettings(BaseModel):
     only: str | None = None  # the classes, models and makes that there can be, as `CarRecognizer` takes them
     colour: bool = True  # whether the colour of the paint is told, too
     kinds: str | None = None  # of vehicle that count, as `CarRecognizer` takes them
+    hide: HideStyle | None = None  # what is hidden in all pictures that are sent back
     # The address of a message broker, with its password, where workers answer in place of this process.
     broker: SecretStr | None = None
 
@@ -81,6 +83,8 @@ class ServiceSettings(BaseModel):
             raise ValueError("max_photo_bytes is more than max_request_bytes")
         if self.max_files > self.queue_length:
             raise ValueError("max_files is more than queue_length, so such a request would never be accepted")
+        if self.broker is not None and self.hide is not None and self.hide != HideStyle(what=self.hide.what):
+            raise ValueError("the workers hide what --hide names: say how with `carclf worker --way` and its like")
         for proxy in self.proxies:
             try:
                 ipaddress.ip_network(proxy)

@@ -33,7 +33,12 @@ def extract(
     vehicle is that of the photo as it is. Raises ValueError for an empty mask.
     """
     vehicle = finish_vehicle(image if bright is None else bright, resize_vehicle(vehicle, image.shape[:2]))
-    return turned_array(cut_out(image, vehicle, style), vehicle.turned), vehicle
+    return cut_upright(image, vehicle, style), vehicle
+
+
+def cut_upright(image: np.ndarray, vehicle: Vehicle, style: CutoutStyle) -> np.ndarray:
+    """The cut-out of a vehicle as `extract` has finished it, perhaps from a changed copy of its photo."""
+    return turned_array(cut_out(image, vehicle, style), vehicle.turned)
 
 
 def shrink_crop(crop: np.ndarray, max_side: int) -> np.ndarray:

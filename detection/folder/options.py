@@ -35,7 +35,8 @@ class CleanOptions(StrictConfig):
     turned: whether photos in which nothing sure stands upright are looked at turned, too; where a check is asked.
     watch: seconds between two looks at a folder that keeps filling; None ends when all is done.
     keep_suffix: name outputs after the whole file (a.png becomes a.png.jpg), so that a.jpg and a.png don't meet.
-    hide: whole photos with what is private hidden, in place of cut-outs; each keeps its name and format.
+    hide: what is private is hidden, also in photos that are kept or put aside.
+    whole_photos: with hide, the photos' own files in place of cut-outs; each keeps its name and format.
     studio: each car before a backdrop, in place of cut-outs, all pictures alike.
     review: with hide, write review.csv at the end: photos that a person should look at.
     exclude: patterns of photos and folders to leave out (see `survey_images`).
@@ -61,6 +62,7 @@ class CleanOptions(StrictConfig):
     keep_suffix: bool = False
     exclude: tuple[str, ...] = ()
     hide: HideStyle | None = None
+    whole_photos: bool = False
     studio: StudioStyle | None = None
     review: bool = False
 
@@ -85,7 +87,7 @@ class CleanOptions(StrictConfig):
     @property
     def every(self) -> bool:
         """Whether every vehicle is wanted, not only the main one."""
-        return self.all_vehicles or self.hide is not None
+        return self.all_vehicles or self.whole_photos
 
     def again(self) -> CleanOptions:
         """For what comes after the first look of `watch`: nothing is begun again any more."""
@@ -121,12 +123,12 @@ class CleanOptions(StrictConfig):
             raise ValueError("Restart does everything again, retry_failed only what failed: choose one")
         if self.detections is not None and self.save_detections:
             raise ValueError("The detections come from a file already: leave out save_detections")
-        if self.hide is not None and (self.all_vehicles or self.image_format or self.max_size):
-            raise ValueError("Photos in which something is hidden keep their names, format and size: leave those out")
-        if self.studio is not None and (self.hide is not None or self.all_vehicles or self.max_size):
+        if self.whole_photos and (self.all_vehicles or self.image_format or self.max_size):
+            raise ValueError("Whole photos keep their names, format and size: leave those options out")
+        if self.studio is not None and (self.whole_photos or self.all_vehicles or self.max_size):
             raise ValueError("The studio's pictures are of the main vehicle, and have their size: leave out the others")
-        if self.review and self.hide is None:
-            raise ValueError("review lists photos in which something was hidden: it goes with hide")
+        if self.hide is None and (self.review or self.whole_photos):
+            raise ValueError("review and whole_photos are for photos in which something is hidden: pass hide, too")
         if self.contact_sheet and not self.shard.whole:
             raise ValueError("A shard is only a part: make the contact sheet of the merged folder")
         return self

@@ -21,7 +21,7 @@ from detection.cutout.cut import CutoutStyle
 from detection.folder.clashes import Clash, find_clashes, loosest
 from detection.folder.options import CleanOptions
 from detection.images.find import IMAGE_SUFFIXES, FoundImages, survey_images
-from detection.publishing.hiding.plates import plates_fingerprint
+from detection.publishing.hiding.private import hide_settings
 
 FORMAT = 1  # of settings.json, journal.jsonl and run.json
 QUARANTINE = "quarantine"
@@ -60,7 +60,7 @@ class Plan:
         rank: with a cut-out of every vehicle, 1 for the main one and so on, 0 for a kept photo without any: as all
         names then end in a number, those of `a.jpg` can't meet those of `a-1.jpg`.
         """
-        if self.options.hide is not None:
+        if self.options.whole_photos:
             return source
         stem, suffix = os.path.splitext(source)
         if self.options.keep_suffix or suffix.lower() not in IMAGE_SUFFIXES:  # of `scan.v2`, v2 is no image suffix
@@ -128,7 +128,8 @@ def settings_of(plan: Plan, detector_name: str, fingerprint: str) -> dict[str, A
         "all_vehicles": plan.options.all_vehicles,
         "keep_suffix": plan.options.keep_suffix,
         "exclude": list(plan.options.exclude),
-        "hide": hide and hide.model_dump(mode="json") | {"network": plates_fingerprint()},
+        "hide": hide and hide_settings(hide),
+        "whole_photos": plan.options.whole_photos,
         "studio": studio and studio.model_dump(mode="json"),
     }
     return {

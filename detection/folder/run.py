@@ -284,11 +284,11 @@ class _Run:
 
         source, output, options = self._plan.source, self._plan.results, self._plan.options
         target = self._plan.output / SHEETS
-        if options.hide is not None:
+        if options.whole_photos:
             from detection.folder.out.review import write_hidden_sheets
 
-            pages = write_hidden_sheets(source, manifest, target, _MOST_ON_SHEETS)
-            return f"{counted(len(pages), 'page')} to look at: {output / SHEETS / 'index.html'}"
+            write_hidden_sheets(source, manifest, target, _MOST_ON_SHEETS)
+            return f"what was hidden and nearly hidden, to look at: {output / SHEETS / 'index.html'}"
         file = self.saved.path if self.saved else options.detections
         with read_detections(file) if file else nullcontext() as found:
             pages = write_contact_sheets(

@@ -47,7 +47,7 @@ def with_its_range(image: Image.Image, data: bytes) -> Image.Image:
 
     Pillow keeps the upper byte of each 16-bit colour, which is nearly nothing of 10 or 12 bits. data: the file.
     """
-    if not _has_16_bits(image, data):
+    if not has_16_bits(image, data):
         return image
     bands = np.array(image.getextrema(), np.int64)[: len(image.mode.removesuffix("A"))]
     if bands[:, 1].max() > _RANGES[-2] >> 8:
@@ -83,7 +83,8 @@ def decode_odd_tiff(data: bytes, max_pixels: int) -> np.ndarray | None:
     return to_grey(colours, white)
 
 
-def _has_16_bits(image: Image.Image, data: bytes) -> bool:
+def has_16_bits(image: Image.Image, data: bytes) -> bool:
+    """Whether the colours of a PNG or TIFF that Pillow has opened with 8 bits have 16 in the file. data: the file."""
     if image.mode not in ("RGB", "RGBA", "RGBX", "LA"):
         return False
     if image.format == "PNG":

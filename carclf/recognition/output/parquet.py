@@ -24,18 +24,21 @@ def check_parquet() -> None:
 def parquet_chunks(rows: Iterable[dict], columns: Sequence[str]) -> Iterator[bytes]:
     """The file's bytes, row group by row group.
 
-    confidences are doubles, vehicle an int32, `box` a list of doubles, `top` a list of (label, probability). Of a file
-    name that is not UTF-8, see `escape_name`.
+    confidences are doubles, vehicle and counts int32, `box` a list of doubles, `top` a list of (label, probability),
+    places of what is hidden lists of four [x, y]. Of a file name that is not UTF-8, see `escape_name`.
     """
     import pyarrow
     from pyarrow.parquet import ParquetWriter
 
     pair = pyarrow.struct([("label", pyarrow.string()), ("probability", pyarrow.float64())])
+    doubles = pyarrow.list_(pyarrow.float64())
     kinds = {
-        VEHICLE: pyarrow.int32(),
+        **dict.fromkeys((VEHICLE, "hidden", "nearly_hidden"), pyarrow.int32()),
+        **dict.fromkeys(("hidden_at", "nearly_at"), pyarrow.list_(pyarrow.list_(doubles))),
         **dict.fromkeys(_SHARES, pyarrow.float64()),
         "top": pyarrow.list_(pair),
-        "box": pyarrow.list_(pyarrow.float64()),
+        "box": doubles,
+        "hidden_scores": doubles,
     }
     schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in columns])
     rows, target = iter(rows), _Chunks()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from carclf.recognition.item import Item
+from carclf.recognition.chain.item import Item
 from carclf.recognition.prediction import ERROR, UNREADABLE
 from carclf.service.contract import Answer, Busy, Upload
 from carclf.service.local.batching import Batcher
@@ -23,6 +23,8 @@ from carclf.service.local.render import to_answer
 from carclf.service.room import Room
 from detection.common.stream import try_batch
 from detection.images.read import ImageError, declared_size, decode_image
+from detection.publishing.hiding.cover import HideStyle, hide_style
+from detection.publishing.hiding.private import hide_settings
 
 if TYPE_CHECKING:
     from carclf.recognition.prediction import Recognition
@@ -39,11 +41,14 @@ _DECODED_PIXELS = 64_000_000
 
 @dataclass(frozen=True, eq=False)
 class UploadedPhoto:
-    """A decoded photo on its way to the models: RGB uint8 HxWx3, and the (width, height) that it was sent with."""
+    """A decoded photo on its way to the models: RGB uint8 HxWx3, and the (width, height) that it was sent with.
+
+    hide: what is to be hidden in its pictures; None without any.
+    """
 
     image: np.ndarray
     size: tuple[int, int]
-    pictures: bool
+    hide: HideStyle | None
 
 
 class LocalBackend:
@@ -122,6 +127,7 @@ class LocalBackend:
         """First the weights of the classifier, then all else; the export of the same weights has the same."""
         limits = {"max_pixels": self.settings.max_pixels, "max_side": self.settings.max_side}
         limits |= {"colour": recognizer.tells_colour}
+        limits |= {} if self.settings.hide is None else {"hide": hide_settings(self.settings.hide)}
         text = json.dumps(recognizer.settings | limits, sort_keys=True)
         return f"{recognizer.classifier.fingerprint}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -147,7 +153,13 @@ class LocalBackend:
                 image = await self._in_helper(self._decode_now, upload)
         finally:
             self._decoding -= 1
-        return UploadedPhoto(image, seen_size(image, size, self.settings.max_side), pictures)
+        hide = self._hide(upload) if pictures else None
+        return UploadedPhoto(image, seen_size(image, size, self.settings.max_side), hide)
+
+    def _hide(self, upload: Upload) -> HideStyle | None:
+        """What is to be hidden in pictures of a photo: what the settings say, in their style, and what was asked."""
+        always, asked = self.settings.hide, hide_style(upload.hide) if upload.hide else None
+        return asked if always is None else always.also(asked)
 
     def _decode_now(self, upload: Upload) -> np.ndarray:
         settings = self.settings
@@ -162,7 +174,7 @@ class LocalBackend:
         return results
 
     def _recognize_some(self, recognizer: CarRecognizer, photos: list[UploadedPhoto]) -> list[Recognition]:
-        items = [Item(photo.image, "") for photo in photos]
+        items = [Item(photo.image, "", hide=photo.hide) for photo in photos]
         # Outlines need the mask, and every answer the photo's size: pictures are kept for all of a batch or none.
         return list(recognizer.recognize_fully(items, pictures=True))
 

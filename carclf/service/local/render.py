@@ -12,10 +12,11 @@ import numpy as np
 from PIL import Image
 
 from carclf.recognition.prediction import COLOUR_COLUMNS, ERROR, LEVEL_COLUMNS
-from carclf.service.contract import Answer, Guess
+from carclf.service.contract import Answer, Guess, Hidden
 
 if TYPE_CHECKING:
     from carclf.recognition.prediction import Recognition
+    from detection.publishing.hiding.plates import Plate
 
 
 CUTOUT_SIDE = 480
@@ -32,9 +33,10 @@ def to_answer(recognition: Recognition, name: str, size: tuple[int, int], pictur
     name: how the client called it. size: width and height of the photo that was sent, EXIF turned; what was recognized
     may be a smaller copy of it, and is scaled up. pictures: with outline and cut-out, where `recognition` has them.
     """
-    prediction = recognition.prediction
-    photo = recognition.photo
-    across, down = (1.0, 1.0) if photo is None else (size[0] / photo.shape[1], size[1] / photo.shape[0])
+    prediction, private = recognition.prediction, recognition.prediction.private
+    photo, seen = recognition.photo, recognition.size
+    seen = seen if photo is None else photo.shape[:2]
+    across, down = (1.0, 1.0) if seen is None else (size[0] / seen[1], size[1] / seen[0])
     vehicle = recognition.vehicle if pictures else None
     return Answer(
         file=name,
@@ -49,6 +51,8 @@ def to_answer(recognition: Recognition, name: str, size: tuple[int, int], pictur
         outline=None if vehicle is None else outline(vehicle.mask, across, down),
         cutout=data_uri(recognition.cutout) if pictures and recognition.cutout is not None else None,
         said=None if prediction.label is None else prediction.said,
+        hidden=None if private is None else [_hidden(one, across, down) for one in private.hidden],
+        nearly_hidden=None if private is None else [_hidden(one, across, down) for one in private.near],
         **{name: getattr(prediction, name) for name in (*LEVEL_COLUMNS, *COLOUR_COLUMNS)},
     )
 
@@ -98,6 +102,11 @@ def data_uri(image: np.ndarray, side: int = CUTOUT_SIDE) -> str:
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(image)).save(file, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _hidden(one: Plate, across: float, down: float) -> Hidden:
+    corners = [(round(float(x) * across, 1), round(float(y) * down, 1)) for x, y in one.corners]
+    return Hidden(corners=corners, score=round(one.score, 3))
 
 
 def _scaled(box: Sequence[float], across: float, down: float) -> tuple[float, float, float, float]:

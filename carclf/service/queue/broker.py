@@ -144,7 +144,7 @@ class BrokerBackend:
         ticket = uuid.uuid4().hex
         waiting = self._waiting[ticket] = asyncio.get_running_loop().create_future()
         try:
-            headers = queues.PhotoHeaders(upload.name, self.id, pictures, self.model)
+            headers = queues.PhotoHeaders(upload.name, self.id, pictures, self.model, upload.hide)
             await self._send(upload, headers.encode(), ticket, until)
             with anyio.fail_after(_left(until)):
                 answer, model = await waiting
@@ -153,6 +153,9 @@ class BrokerBackend:
             return Answer(file=upload.name, status=ERROR, reason=reason), ""
         finally:
             self._waiting.pop(ticket, None)
+        if upload.hide and answer.cutout is not None and answer.hidden is None:
+            queues.log().error("a worker of an older version hides nothing: its picture is not passed on; update it")
+            answer = answer.model_copy(update={"cutout": None})
         return answer.model_copy(update={"file": upload.name}), model
 
     async def _send(self, upload: Upload, headers: dict, ticket: str, until: float) -> None:

@@ -42,6 +42,7 @@ DEAD_LENGTH, DEAD_DAYS = 1_000, 14
 
 FORMAT = 1
 _FORMAT, _NAME, _WEB, _PICTURES = "carclf-format", "carclf-name", "carclf-web", "carclf-pictures"
+_HIDE = "carclf-hide"
 MODEL_HEADER = "carclf-model"  # of photos and of answers
 _NAME_LENGTH = 200
 _REASON = "x-first-death-reason"  # set by RabbitMQ
@@ -57,17 +58,19 @@ _DEAD_REASONS = {
 @dataclass(frozen=True)
 class PhotoHeaders:
     """What goes with the bytes of a photo. web: the id of the process that waits for the answer. model: what answered
-    that process last; "" when it does not know, as in messages of version 0.4."""
+    that process last; "" when it does not know, as in messages of version 0.4. hide: of the `Upload`."""
 
     name: str
     web: str
     pictures: bool = False
     model: str = ""
+    hide: str = ""
 
     def encode(self) -> dict[str, Any]:
         """Headers of a message. The name is for people who look at dead letters: it is shortened, and always text."""
         name = self.name[:_NAME_LENGTH].encode("utf-8", "replace").decode("utf-8")
-        return {_FORMAT: FORMAT, _NAME: name, _WEB: self.web, _PICTURES: self.pictures, MODEL_HEADER: self.model}
+        said = {_FORMAT: FORMAT, _NAME: name, _WEB: self.web, _PICTURES: self.pictures, MODEL_HEADER: self.model}
+        return said | ({_HIDE: self.hide} if self.hide else {})
 
     @classmethod
     def decode(cls, headers: dict[str, Any]) -> PhotoHeaders:
@@ -75,7 +78,7 @@ class PhotoHeaders:
         if headers.get(_FORMAT) != FORMAT or not isinstance(headers.get(_WEB), str):
             raise ValueError("the message is not of a form that this version of carclf knows")
         name, model = str(headers.get(_NAME, "")), str(headers.get(MODEL_HEADER, ""))
-        return cls(name, headers[_WEB], bool(headers.get(_PICTURES)), model)
+        return cls(name, headers[_WEB], bool(headers.get(_PICTURES)), model, str(headers.get(_HIDE, "")))
 
 
 def death_of(headers: dict[str, Any]) -> str | None:

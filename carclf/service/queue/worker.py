@@ -251,7 +251,7 @@ class Worker:
             pictures: [number for number, (_, headers) in enumerate(photos) if headers.pictures == pictures]
             for pictures in (False, True)
         }
-        uploads = [Upload(headers.name, message.body) for message, headers in photos]
+        uploads = [Upload(headers.name, message.body, headers.hide) for message, headers in photos]
         mark = object()
         self._since[mark] = time.monotonic()
         try:

@@ -31,6 +31,8 @@ _CAR = {
     "said": "Audi S5 Coupe 2012",
     "colour": "silver",
     "colour_confidence": 0.914,
+    "hidden": None,
+    "nearly_hidden": None,
 }
 _MAKE = _CAR | {
     "label": "Audi",
@@ -47,7 +49,7 @@ _MAKE = _CAR | {
     "year_confidence": 0.541,
     "said": "Audi, probably an S4 or an A5",
 }
-_MORE = (*LEVEL_COLUMNS, *COLOUR_COLUMNS, "said")
+_MORE = (*LEVEL_COLUMNS, *COLOUR_COLUMNS, "said", "hidden", "nearly_hidden")
 _EMPTY = dict.fromkeys(("label", "confidence", "box", "outline", "cutout", *_MORE)) | {"top": []}
 _CAT = _EMPTY | {
     "file": "cat.jpg", "status": "no_car", "reason": "no vehicle found in the photo", "width": 500, "height": 375,
@@ -62,6 +64,10 @@ _BROKEN = _EMPTY | {
 _PICTURES = _CAR | {
     "outline": [[[41.0, 300.0], [120.5, 170.0], [430.0, 80.5], [612.0, 260.0], [560.0, 401.0]]],
     "cutout": "data:image/jpeg;base64,/9j/4AAQ...",
+}
+_HIDDEN = _PICTURES | {
+    "hidden": [{"corners": [[402.1, 318.4], [468.0, 312.9], [468.3, 327.5], [402.5, 333.2]], "score": 0.874}],
+    "nearly_hidden": [],
 }
 
 
@@ -118,6 +124,7 @@ PREDICT_RESPONSES: dict[int | str, dict[str, Any]] = {
                     "only the make is sure": _answers(_MAKE),
                     "several photos": _answers(_CAR, _CAT, _BROKEN),
                     "pictures=true": _answers(_PICTURES),
+                    "pictures=true&hide=plates": _answers(_HIDDEN),
                 }
             }
         },

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,8 +26,10 @@ from carclf.service.web.keys import check_key
 from carclf.service.web.refusal import RETRY_AFTER, Refused, busy, too_large
 from carclf.service.web.uploads import Body, read_uploads
 from carclf.service.web.urls import Urls
+from detection.common.errors import UsageError
 from detection.common.files import replace_file
 from detection.images.read import declared_size
+from detection.publishing.hiding.cover import hide_style
 
 log = logging.getLogger(__name__)
 NONE_READ = "None of the photos could be read: see the reason of each."
@@ -67,12 +70,16 @@ def make_router(
         pictures: Annotated[
             bool, Query(description="Answer with the car's outline and its cut-out, too, as a page needs them.")
         ] = False,
+        hide: Annotated[
+            str, Query(description="What is hidden in the cut-out, beside what the service always hides: plates.")
+        ] = "",
     ) -> Response:
         """Takes photos as files of a multipart/form-data body, whatever the fields are called; gives one answer per
         photo, in their order. A photo that can't be read costs only its own answer."""
+        hidden = to_hide(hide, settings)
         with room.holding() as holding:
             with metrics.stage("receive"):
-                uploads = await received(request, holding)
+                uploads = [replace(upload, hide=hidden) for upload in await received(request, holding)]
             await asyncio.to_thread(check_pixels, uploads, settings.max_pixels)
             if settings.save_uploads is not None:
                 await asyncio.to_thread(save, uploads, settings.save_uploads)
@@ -123,6 +130,16 @@ def make_router(
         return Response(metrics.text(), media_type=metrics.content_type)
 
     return router
+
+
+def to_hide(asked: str, settings: ServiceSettings) -> str:
+    """What is hidden in pictures of a request's photos: names with commas. Raises `Refused`."""
+    try:
+        style = hide_style(asked) if asked else None
+    except UsageError as error:
+        raise Refused(422, str(error)) from None
+    style = style if settings.hide is None else settings.hide.also(style)
+    return "" if style is None else ",".join(style.what)
 
 
 def response(answers: Sequence[Answer]) -> JSONResponse:

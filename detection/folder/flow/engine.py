@@ -113,14 +113,15 @@ class Engine:
     def _detect(self, finder: PhotoFinder) -> None:
         while (batch := self._batches.get()) is not None and not self._room.closed:
             with self._meter.part("detect"):
-                options, saved_too = self._plan.options, self._saved is not None
-                results = finder.find(batch, options.kinds or (), options.every, saved_too)
+                options = self._plan.options
+                whole = self._saved is not None or options.hide is not None  # plates are on any vehicle
+                results = finder.find(batch, options.kinds or (), options.every, whole)
             for photo, finding in zip(batch, results, strict=True):
                 photo.small = None
                 saved: Sequence[Vehicle] | None = None
                 if isinstance(finding, Finding):
                     saved = finding.found if self._saved is not None else None
-                    if saved is not None or self._plan.options.every:
+                    if whole or options.every:
                         self._charge(photo, finding.found)
                     else:  # only the chosen mask waits for a cutter
                         finding = replace(finding, choice=replace(finding.choice, runners_up=()), found=())

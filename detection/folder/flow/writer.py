@@ -20,8 +20,7 @@ from detection.folder.plan import QUARANTINE, Plan
 from detection.images.exposure import expose
 from detection.images.read import ImageError
 from detection.images.write import save_image
-from detection.publishing.hiding.cover import HideStyle
-from detection.publishing.hiding.private import find_private
+from detection.publishing.hiding.private import Private, find_private, hide_in
 from detection.publishing.hiding.rewrite import rewritten
 from detection.publishing.studio.compose import compose
 from detection.publishing.studio.style import StudioStyle
@@ -44,34 +43,48 @@ def finish_photo(plan: Plan, photo: Photo, finding: Finding | Exception | None, 
         if isinstance(finding, Exception):
             raise finding
         assert finding is not None  # only photos that could not be read come without one
-        if plan.options.hide is not None:
-            return _hidden(plan, photo, finding, plan.options.hide, meter)
-        if finding.choice.main is None:
-            return _without_car(plan, photo, finding.why_none, meter)
-        if plan.options.studio is not None:
-            return _in_studio(plan, photo, finding.choice, plan.options.studio, meter)
-        cut = _all_vehicles if plan.options.all_vehicles else _main
-        return cut(plan, photo, finding.choice, meter)
+        style, private = plan.options.hide, None
+        if style is not None:
+            with meter.part("cut"):
+                private = find_private(photo.image, finding.choice, finding.found, style)
+        record = _finished(plan, photo, finding, private, meter)
+        return record if private is None else record.with_private(private.cells())
     except OutputError:
         raise
     except Exception as error:
-        return Record(row_cells(photo.source, "error", reason=one_line(error), size=size), photo.stamp, None)
+        reason = str(error) if isinstance(error, ImageError) else one_line(error)
+        return Record(row_cells(photo.source, "error", reason=reason, size=size), photo.stamp, None)
 
 
-def _main(plan: Plan, photo: Photo, choice: MainChoice, meter: Meter) -> Record:
+def _finished(plan: Plan, photo: Photo, finding: Finding, private: Private | None, meter: Meter) -> Record:
+    """The photo's row, when what is wanted of it is written."""
+    choice, style = finding.choice, plan.options.hide
+    if plan.options.whole_photos:
+        return _whole(plan, photo, finding, private, meter)
+    bright = None if choice.main is None else _bright(photo, meter)
+    if private is not None and style is not None:  # not before: edges are looked for in the photo as it is
+        with meter.part("cut"):
+            photo.image = hide_in(_image(photo), private, style)
+    if bright is None:
+        return _without_car(plan, photo, finding.why_none, private, meter)
+    if plan.options.studio is not None:
+        return _in_studio(plan, photo, choice, plan.options.studio, bright, meter)
+    return (_all_vehicles if plan.options.all_vehicles else _main)(plan, photo, choice, bright, meter)
+
+
+def _main(plan: Plan, photo: Photo, choice: MainChoice, bright: np.ndarray, meter: Meter) -> Record:
     assert choice.main is not None
     output = plan.target(photo.source)
-    vehicle, area, written = _cut(plan, photo, _bright(photo, meter), choice.main, output, meter)
+    vehicle, area, written = _cut(plan, photo, bright, choice.main, output, meter)
     return Record(_ok_row(photo, choice, output, vehicle, area), photo.stamp, written)
 
 
-def _all_vehicles(plan: Plan, photo: Photo, choice: MainChoice, meter: Meter) -> Record:
+def _all_vehicles(plan: Plan, photo: Photo, choice: MainChoice, bright: np.ndarray, meter: Meter) -> Record:
     """Every vehicle by its rank; the row is about the first."""
     assert choice.main is not None
     crops: list[Crop] = []
     row: tuple[str, ...] = ()
     first: int | None = None
-    bright = _bright(photo, meter)
     for rank, found in enumerate((choice.main, *choice.runners_up), 1):
         output = plan.target(photo.source, rank)
         vehicle, area, written = _cut(plan, photo, bright, found, output, meter)
@@ -81,37 +94,24 @@ def _all_vehicles(plan: Plan, photo: Photo, choice: MainChoice, meter: Meter) ->
     return Record(row, photo.stamp, first, tuple(crops))
 
 
-def _hidden(plan: Plan, photo: Photo, finding: Finding, style: HideStyle, meter: Meter) -> Record:
+def _whole(plan: Plan, photo: Photo, finding: Finding, private: Private | None, meter: Meter) -> Record:
     """The photo's file with what is private hidden; that of a photo without any, too."""
-    image, path = _image(photo), plan.source / photo.source
-    with meter.part("cut"):
-        found = find_private(image, finding.choice, finding.found, style)
-        data = path.read_bytes()
-        if file_stamp(path) != photo.stamp:
-            raise RuntimeError(f"'{path.name}' changed while it was worked on.")
-        try:
-            data = rewritten(data, path.name, [plate.corners for plate in found.hidden], style)
-        except ImageError as error:
-            cells = row_cells(photo.source, "error", reason=str(error), size=image.shape[:2])
-            return Record(cells + found.cells(), photo.stamp, None)
-    output = plan.target(photo.source)
-    with meter.part("write"), _writing(plan, plan.output / output) as target:
-        replace_file(target, data)
-    main = finding.choice.main
+    output, size, main = plan.target(photo.source), _image(photo).shape[:2], finding.choice.main
+    written = _save_file(plan, photo, output, private, meter)
     if main is None:
-        why, size = finding.why_none, image.shape[:2]
-        cells = row_cells(photo.source, "no_car", output=output, reason=why, candidates=0, size=size)
+        cells = row_cells(photo.source, "no_car", output=output, reason=finding.why_none, candidates=0, size=size)
     else:
-        main = resize_vehicle(main, image.shape[:2])
+        main = resize_vehicle(main, size)
         cells = _ok_row(photo, finding.choice, output, main, int(np.count_nonzero(main.mask)))
-    return Record(cells + found.cells(), photo.stamp, len(data))
+    return Record(cells, photo.stamp, written)
 
 
-def _in_studio(plan: Plan, photo: Photo, choice: MainChoice, style: StudioStyle, meter: Meter) -> Record:
+def _in_studio(
+    plan: Plan, photo: Photo, choice: MainChoice, style: StudioStyle, bright: np.ndarray, meter: Meter
+) -> Record:
     """The main vehicle before the backdrop."""
     assert choice.main is not None
     output = plan.target(photo.source)
-    bright = _bright(photo, meter)
     with meter.part("cut"):
         made = compose(_image(photo), choice.main, style, bright)
     written = _save(plan, output, made.image, meter)
@@ -161,21 +161,14 @@ def _ok_row(
     )
 
 
-def _without_car(plan: Plan, photo: Photo, reason: str, meter: Meter) -> Record:
+def _without_car(plan: Plan, photo: Photo, reason: str, private: Private | None, meter: Meter) -> Record:
     output, written = "", None
     if plan.style.no_car == "keep":
         output = plan.target(photo.source, 0 if plan.options.all_vehicles else None)
         written = _save(plan, output, _image(photo), meter)
     elif plan.style.no_car == "quarantine":
         output = f"{QUARANTINE}/{photo.source}"
-        source = plan.source / photo.source
-        with meter.part("write"):
-            data = source.read_bytes()
-            if file_stamp(source) != photo.stamp:
-                raise RuntimeError(f"'{source.name}' changed while it was copied.")
-            with _writing(plan, plan.output / output) as path:
-                replace_file(path, data)
-        written = len(data)
+        written = _save_file(plan, photo, output, private, meter)
     size = _image(photo).shape[:2]
     cells = row_cells(photo.source, "no_car", output=output, reason=reason, candidates=0, size=size)
     return Record(cells, photo.stamp, written)
@@ -184,6 +177,23 @@ def _without_car(plan: Plan, photo: Photo, reason: str, meter: Meter) -> Record:
 def _image(photo: Photo) -> np.ndarray:
     assert photo.image is not None  # photos that could not be read have had their row by now
     return photo.image
+
+
+def _save_file(plan: Plan, photo: Photo, output: str, private: Private | None, meter: Meter) -> int:
+    """Writes the photo's own file below OUT, perhaps with something hidden; returns its size in bytes.
+
+    Raises `ImageError` for one in which nothing can be hidden.
+    """
+    source, style = plan.source / photo.source, plan.options.hide
+    with meter.part("write"):
+        data = source.read_bytes()
+        if file_stamp(source) != photo.stamp:
+            raise RuntimeError(f"'{source.name}' changed while it was copied.")
+        if private is not None and style is not None:
+            data = rewritten(data, source.name, [one.corners for one in private.hidden], style)
+        with _writing(plan, plan.output / output) as path:
+            replace_file(path, data)
+    return len(data)
 
 
 def _save(plan: Plan, output: str, array: np.ndarray, meter: Meter) -> int:

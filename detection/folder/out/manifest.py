@@ -6,7 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,20 @@ from typing import Any
 from detection.common.files import escape_name, file_stamp, read_name, write_changed
 from detection.common.places.place import Place
 from detection.common.rows import json_line, parse_row
+from detection.publishing.hiding.private import PRIVATE_COLUMNS
 
 COLUMNS = (
     *("source", "output", "status", "reason", "score", "x1", "y1", "x2", "y2"),
     *("mask_area", "candidates", "width", "height", "kind"),
 )
 OLDER_COLUMNS = COLUMNS[:-1]  # those of version 0.4.0
-# Further ones of a run that hides: how many, the corners of each (JSON, x and y in pixels), how sure each is, the same
-# of what was nearly hidden.
-HIDDEN_COLUMNS = (*COLUMNS, "hidden", "hidden_at", "hidden_scores", "nearly_hidden", "nearly_at")
+HIDDEN_COLUMNS = (*COLUMNS, *PRIVATE_COLUMNS)  # of a run that hides; the lists as JSON
 # Further ones of a studio: the view, the sides at which the photo cuts the car off, how often the car was enlarged, by
 # what red, green, blue and the light were multiplied, which part of the car is glass that was toned.
-STUDIO_COLUMNS = (*COLUMNS, "view", "cut", "scale", "tone", "glass")
+STUDIO_COLUMNS = ("view", "cut", "scale", "tone", "glass")
+_LENGTHS = {
+    len(columns) + more for columns in (COLUMNS, HIDDEN_COLUMNS) for more in (0, len(STUDIO_COLUMNS))
+}  # of a row
 STATUSES = ("ok", "no_car", "unreadable", "error")
 FAILED = ("unreadable", "error")
 CROP_COLUMNS = ("output", "rank", "kind", "score", "x1", "y1", "x2", "y2", "mask_area")
@@ -47,7 +49,7 @@ class Crop:
 class Record:
     """One photo's row, and what tells on a later run that it still holds.
 
-    cells: the manifest's row as text, one string for each of `COLUMNS`, `HIDDEN_COLUMNS` or `STUDIO_COLUMNS`.
+    cells: the manifest's row as text, one string for each of the columns, see `manifest_columns`.
     stamp: size in bytes and mtime in ns of the source; None when it can't be asked.
     output_size: size in bytes of the written file; None when nothing was to be written.
     crops: of a run with a cut-out of every vehicle, each of them, the first one (`output`) included.
@@ -80,6 +82,11 @@ class Record:
         written = {self.output: self.output_size} if self.output else {}
         return written | {crop.output: crop.size for crop in self.crops}
 
+    def with_private(self, cells: tuple[str, ...]) -> Record:
+        """The same with what was hidden: those columns follow the usual ones."""
+        own = len(COLUMNS)
+        return replace(self, cells=(*self.cells[:own], *cells, *self.cells[own:]))
+
     def holds(self, source: Path, output_root: Path) -> bool:
         """Whether the source is unchanged and all outputs are there, whole."""
         if file_stamp(source) != self.stamp:
@@ -107,9 +114,7 @@ def parse_record(line: bytes) -> Record | None:
         record = Record(cells + ("",) * (len(cells) == len(OLDER_COLUMNS)), stamp, values["output_size"], crops)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         return None
-    if len(record.cells) not in (len(COLUMNS), len(HIDDEN_COLUMNS), len(STUDIO_COLUMNS)) or any(
-        len(crop.cells) != len(CROP_COLUMNS) for crop in crops
-    ):
+    if len(record.cells) not in _LENGTHS or any(len(crop.cells) != len(CROP_COLUMNS) for crop in crops):
         return None
     return record if record.status in STATUSES else None
 
@@ -142,8 +147,8 @@ def crop_cells(
 
 
 def manifest_columns(hide: bool, studio: bool) -> tuple[str, ...]:
-    """The columns of a run that hides, of one that makes pictures in a studio, or of a plain one."""
-    return HIDDEN_COLUMNS if hide else STUDIO_COLUMNS if studio else COLUMNS
+    """The columns of a run: further ones where something is hidden, and where pictures are made in a studio."""
+    return (*(HIDDEN_COLUMNS if hide else COLUMNS), *(STUDIO_COLUMNS if studio else ()))
 
 
 def write_manifest(path: Path, records: Callable[[], Iterable[Record]], columns: tuple[str, ...] = COLUMNS) -> None:

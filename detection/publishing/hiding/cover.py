@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,6 +52,11 @@ class HideStyle(StrictConfig):
             raise ValueError("Nothing is to be hidden: name plates")
         return self
 
+    def also(self, other: HideStyle | None) -> HideStyle:
+        """This style for what the other one hides, too."""
+        what = self.what if other is None else tuple(dict.fromkeys((*self.what, *other.what)))
+        return self.model_copy(update={"what": what})
+
 
 def hide_style(what: str, **values: Any) -> HideStyle:
     """A style by what is to be hidden, as in `plates`, and the other fields by name. Raises `UsageError`."""
@@ -59,8 +65,8 @@ def hide_style(what: str, **values: Any) -> HideStyle:
     if unknown is not None or not names:
         raise UsageError(f"'{unknown or what}' can't be hidden: known is {', '.join(WHATS)}.")
     if values.get("logo") is not None:
-        values["way"] = "logo"
         read_logo(values["logo"])
+        values = {"way": "logo", **values, "logo": os.path.abspath(values["logo"])}
     return check_config(HideStyle, {"what": names, **values})
 
 

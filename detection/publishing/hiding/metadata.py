@@ -189,13 +189,13 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def _webp(picture: bytes, original: bytes, metadata: Metadata) -> bytes:
-    said = dict(_riff(original))
+    said = dict(riff_chunks(original))
     kept = {b"ICCP": said[b"ICCP"]} if b"ICCP" in said else {}
     if exif := filtered_exif(said.get(b"EXIF", b"").removeprefix(_EXIF), metadata) if b"EXIF" in said else b"":
         kept[b"EXIF"] = exif
     if metadata == "keep" and b"XMP " in said and _no_preview(said[b"XMP "]):
         kept[b"XMP "] = said[b"XMP "]
-    own = [(kind, body) for kind, body in _riff(picture) if kind not in (b"VP8X", b"ICCP", b"EXIF", b"XMP ")]
+    own = [(kind, body) for kind, body in riff_chunks(picture) if kind not in (b"VP8X", b"ICCP", b"EXIF", b"XMP ")]
     with Image.open(io.BytesIO(picture), formats=("WEBP",)) as opened:
         width, height = opened.size
         alpha, several = opened.mode == "RGBA", getattr(opened, "n_frames", 1) > 1
@@ -210,7 +210,8 @@ def _webp(picture: bytes, original: bytes, metadata: Metadata) -> bytes:
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
-def _riff(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and body of each chunk of a WebP. Raises `MetadataError`."""
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         raise MetadataError("it does not begin as a WebP")
     place = 12

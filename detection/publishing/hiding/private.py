@@ -6,13 +6,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from detection.common.files import file_sha256
 from detection.publishing.hiding.cover import HideStyle, cover
-from detection.publishing.hiding.plates import Plate, PlateFinder
+from detection.publishing.hiding.plates import Plate, PlateFinder, plates_fingerprint
 from detection.vehicle import MainChoice, Vehicle
 
+# Of rows: how many are hidden, the corners of each (x and y in pixels of the photo), how sure each is, and of what was
+# nearly hidden how many and where.
+PRIVATE_COLUMNS = ("hidden", "hidden_at", "hidden_scores", "nearly_hidden", "nearly_at")
 _MOST_NOTED = 50
 # Vehicles that did not count are looked at, too, from this score on: a plate may be on what the car check refuses.
 _UNSURE = 0.3
@@ -25,10 +31,21 @@ class Private:
     hidden: Sequence[Plate] = ()
     near: Sequence[Plate] = ()
 
+    def values(self) -> dict[str, Any]:
+        """A row's numbers and lists by `PRIVATE_COLUMNS`; of very many the first ones have places."""
+        scores = [round(plate.score, 3) for plate in self.hidden[:_MOST_NOTED]]
+        found = (len(self.hidden), _places(self.hidden), scores, len(self.near), _places(self.near))
+        return dict(zip(PRIVATE_COLUMNS, found, strict=True))
+
     def cells(self) -> tuple[str, ...]:
-        """The cells of a manifest that follow its usual ones, as text: see `HIDDEN_COLUMNS`."""
-        scores = json.dumps([round(plate.score, 3) for plate in self.hidden[:_MOST_NOTED]])
-        return (str(len(self.hidden)), _places(self.hidden), scores, str(len(self.near)), _places(self.near))
+        """The same as the cells of a manifest that follow its usual ones: text, the lists as JSON."""
+        return tuple(json.dumps(value, separators=(",", ":")) for value in self.values().values())
+
+
+def hide_settings(style: HideStyle) -> dict[str, Any]:
+    """What results depend on, as plain values: the style, the network, and what the logo's file holds."""
+    logo = None if style.logo is None else file_sha256(Path(style.logo)).hex()
+    return style.model_dump(mode="json") | {"network": plates_fingerprint(), "logo": logo}
 
 
 def find_private(
@@ -93,7 +110,5 @@ def _on(vehicle: Vehicle, plate: Plate, size: tuple[int, int]) -> bool:
     return bool(vehicle.mask[rows, max(0, int(x - reach)) : int(x + reach) + 1].any())
 
 
-def _places(plates: Sequence[Plate]) -> str:
-    return json.dumps(
-        [np.round(plate.corners.astype(np.float64), 1).tolist() for plate in plates[:_MOST_NOTED]]
-    ).replace(" ", "")
+def _places(plates: Sequence[Plate]) -> list[list[list[float]]]:
+    return [np.round(plate.corners.astype(np.float64), 1).tolist() for plate in plates[:_MOST_NOTED]]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from PIL import Image
 
+from detection.images.depth import has_16_bits
 from detection.images.formats import has_own_orientation, open_image, turn_of
 from detection.images.read import ImageError
 from detection.publishing.hiding.cover import HideStyle, cover
-from detection.publishing.hiding.metadata import MetadataError, carried, filtered, filtered_exif
+from detection.publishing.hiding.metadata import MetadataError, carried, filtered, filtered_exif, riff_chunks
 
 _WRITABLE = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF")
 _KEPT = ("RGB", "RGBA", "L", "CMYK", "I;16")  # modes whose pixels are changed as they are
@@ -34,53 +36,80 @@ def rewritten(data: bytes, name: str, quads: Sequence[np.ndarray], style: HideSt
         file_format = image.format or ""
         if file_format not in _WRITABLE:
             raise ImageError(
-                f"'{name}' is a {file_format or 'photo'} that can't be written anew: convert it to JPEG or PNG."
+                f"'{name}' is of the format {file_format}, which can't be written anew: convert it to JPEG or PNG."
             )
         if getattr(image, "n_frames", 1) > 1 and file_format != "MPO":
             raise ImageError(f"'{name}' holds several pictures: save the first one as a file of its own.")
         kind = "JPEG" if file_format == "MPO" else file_format
         try:
             if not quads and kind in ("JPEG", "PNG", "WEBP", "BMP"):
-                return filtered(data, style.metadata, kind)
-            picture = _covered(image, kind, quads, style)
-            return carried(picture, data, style.metadata, kind)
+                written = filtered(data, style.metadata, kind)
+            else:
+                written = carried(_covered(image, data, kind, quads, style), data, style.metadata, kind)
+            if _look(written) != _look(data):
+                raise MetadataError("its size or how it is to be turned would be another one")
+            return written
         except MetadataError as error:
             raise ImageError(
                 f"'{name}' can't be written anew, since {error}: save it again with another program."
             ) from error
 
 
-def _covered(image: Image.Image, kind: str, quads: Sequence[np.ndarray], style: HideStyle) -> bytes:
+def _look(data: bytes) -> tuple[tuple[int, int], int]:
+    """Width, height and EXIF orientation of a file's picture; of a TIFF upright, since Pillow turns it."""
+    with open_image(data) as image:
+        if image.format == "TIFF":
+            image.load()
+            return image.size, 1
+        return image.size, _orientation(image)
+
+
+def _covered(image: Image.Image, data: bytes, kind: str, quads: Sequence[np.ndarray], style: HideStyle) -> bytes:
     """The picture with its quadrilaterals covered, encoded as it was, without metadata (a TIFF with what stays)."""
-    orientation = 1
-    if kind == "TIFF":  # its own tags, before Pillow turns it
+    deep = has_16_bits(image, data)
+    if kind == "TIFF":
+        if deep:
+            raise MetadataError("its colours have 16 bits, which is written anew as PNG alone")
         icc, dpi = image.info.get("icc_profile"), image.info.get("dpi")
-        compression, exif = image.info.get("compression"), image.getexif().tobytes()
-    else:
-        orientation = _orientation(image)
-    saved = _like_the_original(image, kind)
+        compression, tags = image.info.get("compression"), image.getexif().tobytes()
+    orientation = 1 if kind == "TIFF" else _orientation(image)  # Pillow turns a TIFF
+    turned_size = image.size if orientation < 5 else image.size[::-1]
+    shapes = [unturned(np.asarray(quad, np.float64), orientation, turned_size) for quad in quads]
+    if deep:
+        return _covered_deep(data, shapes, style)
+    saved = _like_the_original(image, data, kind)
     with turn_of(image.width * image.height):
         image.load()
-    turned_size = image.size if orientation < 5 else image.size[::-1]
     mode = _plain_mode(image)
     plain = image if image.mode == mode else image.convert(mode)
     pixels = np.array(plain)
     flat = pixels[..., None] if pixels.ndim == 2 else pixels
-    for quad in quads:
-        cover(
-            flat[..., :3] if mode == "RGBA" else flat,
-            unturned(np.asarray(quad, np.float64), orientation, turned_size),
-            style,
-        )
+    for shape in shapes:
+        cover(flat[..., :3] if mode == "RGBA" else flat, shape, style)
     encoded = io.BytesIO()
     if kind == "TIFF":
-        kept = filtered_exif(exif.removeprefix(b"Exif\0\0"), style.metadata)
+        upright = Image.Exif()
+        upright.load(tags)
+        upright.pop(_ORIENTATION, None)  # as the pixels are now
+        kept = filtered_exif(upright.tobytes().removeprefix(b"Exif\0\0"), style.metadata)
         saved = {"compression": compression if compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits") else None}
         saved |= {"icc_profile": icc, "exif": kept or None}
         saved |= {} if dpi is None else {"dpi": dpi}
         saved = {key: value for key, value in saved.items() if value is not None}
     _picture(pixels, mode).save(encoded, kind, **saved)
     return encoded.getvalue()
+
+
+def _covered_deep(data: bytes, shapes: Sequence[np.ndarray], style: HideStyle) -> bytes:
+    """A PNG with 16 bits per colour, which Pillow would write with 8."""
+    stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if stored is None or stored.dtype != np.uint16 or stored.ndim != 3:
+        raise MetadataError("its 16-bit colours are of a rare kind")
+    pixels = stored[..., 2::-1].copy()  # RGB
+    for shape in shapes:
+        cover(pixels, shape, style)
+    stored[..., :3] = pixels[..., ::-1]
+    return cv2.imencode(".png", stored, [cv2.IMWRITE_PNG_COMPRESSION, 6])[1].tobytes()
 
 
 def _plain_mode(image: Image.Image) -> str:
@@ -101,7 +130,7 @@ def _picture(pixels: np.ndarray, mode: str) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def _like_the_original(image: Image.Image, kind: str) -> dict:
+def _like_the_original(image: Image.Image, data: bytes, kind: str) -> dict:
     """Options of Pillow by which a file is encoded as this one was."""
     if kind == "JPEG":
         from PIL import JpegImagePlugin
@@ -117,7 +146,8 @@ def _like_the_original(image: Image.Image, kind: str) -> dict:
     if kind == "PNG":
         return {"compress_level": 6}
     if kind == "WEBP":
-        return {"quality": _WEBP_QUALITY, "method": 4}
+        lossless = any(chunk == b"VP8L" for chunk, _ in riff_chunks(data))
+        return {"lossless": lossless, "quality": _WEBP_QUALITY, "method": 4, "exact": True}
     return {}
 
 

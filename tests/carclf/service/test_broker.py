@@ -83,6 +83,9 @@ def test_a_round_trip(rabbit, worker):
             assert [answer.file for answer in answers] == [upload.name for upload in strange]
             assert answers[1].outline and answers[1].cutout.startswith("data:image/")
             assert (answers[1].width, answers[1].height) == (128, 96)
+            hiding = Upload("a.jpg", RED_FILE, "plates")
+            (answer,) = await backend.recognize([hiding], pictures=True)
+            assert answer.hidden == [] and answer.cutout  # it was looked for, and there is none
             await stopped(process)
             await until(lambda: not backend.ready())
 

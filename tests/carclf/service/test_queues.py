@@ -19,6 +19,7 @@ from carclf.service.queue import queues
 from carclf.service.queue.broker import BrokerBackend
 from carclf.service.settings import ServiceSettings
 from detection.common.errors import UsageError
+from detection.publishing.hiding.cover import HideStyle
 from tests.carclf.service.stand_ins import ColourClassifier
 from tests.fakes import FakeDetector
 
@@ -70,7 +71,7 @@ def test_messages_of_version_04_name_no_model():
     assert queues.PhotoHeaders.decode(headers) == queues.PhotoHeaders("a.jpg", "web1")
 
 
-@pytest.mark.parametrize("different", [{"threshold": 0.6}, {"tta": 2}, {"max_pixels": 7}, {}])
+@pytest.mark.parametrize("different", [{"threshold": 0.6}, {"tta": 2}, {"max_pixels": 7}, {"hide": HideStyle()}, {}])
 def test_a_model_is_all_that_answers_depend_on(different):
     def model(**values) -> str:
         async def run() -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from detection.cluster.connect import Cluster
 from detection.folder.run import clean_folder
+from detection.publishing.hiding.cover import HideStyle
 from tests.clusters import draw_photos, far, loader, local, nodes
 from tests.folder_runs import STYLE, tree
 
@@ -46,6 +47,16 @@ def test_either_engine_ends_what_the_other_began(cluster, tmp_path, first):
         clean_folder(source, out, loader(), STYLE, cluster=begins, progress=interrupt)
     summary = clean_folder(source, out, loader(), STYLE, cluster=ends, progress=False)
     assert summary.processed == 12 and tree(out) == expected
+
+
+def test_workers_hide_as_one_machine_does(cluster, tmp_path):
+    """By the network itself, which each worker opens; how many it finds on drawn cars is no matter here."""
+    source = draw_photos(tmp_path / "in", 6)
+    options = {"hide": HideStyle(way="fill"), "whole_photos": True, "kinds": "all"}
+    clean_folder(source, tmp_path / "reference", loader(), STYLE, progress=False, **options)
+    far(source, tmp_path / "out", loader(), cluster, **options)
+    assert tree(tmp_path / "out") == tree(tmp_path / "reference")
+    assert b"hidden_at" in tree(tmp_path / "out")["manifest.csv"]
 
 
 def interrupt(done, total):

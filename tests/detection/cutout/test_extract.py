@@ -46,7 +46,7 @@ def test_prediction_sees_the_crops_that_a_folder_run_writes(tmp_path, size, back
 
 
 def test_a_huge_crop_is_shrunk_only_while_it_waits_for_the_classifier(monkeypatch):
-    monkeypatch.setattr("carclf.recognition.item.CROP_PIXELS", 20_000)
+    monkeypatch.setattr("carclf.recognition.chain.item.CROP_PIXELS", 20_000)
     classifier = Seen(CutoutStyle(padding=0, background="transparent"))
     CarRecognizer(classifier, FakeDetector())(draw_car(size=(300, 400), box=(10, 10, 390, 290)))
     crops = SimpleNamespace(classes=("a",), style=CutoutStyle(), predict=classifier.predict, detector="")

@@ -12,10 +12,13 @@ from PIL import Image
 from detection.common.errors import UsageError
 from detection.folder.merge import merge_shards
 from detection.folder.options import CleanOptions
-from detection.folder.out.manifest import COLUMNS, STUDIO_COLUMNS
+from detection.folder.out.manifest import COLUMNS, HIDDEN_COLUMNS, STUDIO_COLUMNS
 from detection.images.read import load_image
 from detection.images.write import save_image
+from detection.publishing.hiding import private
+from detection.publishing.hiding.cover import HideStyle
 from detection.publishing.studio.style import studio_style
+from tests.fakes import FakePlates
 from tests.folder_runs import rows, run, times, tree
 
 SIZE = "320x240"
@@ -33,7 +36,7 @@ def test_each_car_becomes_a_picture_and_a_photo_without_one_a_row(photos, tmp_pa
     assert summary.counts == {"ok": 2, "no_car": 1, "unreadable": 1} and summary.exit_code == 3
     assert times(photos) == before
     found = rows(tmp_path / "out")
-    assert tuple(found["red.jpg"]) == STUDIO_COLUMNS
+    assert tuple(found["red.jpg"]) == (*COLUMNS, *STUDIO_COLUMNS)
     red, blue, bad = (found[name] for name in ("red.jpg", "sub/blue.png", "sub/bad.jpg"))
     assert (red["output"], blue["output"]) == ("red.jpg", "sub/blue.jpg")
     assert (red["view"], red["cut"]) == ("corner", "") and 0 < float(red["scale"]) <= 2
@@ -90,7 +93,7 @@ def test_shards_make_the_same_folder(photos, tmp_path):
     merge_shards([tmp_path / "out"])
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
     with open(tmp_path / "out" / "manifest.csv", newline="") as file:
-        assert tuple(next(csv.reader(file))) == STUDIO_COLUMNS
+        assert tuple(next(csv.reader(file))) == (*COLUMNS, *STUDIO_COLUMNS)
 
 
 def test_a_folder_of_cut_outs_is_not_continued_as_a_studio(photos, tmp_path):
@@ -110,3 +113,21 @@ def test_the_studio_has_contact_sheets_too(photos, tmp_path):
 def test_what_does_not_go_with_a_studio(more):
     with pytest.raises(UsageError, match="main vehicle"):
         CleanOptions.of(studio=studio_style(SIZE), **more)
+
+
+def test_what_is_private_is_hidden_in_the_studio_too(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(private, "plate_finder", FakePlates)
+    studio(photos, tmp_path / "plain")
+    studio(photos, tmp_path / "out", hide=HideStyle())
+    found, plain = rows(tmp_path / "out"), rows(tmp_path / "plain")
+    assert tuple(found["red.jpg"]) == (*HIDDEN_COLUMNS, *STUDIO_COLUMNS)
+    assert [found[name]["hidden"] for name in ("red.jpg", "sub/blue.png", "grey.jpg")] == ["1", "0", "0"]
+    for name, row in found.items():
+        assert {key: row[key] for key in ("status", "view", "scale")} == {
+            key: plain[name][key] for key in ("status", "view", "scale")
+        }
+    one, other = (load_image(tmp_path / folder / "red.jpg").astype(int) for folder in ("plain", "out"))
+    changed = np.abs(one - other).max(axis=2) > 20
+    assert 0.001 < changed.mean() < 0.1
+    assert (tmp_path / "plain/sub/blue.jpg").read_bytes() == (tmp_path / "out/sub/blue.jpg").read_bytes()
+    assert studio(photos, tmp_path / "out", hide=HideStyle()).processed == 0

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from carclf.commands import publish
+from carclf.commands.options import HIDE_MARGIN
+from carclf.commands.publish import HIDE_THRESHOLD
 from detection.common.errors import UsageError
 from detection.publishing.hiding.cover import HideStyle, cover, grow, hide_style
 
@@ -105,4 +106,4 @@ def test_a_logo_needs_transparency(tmp_path):
 
 def test_the_command_has_the_defaults_of_the_style():
     style = HideStyle()
-    assert (style.margin, style.threshold) == (publish.MARGIN, publish.THRESHOLD)
+    assert (style.margin, style.threshold) == (HIDE_MARGIN, HIDE_THRESHOLD)

@@ -126,7 +126,7 @@ def test_what_a_phone_appends_does_not_stay():
 
 def test_files_that_cannot_be_written_anew_are_refused():
     several = encoded("GIF")
-    with pytest.raises(ImageError, match="GIF that can't be written anew"):
+    with pytest.raises(ImageError, match="format GIF, which can't be written anew"):
         rewritten(several, "a.gif", [], HideStyle())
     moving = encoded("WEBP", save_all=True, append_images=[Image.new("RGB", (128, 96))])
     with pytest.raises(ImageError, match="several pictures"):

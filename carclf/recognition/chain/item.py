@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from carclf.classifier.colour.reader import Colour
     from carclf.recognition.photo import Photo
     from carclf.recognition.prediction import Status
+    from detection.publishing.hiding.cover import HideStyle
+    from detection.publishing.hiding.private import Private
     from detection.vehicle import Vehicle
 
 
@@ -39,7 +41,8 @@ class Item:
     None once they are not needed or the item has failed. kind: of the vehicle, None where none was found. colour: of
     its paint, None where it was not looked at. rank: of the
     vehicle in its photo, None where there is but one row per photo. others: how many other vehicles were found in the
-    photo. embed: whether a vector of the cut-out is wanted, float32 [F].
+    photo. embed: whether a vector of the cut-out is wanted, float32 [F]. hide: what is to be hidden in pictures of the
+    photo; private: what was found of it, `photo` has it hidden then; shown: the cut-out with it hidden (RGB uint8).
     """
 
     given: Photo | None
@@ -61,6 +64,9 @@ class Item:
     vector: np.ndarray | None = None
     pictures: bool = False
     embed: bool = False
+    hide: HideStyle | None = None
+    private: Private | None = None
+    shown: np.ndarray | None = None
     stamp: tuple[int, int] | None = field(default=None, repr=False)
 
     @classmethod
@@ -99,7 +105,7 @@ class Item:
         if self.pictures:
             self.vehicle = vehicle
         else:
-            self.photo = None
+            self.photo = self.shown = None
 
     def answer(self, probabilities: np.ndarray, vector: np.ndarray | None = None) -> None:
         self.probabilities, self.vector = probabilities, vector
@@ -107,7 +113,7 @@ class Item:
             self.cutout = None
 
     def fail(self, status: Status, reason: str) -> None:
-        self.status, self.reason, self.cutout = status, reason, None
+        self.status, self.reason, self.cutout, self.shown = status, reason, None, None
         if not self.pictures:
             self.photo = None
 
@@ -120,7 +126,8 @@ class Item:
     def pixels(self) -> int:
         """What it keeps in memory, in pixels of three bytes."""
         mask = 0 if self.vehicle is None else self.vehicle.mask.size // 3
-        return mask + sum(one.shape[0] * one.shape[1] for one in (self.photo, self.cutout) if one is not None)
+        pictures = (self.photo, self.cutout, self.shown)
+        return mask + sum(one.shape[0] * one.shape[1] for one in pictures if one is not None)
 
     @property
     def alive(self) -> bool:
