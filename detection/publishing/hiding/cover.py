@@ -20,6 +20,7 @@ WHATS = ("plates",)
 _CELLS_ACROSS, _CELLS_DOWN = 5, 2
 _TONE = 0.25
 _LEAST_LOGO, _MOST_LOGO = 16, 4096
+_TOGETHER = "A logo picture and the way 'logo' belong together: pass both or neither"
 
 
 class HideStyle(StrictConfig):
@@ -47,7 +48,7 @@ class HideStyle(StrictConfig):
     @model_validator(mode="after")
     def _fitting(self) -> HideStyle:
         if (self.way == "logo") != (self.logo is not None):
-            raise ValueError("A logo picture and the way 'logo' belong together: pass both or neither")
+            raise ValueError(_TOGETHER)
         if not self.what:
             raise ValueError("Nothing is to be hidden: name plates")
         return self
@@ -67,6 +68,8 @@ def hide_style(what: str, **values: Any) -> HideStyle:
     if values.get("logo") is not None:
         read_logo(values["logo"])
         values = {"way": "logo", **values, "logo": os.path.abspath(values["logo"])}
+    if (values.get("way") == "logo") != (values.get("logo") is not None):
+        raise UsageError(f"{_TOGETHER}.")
     return check_config(HideStyle, {"what": names, **values})
 
 

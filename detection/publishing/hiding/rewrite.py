@@ -18,6 +18,8 @@ from detection.publishing.hiding.metadata import MetadataError, carried, filtere
 _WRITABLE = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF")
 _KEPT = ("RGB", "RGBA", "L", "CMYK", "I;16")  # modes whose pixels are changed as they are
 _ORIENTATION = 0x0112
+# Tags of a TIFF that say how its pixels lie in the file: size, bits, compression, strips, tiles and the like.
+_OF_PIXELS = (0x100, 0x101, 0x102, 0x103, 0x106, 0x111, 0x115, 0x116, 0x117, 0x11C, 0x13D, 0x142, 0x143, 0x144, 0x145)
 _WEBP_QUALITY = 95
 
 
@@ -90,7 +92,8 @@ def _covered(image: Image.Image, data: bytes, kind: str, quads: Sequence[np.ndar
     if kind == "TIFF":
         upright = Image.Exif()
         upright.load(tags)
-        upright.pop(_ORIENTATION, None)  # as the pixels are now
+        for tag in (_ORIENTATION, *_OF_PIXELS):  # which are written upright, and in strips of their own
+            upright.pop(tag, None)
         kept = filtered_exif(upright.tobytes().removeprefix(b"Exif\0\0"), style.metadata)
         saved = {"compression": compression if compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits") else None}
         saved |= {"icc_profile": icc, "exif": kept or None}

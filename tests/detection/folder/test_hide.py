@@ -233,6 +233,7 @@ def test_from_and_to_other_places(photos, tmp_path):
     here = {name: data for name, data in tree(tmp_path / "here").items() if name not in own}
     assert here == {name: data for name, data in tree(tmp_path / "there").items() if name not in own}
     assert here == {name: memory.cat_file(f"/hide-out/{name}") for name in here}
+    memory.store.clear()
 
 
 BLACK = CutoutStyle(background="black", padding=0.0)

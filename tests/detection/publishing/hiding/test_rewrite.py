@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import struct
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from detection.images.read import ImageError, load_image
+from detection.images.read import ImageError, decode_image, load_image
 from detection.publishing.hiding.cover import HideStyle
 from detection.publishing.hiding.metadata import MetadataError, filtered
 from detection.publishing.hiding.rewrite import rewritten, unturned
@@ -97,17 +99,20 @@ def test_only_the_shape_changes(mode, tmp_path):
     assert not changed.any()
 
 
+@pytest.mark.parametrize("metadata", ["strip", "safe", "keep"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_shape_is_found_in_photos_that_exif_turns(orientation, tmp_path):
-    (tmp_path / "in.jpg").write_bytes(encoded("JPEG", exif=exif(orientation), quality=95))
-    before = load_image(tmp_path / "in.jpg").astype(int)
+def test_the_shape_is_found_in_photos_that_exif_turns(orientation, kind, metadata):
+    options = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(kind, {})
+    data = encoded(kind, exif=exif(orientation), **options)
+    before = decode_image(data).astype(int)
     quad = np.array([[10, 20], [60, 20], [60, 36], [10, 36]], np.float32)
-    written = rewritten((tmp_path / "in.jpg").read_bytes(), "a", [quad], HideStyle(way="fill", metadata="strip"))
-    (tmp_path / "out.jpg").write_bytes(written)
-    after = load_image(tmp_path / "out.jpg").astype(int)
+    after = decode_image(rewritten(data, "a", [quad], HideStyle(way="fill", metadata=metadata))).astype(int)
     assert after.shape == before.shape
     assert after[22:34, 12:58].std(axis=(0, 1)).max() < 6 < before[22:34, 12:58].std(axis=(0, 1)).max()
-    assert np.abs(after - before)[60:].mean() < 3
+    assert np.abs(after - before)[60:].mean() < (3 if kind == "JPEG" else 0.01)
+    plain = decode_image(rewritten(data, "a", [], HideStyle(metadata=metadata)))
+    assert np.array_equal(plain, before)
 
 
 def test_a_jpeg_keeps_its_tables_and_sampling():
@@ -122,6 +127,66 @@ def test_what_a_phone_appends_does_not_stay():
     data = encoded("JPEG") + encoded("JPEG") + b"PREVIEW"
     for quads in ([], [QUAD]):
         assert b"PREVIEW" not in rewritten(data, "a", quads, HideStyle(metadata="keep"))
+
+
+def exif_with_preview() -> bytes:
+    """An EXIF block whose second directory points at a picture."""
+    preview = encoded("JPEG", scene((32, 24)), comment=b"PREVIEW")
+    first = struct.pack("<HHHIII", 1, 0x0112, 3, 1, 1, 26)  # one entry, and where the next directory is
+    second = struct.pack("<HHHIIHHIII", 2, 0x0201, 4, 1, 56, 0x0202, 4, 1, len(preview), 0)
+    return b"II*\0\x08\0\0\0" + first + second + preview
+
+
+@pytest.mark.parametrize("quads", [[], [QUAD]], ids=["untouched", "hidden"])
+@pytest.mark.parametrize("metadata", ["strip", "safe", "keep"])
+def test_no_preview_stays_in_a_jpeg(metadata, quads):
+    plain, block = encoded("JPEG"), exif_with_preview()
+    small = b"JFIF\0\x01\x02\0\0\x01\0\x01\x06\x01" + b"PREVIEW" * 2 + b"PREV"  # 6 x 1 pixels
+    others = {0xE1: [b"Exif\0\0" + block, b"http://ns.adobe.com/xap/1.0/\0<xmpGImg:image>PREVIEW</xmpGImg:image>"]}
+    others |= {0xED: [b"Photoshop 3.0\0" + b"8BIM\x04\x0c" + b"PREVIEW"], 0xE2: [b"MPF\0PREVIEW"]}
+    segments = [(0xE0, small), *((code, body) for code, bodies in others.items() for body in bodies)]
+    head = b"".join(bytes((0xFF, code)) + struct.pack(">H", len(body) + 2) + body for code, body in segments)
+    data = b"\xff\xd8" + head + plain[20:]  # in place of Pillow's own JFIF
+    assert data.count(b"PREVIEW") == 6 and decode_image(data).shape == (96, 128, 3)
+    assert b"PREV" not in rewritten(data, "a", quads, HideStyle(metadata=metadata))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_png_of_16_bits_keeps_them(mode):
+    pixels = np.random.default_rng(1).integers(0, 65536, (96, 128, len(mode)), np.uint16)
+    pixels[0, 0] = 65535
+    data = cv2.imencode(".png", pixels)[1].tobytes()
+    written = rewritten(data, "a", [QUAD], HideStyle(way="fill", margin=0))
+    after = cv2.imdecode(np.frombuffer(written, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert after.dtype == np.uint16 and after.shape == pixels.shape
+    assert len(np.unique(after[32:43, 42:88].reshape(-1, len(mode))[:, :3], axis=0)) == 1
+    after[28:48, 37:93] = pixels[28:48, 37:93] = 0
+    assert np.array_equal(after, pixels)
+
+
+def test_colours_that_pillow_would_halve_are_refused_in_a_tiff():
+    data = cv2.imencode(".tif", np.full((96, 128, 3), 40_000, np.uint16))[1].tobytes()
+    for quads in ([], [QUAD]):
+        with pytest.raises(ImageError, match="16 bits, which is written anew as PNG alone"):
+            rewritten(data, "a.tif", quads, HideStyle())
+
+
+def test_a_lossless_webp_stays_lossless():
+    data = encoded("WEBP", lossless=True)
+    before, after = (decode_image(one).astype(int) for one in (data, rewritten(data, "a", [QUAD], HideStyle(margin=0))))
+    before[28:48, 37:93] = after[28:48, 37:93] = 0
+    assert np.array_equal(before, after)
+
+
+def test_an_orientation_that_would_be_lost_is_told():
+    """It stands in XMP alone, which does not stay."""
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    body = b"http://ns.adobe.com/xap/1.0/\0" + xmp
+    data = b"\xff\xd8\xff\xe1" + struct.pack(">H", len(body) + 2) + body + encoded("JPEG")[2:]
+    assert decode_image(data).shape == (128, 96, 3)
+    with pytest.raises(ImageError, match="how it is to be turned would be another one"):
+        rewritten(data, "a.jpg", [QUAD], HideStyle(metadata="strip"))
+    assert decode_image(rewritten(data, "a.jpg", [QUAD], HideStyle(metadata="keep"))).shape == (128, 96, 3)
 
 
 def test_files_that_cannot_be_written_anew_are_refused():
