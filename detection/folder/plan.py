@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from detection.cutout.cut import CutoutStyle
 from detection.folder.clashes import Clash, find_clashes, loosest
 from detection.folder.options import CleanOptions
 from detection.images.find import IMAGE_SUFFIXES, FoundImages, survey_images
+from detection.publishing.hiding.faces import faces_fingerprint
 from detection.publishing.hiding.plates import plates_fingerprint
 
 FORMAT = 1  # of settings.json, journal.jsonl and run.json
@@ -116,6 +117,12 @@ def at_hand(plan: Plan) -> Iterator[Plan]:
         yield replace(plan, output=sink.folder, sink=sink)
 
 
+def _networks(what: Collection[str]) -> str:
+    """Fingerprints of the networks that find what is to be hidden."""
+    known = {"plates": plates_fingerprint, "faces": faces_fingerprint}
+    return " ".join(known[name]() for name in known if name in what)
+
+
 def settings_of(plan: Plan, detector_name: str, fingerprint: str) -> dict[str, Any]:
     """What the outputs depend on, as plain values: two runs may share an OUT only if these are equal.
 
@@ -128,7 +135,7 @@ def settings_of(plan: Plan, detector_name: str, fingerprint: str) -> dict[str, A
         "all_vehicles": plan.options.all_vehicles,
         "keep_suffix": plan.options.keep_suffix,
         "exclude": list(plan.options.exclude),
-        "hide": hide and hide.model_dump(mode="json") | {"network": plates_fingerprint()},
+        "hide": hide and hide.model_dump(mode="json") | {"network": _networks(hide.what)},
     }
     return {
         "source": str(plan.source.resolve()),

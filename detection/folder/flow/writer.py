@@ -86,7 +86,7 @@ def _hidden(plan: Plan, photo: Photo, finding: Finding, style: HideStyle, meter:
         if file_stamp(path) != photo.stamp:
             raise RuntimeError(f"'{path.name}' changed while it was worked on.")
         try:
-            data = rewritten(data, path.name, [plate.corners for plate in found.hidden], style)
+            data = rewritten(data, path.name, found.corners("plate"), style, found.corners("face"))
         except ImageError as error:
             cells = row_cells(photo.source, "error", reason=str(error), size=image.shape[:2])
             return Record(cells + found.cells(), photo.stamp, None)

@@ -21,8 +21,9 @@ COLUMNS = (
 )
 OLDER_COLUMNS = COLUMNS[:-1]  # those of version 0.4.0
 # Further ones of a run that hides: how many, the corners of each (JSON, x and y in pixels), how sure each is, the same
-# of what was nearly hidden.
-HIDDEN_COLUMNS = (*COLUMNS, "hidden", "hidden_at", "hidden_scores", "nearly_hidden", "nearly_at")
+# of what was nearly hidden, and what each is: plate or face.
+_HIDDEN = ("hidden", "hidden_at", "hidden_scores", "nearly_hidden", "nearly_at", "hidden_kinds", "nearly_kinds")
+HIDDEN_COLUMNS = (*COLUMNS, *_HIDDEN)
 STATUSES = ("ok", "no_car", "unreadable", "error")
 FAILED = ("unreadable", "error")
 CROP_COLUMNS = ("output", "rank", "kind", "score", "x1", "y1", "x2", "y2", "mask_area")

@@ -1,4 +1,4 @@
-"""What is to be hidden in a photo, and what nearly was: the plates by where they are and how sure they are."""
+"""What is to be hidden in a photo, and what nearly was: plates by where they are and how sure they are, and faces."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from functools import cache
 
 import numpy as np
 
-from detection.publishing.hiding.cover import HideStyle, cover
+from detection.publishing.hiding.cover import HideStyle, cover, cover_face
+from detection.publishing.hiding.faces import Face, FaceFinder
 from detection.publishing.hiding.plates import Plate, PlateFinder
 from detection.vehicle import MainChoice, Vehicle
 
@@ -22,43 +23,61 @@ _UNSURE = 0.3
 class Private:
     """hidden: what is hidden. near: what nearly was, for a person to look at."""
 
-    hidden: Sequence[Plate] = ()
-    near: Sequence[Plate] = ()
+    hidden: Sequence[Plate | Face] = ()
+    near: Sequence[Plate | Face] = ()
+
+    def corners(self, kind: str) -> list[np.ndarray]:
+        """Of what is hidden, by kind: plate or face."""
+        return [one.corners for one in self.hidden if one.kind == kind]
 
     def cells(self) -> tuple[str, ...]:
         """The cells of a manifest that follow its usual ones, as text: see `HIDDEN_COLUMNS`."""
-        scores = json.dumps([round(plate.score, 3) for plate in self.hidden[:_MOST_NOTED]])
-        return (str(len(self.hidden)), _places(self.hidden), scores, str(len(self.near)), _places(self.near))
+        scores = json.dumps([round(one.score, 3) for one in self.hidden[:_MOST_NOTED]])
+        places = str(len(self.hidden)), _places(self.hidden), scores, str(len(self.near)), _places(self.near)
+        return (*places, _kinds(self.hidden), _kinds(self.near))
 
 
 def find_private(
-    image: np.ndarray, choice: MainChoice, found: Sequence[Vehicle], style: HideStyle, finder: PlateFinder | None = None
+    image: np.ndarray,
+    choice: MainChoice,
+    found: Sequence[Vehicle],
+    style: HideStyle,
+    finder: PlateFinder | None = None,
+    faces: FaceFinder | None = None,
 ) -> Private:
     """What is private in a photo. image: RGB uint8 HxWx3 at full size. choice, found: of its `Finding`.
 
-    finder: None takes the bundled one.
+    finder, faces: None takes the bundled one.
     """
     counted = [] if choice.main is None else [choice.main, *choice.runners_up]
     others = [one for one in found if one.score >= _UNSURE and not any(one is other for other in counted)]
     vehicles = [*counted, *_apart(others, counted)]
-    plates = (finder or plate_finder()).find(image, vehicles)
+    plates = (finder or plate_finder()).find(image, vehicles) if "plates" in style.what else []
     if style.only_main:
         plates = [] if choice.main is None else [one for one in plates if _on(choice.main, one, image.shape[:2])]
-    hidden, near = [], []
+    hidden: list[Plate | Face] = []
+    near: list[Plate | Face] = []
     for plate in plates:
         needed = style.threshold if plate.on_vehicle else style.elsewhere
         if plate.score >= needed:
             hidden.append(plate)
         elif plate.score >= min(style.near, needed):
             near.append(plate)
+    for face in (faces or face_finder()).find(image, vehicles) if "faces" in style.what else ():
+        if face.score >= style.face_threshold:
+            hidden.append(face)
+        elif face.score >= style.face_near:
+            near.append(face)
     return Private(tuple(hidden), tuple(near))
 
 
 def hide_in(image: np.ndarray, private: Private, style: HideStyle) -> np.ndarray:
     """A copy of an RGB uint8 HxWx3 photo in which that is hidden."""
     image = image.copy()
-    for plate in private.hidden:
-        cover(image, plate.corners, style)
+    for corners in private.corners("plate"):
+        cover(image, corners, style)
+    for corners in private.corners("face"):
+        cover_face(image, corners, style)
     return image
 
 
@@ -66,6 +85,12 @@ def hide_in(image: np.ndarray, private: Private, style: HideStyle) -> np.ndarray
 def plate_finder() -> PlateFinder:
     """The bundled network, opened once per process. A thread per photo is enough: folders run several."""
     return PlateFinder(threads=1)
+
+
+@cache
+def face_finder() -> FaceFinder:
+    """As `plate_finder`."""
+    return FaceFinder(threads=1)
 
 
 def _apart(others: Sequence[Vehicle], counted: Sequence[Vehicle]) -> list[Vehicle]:
@@ -93,7 +118,11 @@ def _on(vehicle: Vehicle, plate: Plate, size: tuple[int, int]) -> bool:
     return bool(vehicle.mask[rows, max(0, int(x - reach)) : int(x + reach) + 1].any())
 
 
-def _places(plates: Sequence[Plate]) -> str:
-    return json.dumps(
-        [np.round(plate.corners.astype(np.float64), 1).tolist() for plate in plates[:_MOST_NOTED]]
-    ).replace(" ", "")
+def _places(shapes: Sequence[Plate | Face]) -> str:
+    return json.dumps([np.round(one.corners.astype(np.float64), 1).tolist() for one in shapes[:_MOST_NOTED]]).replace(
+        " ", ""
+    )
+
+
+def _kinds(shapes: Sequence[Plate | Face]) -> str:
+    return json.dumps([one.kind for one in shapes[:_MOST_NOTED]])

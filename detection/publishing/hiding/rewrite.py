@@ -10,7 +10,7 @@ from PIL import Image
 
 from detection.images.formats import has_own_orientation, open_image, turn_of
 from detection.images.read import ImageError
-from detection.publishing.hiding.cover import HideStyle, cover
+from detection.publishing.hiding.cover import HideStyle, cover, cover_face
 from detection.publishing.hiding.metadata import MetadataError, carried, filtered, filtered_exif
 
 _WRITABLE = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF")
@@ -19,10 +19,12 @@ _ORIENTATION = 0x0112
 _WEBP_QUALITY = 95
 
 
-def rewritten(data: bytes, name: str, quads: Sequence[np.ndarray], style: HideStyle) -> bytes:
+def rewritten(
+    data: bytes, name: str, quads: Sequence[np.ndarray], style: HideStyle, faces: Sequence[np.ndarray] = ()
+) -> bytes:
     """The bytes of a photo's file with the quadrilaterals covered, and of what it says only what is to stay.
 
-    quads: float 4x2 each, in pixels of the photo as `load_image` gives it, turned by its EXIF orientation.
+    quads, faces: float 4x2 each, in pixels of the photo as `load_image` gives it, turned by its EXIF orientation.
     Without any, the picture's own data stay as they are. Raises `ImageError` for a file that can't be written in its
     own format: nothing must come out that shows what it should not.
     """
@@ -40,9 +42,9 @@ def rewritten(data: bytes, name: str, quads: Sequence[np.ndarray], style: HideSt
             raise ImageError(f"'{name}' holds several pictures: save the first one as a file of its own.")
         kind = "JPEG" if file_format == "MPO" else file_format
         try:
-            if not quads and kind in ("JPEG", "PNG", "WEBP", "BMP"):
+            if not quads and not faces and kind in ("JPEG", "PNG", "WEBP", "BMP"):
                 return filtered(data, style.metadata, kind)
-            picture = _covered(image, kind, quads, style)
+            picture = _covered(image, kind, quads, style, faces)
             return carried(picture, data, style.metadata, kind)
         except MetadataError as error:
             raise ImageError(
@@ -50,7 +52,9 @@ def rewritten(data: bytes, name: str, quads: Sequence[np.ndarray], style: HideSt
             ) from error
 
 
-def _covered(image: Image.Image, kind: str, quads: Sequence[np.ndarray], style: HideStyle) -> bytes:
+def _covered(
+    image: Image.Image, kind: str, quads: Sequence[np.ndarray], style: HideStyle, faces: Sequence[np.ndarray]
+) -> bytes:
     """The picture with its quadrilaterals covered, encoded as it was, without metadata (a TIFF with what stays)."""
     orientation = 1
     if kind == "TIFF":  # its own tags, before Pillow turns it
@@ -66,12 +70,10 @@ def _covered(image: Image.Image, kind: str, quads: Sequence[np.ndarray], style: 
     plain = image if image.mode == mode else image.convert(mode)
     pixels = np.array(plain)
     flat = pixels[..., None] if pixels.ndim == 2 else pixels
-    for quad in quads:
-        cover(
-            flat[..., :3] if mode == "RGBA" else flat,
-            unturned(np.asarray(quad, np.float64), orientation, turned_size),
-            style,
-        )
+    colours = flat[..., :3] if mode == "RGBA" else flat
+    for how, shapes in ((cover, quads), (cover_face, faces)):
+        for shape in shapes:
+            how(colours, unturned(np.asarray(shape, np.float64), orientation, turned_size), style)
     encoded = io.BytesIO()
     if kind == "TIFF":
         kept = filtered_exif(exif.removeprefix(b"Exif\0\0"), style.metadata)
