@@ -20,7 +20,7 @@ from carclf.commands.options import (
 from detection.common.errors import UsageError
 
 # Those of `HideStyle`, which would import OpenCV; a test compares them.
-MARGIN, THRESHOLD = 0.15, 0.3
+MARGIN, THRESHOLD, FACE_THRESHOLD = 0.15, 0.3, 0.5
 
 
 def hide(
@@ -30,15 +30,22 @@ def hide(
             metavar="IN OUT", help="Folder of photos (or one photo), and folder for the photos as they may go out."
         ),
     ],
-    what: Annotated[str, typer.Option(help="What is hidden: plates.")] = "plates",
-    way: Annotated[str, typer.Option(help="blur, mosaic, fill (the plate's own colour) or logo.")] = "blur",
+    what: Annotated[str, typer.Option(help="What is hidden: plates, faces, or plates,faces.")] = "plates",
+    way: Annotated[
+        str, typer.Option(help="blur, mosaic, fill (the plate's own colour) or logo (faces: fill).")
+    ] = "blur",
     logo: Annotated[
         str | None, typer.Option(metavar="FILE", help="Picture with transparency to set on each plate in perspective.")
     ] = None,
-    margin: Annotated[float, typer.Option(help="How far beyond a plate is covered, as a part of its height.")] = MARGIN,
+    margin: Annotated[
+        float, typer.Option(help="How far beyond a plate or face is covered, as a part of its shorter side.")
+    ] = MARGIN,
     threshold: Annotated[
         float, typer.Option(help="How sure a plate on a vehicle must be. Lower hides more that is none.")
     ] = THRESHOLD,
+    face_threshold: Annotated[
+        float, typer.Option(help="How sure a face must be. Lower hides more that is none.")
+    ] = FACE_THRESHOLD,
     hide_only_main: Annotated[
         bool, typer.Option("--hide-only-main", help="Only plates of the car that the photo is about.")
     ] = False,
@@ -85,9 +92,9 @@ def hide(
     worker_cores: WorkerCores = None,
     cluster_workers: ClusterWorkers = None,
 ) -> None:
-    """Hide number plates in a folder of photos; each photo keeps its name, format and size.
+    """Hide number plates and faces in a folder of photos; each photo keeps its name, format and size.
 
-    OUT/manifest.csv says of each photo how many were hidden, where, and how sure. No plate is read.
+    OUT/manifest.csv says of each photo how many were hidden, where, and how sure. No plate is read, no face recognized.
     Exit code 0: every photo was written; 3: some could not be; 2: wrong usage.
     """
     if merge:
@@ -104,7 +111,14 @@ def hide(
     from detection.publishing.hiding.cover import hide_style
 
     style = hide_style(
-        what, way=way, logo=logo, margin=margin, threshold=threshold, only_main=hide_only_main, metadata=metadata
+        what,
+        way=way,
+        logo=logo,
+        margin=margin,
+        threshold=threshold,
+        face_threshold=face_threshold,
+        only_main=hide_only_main,
+        metadata=metadata,
     )
     options = CleanOptions.of(
         hide=style,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -20,30 +20,32 @@ from detection.images.read import ImageError, load_image
 from detection.images.write import save_image
 
 REVIEW = "review.csv"
-UNSURE = 0.5  # below it a plate was hidden, but may be none
+UNSURE = 0.5  # below it something was hidden, but may be nothing private
 _MARK = '<meta name="generator" content="carclf hidden sheet">'
 _CELL, _COLUMNS, _ROWS = (168, 112), 8, 10
 _HIDDEN, _NEAR, _PAGE = (24, 150, 56), (220, 40, 40), (233, 233, 236)
-_ROOM = 1.6  # of a cell, in multiples of the plate
+_ROOM = 1.6  # of a cell, in multiples of what was found
 
 
 @dataclass(frozen=True)
 class Spot:
-    """A plate in a photo. corners: 4x2. score: None for one that was nearly hidden."""
+    """A plate or face in a photo. corners: 4x2. score: None for one that was nearly hidden. kind: plate or face."""
 
     source: str
     corners: np.ndarray
     score: float | None
+    kind: str
 
 
-def write_review(manifest: Path, target: Path) -> int:
+def write_review(manifest: Path, target: Path, what: Collection[str] = ("plates",)) -> int:
     """Lists the photos that a person should look at, those where something was nearly hidden first; returns how many.
 
     Reasons: something nearly hidden, hidden but unsure, not written, a vehicle without a plate.
+    what: was to be hidden; a vehicle may lack a plate where plates were not asked for.
     """
     lines = []
     for row in read_manifest(manifest):
-        why = _why(row)
+        why = _why(row, "plates" in what)
         if why:
             lines.append((_ORDER.index(why), row["source"], why, row["hidden"] or "0", row["nearly_hidden"] or "0"))
     text = io.StringIO()
@@ -57,7 +59,7 @@ def write_review(manifest: Path, target: Path) -> int:
 _ORDER = ("not written", "nearly hidden", "hidden, but unsure", "a vehicle without a plate")
 
 
-def _why(row: dict[str, str]) -> str:
+def _why(row: dict[str, str], plates: bool) -> str:
     if not row["output"]:
         return "not written"
     if int(row["nearly_hidden"] or 0):
@@ -65,14 +67,15 @@ def _why(row: dict[str, str]) -> str:
     scores = json.loads(row["hidden_scores"] or "[]")
     if scores and min(scores) < UNSURE:
         return "hidden, but unsure"
-    return "a vehicle without a plate" if row["status"] == "ok" and not scores else ""
+    missing = plates and row["status"] == "ok" and "plate" not in json.loads(row["hidden_kinds"] or "[]")
+    return "a vehicle without a plate" if missing else ""
 
 
 def write_hidden_sheets(source: Path, manifest: Path, target: Path, limit: int) -> list[Path]:
-    """Writes page-00001.jpg, ... and index.html into the folder `target`: the surroundings of each plate in the photo.
+    """Writes page-00001.jpg, ... and index.html into the folder `target`: the surroundings of each find in the photo.
 
-    Nearly hidden ones come first (red), then hidden ones (green), the least sure first. limit: of plates.
-    Raises `UsageError` when `target` holds other files. The pages show plates: they are not to be passed on.
+    Nearly hidden ones come first (red), then hidden ones (green), the least sure first. limit: of finds.
+    Raises `UsageError` when `target` holds other files. The pages show plates and faces: they are not to be passed on.
     """
     folder = OutputFolder(target, _is_sheet, failed=f"The contact sheet can't be written to '{target}'")
     folder.check(
@@ -100,9 +103,9 @@ def write_hidden_sheets(source: Path, manifest: Path, target: Path, limit: int) 
         f'<!doctype html><html lang="en"><meta charset="utf-8">{_MARK}<title>Hidden and nearly hidden</title>'
         "<style>body{font:15px sans-serif;margin:24px;background:#e9e9ec}img{max-width:100%}li{margin:2px}"
         "ol{columns:3}</style>"
-        f"<h1>{near} nearly hidden, {len(spots) - near} hidden</h1><p>Red: nearly hidden, look whether it is a plate. "
-        f"Green: hidden, the least sure first. {len(shown)} of {len(spots)} are shown. These pages show plates: do not "
-        "pass them on."
+        f"<h1>{near} nearly hidden, {len(spots) - near} hidden</h1><p>Red: nearly hidden, look whether it is a plate or a face. "
+        f"Green: hidden, the least sure first. {len(shown)} of {len(spots)} are shown. These pages show plates and "
+        "faces: do not pass them on."
     )
     replace_file(target / "index.html", (text + "".join(figures)).encode("utf-8", "backslashreplace"))
     return pages
@@ -116,16 +119,18 @@ def _is_sheet(folder: Path) -> bool:
 
 
 def _said(spot: Spot) -> str:
-    return f"{spot.source}: {'nearly hidden' if spot.score is None else f'hidden, {spot.score:.2f}'}"
+    said = "nearly hidden" if spot.score is None else f"hidden, {spot.score:.2f}"
+    return f"{spot.source}: {said}, {spot.kind}"
 
 
 def _spots(manifest: Path) -> Iterator[Spot]:
     for row in read_manifest(manifest):
         scores = json.loads(row["hidden_scores"] or "[]")
-        for corners, score in zip(json.loads(row["hidden_at"] or "[]"), scores, strict=False):
-            yield Spot(row["source"], np.array(corners, np.float32), float(score))
-        for corners in json.loads(row["nearly_at"] or "[]"):
-            yield Spot(row["source"], np.array(corners, np.float32), None)
+        kinds, near_kinds = (json.loads(row[name] or "[]") for name in ("hidden_kinds", "nearly_kinds"))
+        for corners, score, kind in zip(json.loads(row["hidden_at"] or "[]"), scores, kinds, strict=False):
+            yield Spot(row["source"], np.array(corners, np.float32), float(score), kind)
+        for corners, kind in zip(json.loads(row["nearly_at"] or "[]"), near_kinds, strict=False):
+            yield Spot(row["source"], np.array(corners, np.float32), None, kind)
 
 
 def _cells(source: Path, spots: Sequence[Spot]) -> Iterator[tuple[int, np.ndarray]]:

@@ -30,8 +30,8 @@ class HideStyle(StrictConfig):
     threshold: how sure a plate has to be on a vehicle, elsewhere: on nothing that was found. face_threshold: how sure a
         face has to be.
     near, face_near: from which score on one that was not hidden is shown to a person as nearly hidden.
-    only_main: only the plates on the main vehicle; of faces all. metadata: what stays of what the file says beside its picture, see
-        `detection.publishing.hiding.metadata`.
+    only_main: only the plates on the main vehicle; of faces all. metadata: what stays of what the file says beside its
+        picture, see `detection.publishing.hiding.metadata`.
     """
 
     what: tuple[Literal["plates", "faces"], ...] = ("plates",)

@@ -81,7 +81,7 @@ class FaceFinder:
             shown = upright if size == upright.shape[1::-1] else cv2.resize(upright, size, interpolation=how)
             for left, top in _tiles(size):
                 found, sure = self._see(shown[top : top + SIDE, left : left + SIDE], least)
-                boxes.append((found + (left, top, left, top)) / scale)
+                boxes.append((found + np.array([left, top, left, top])) / scale)
                 scores.append(sure)
         return _one_each(np.concatenate(boxes), np.concatenate(scores), turn, image.shape[:2])
 
@@ -133,7 +133,7 @@ def _tiles(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
 
 
 def _one_each(boxes: np.ndarray, scores: np.ndarray, turn: Turn, size: tuple[int, int]) -> list[Face]:
-    """Faces of a photo of (height, width) `size` from boxes in it as it was turned; of those that overlap the surest."""
+    """Faces of a photo of (height, width) `size` from boxes in it as turned; of those that overlap the surest."""
     kept = suppress(boxes, scores, np.zeros(len(boxes), int), SHARED, len(boxes))
     height, width = size
     faces = []

@@ -17,6 +17,8 @@ from detection.vehicle import MainChoice, Vehicle
 _MOST_NOTED = 50
 # Vehicles that did not count are looked at, too, from this score on: a plate may be on what the car check refuses.
 _UNSURE = 0.3
+# Wheels and lamps look like faces: below the windows, which end at this part of a vehicle's height, one must be surer.
+_WINDOWS, _ON_BODY = 0.45, 0.9
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def find_private(
         elif plate.score >= min(style.near, needed):
             near.append(plate)
     for face in (faces or face_finder()).find(image, vehicles) if "faces" in style.what else ():
-        if face.score >= style.face_threshold:
+        on_body = any(_on_body(vehicle, face, image.shape[:2]) for vehicle in vehicles)
+        if face.score >= (max(_ON_BODY, style.face_threshold) if on_body else style.face_threshold):
             hidden.append(face)
         elif face.score >= style.face_near:
             near.append(face)
@@ -116,6 +119,17 @@ def _on(vehicle: Vehicle, plate: Plate, size: tuple[int, int]) -> bool:
     reach = 0.05 * max(vehicle.box[2] - vehicle.box[0], vehicle.box[3] - vehicle.box[1])
     rows = slice(max(0, int(y - reach)), int(y + reach) + 1)
     return bool(vehicle.mask[rows, max(0, int(x - reach)) : int(x + reach) + 1].any())
+
+
+def _on_body(vehicle: Vehicle, face: Face, size: tuple[int, int]) -> bool:
+    """Whether the middle of a face is in the mask, below the windows: who stands before a car is not in its mask."""
+    height, width = vehicle.mask.shape
+    x, y = face.corners.mean(axis=0) * (width / size[1], height / size[0])
+    x1, y1, x2, y2 = vehicle.box
+    along, down = (x - x1) / max(1e-6, x2 - x1), (y - y1) / max(1e-6, y2 - y1)
+    lower = {0: down, 90: along, 180: 1 - down, 270: 1 - along}[vehicle.turned]
+    inside = 0 <= x < width and 0 <= y < height
+    return bool(inside and lower > _WINDOWS and vehicle.mask[int(y), int(x)])
 
 
 def _places(shapes: Sequence[Plate | Face]) -> str:

@@ -106,3 +106,4 @@ def test_a_logo_needs_transparency(tmp_path):
 def test_the_command_has_the_defaults_of_the_style():
     style = HideStyle()
     assert (style.margin, style.threshold) == (publish.MARGIN, publish.THRESHOLD)
+    assert style.face_threshold == publish.FACE_THRESHOLD
