@@ -1,6 +1,6 @@
 """How many faces `carclf hide --what faces` finds, by their size, what else it takes for a face, and what that costs.
 
-    python benchmarks/faces.py DATA [--part choose] [--threshold 0.5]
+    python benchmarks/faces.py DATA [--part choose] [--threshold 0.5] [--sample 100]
 
 DATA is a folder with plates/, car_masks/, stanford_cars/, dealer20/ and not_car/. faces.csv beside this file has a box
 around each face of some of their photos (COCO and Open Images), by the photos' content: `sha256` is its start.
@@ -36,7 +36,6 @@ LABELS = Path(__file__).with_suffix(".csv")
 LABELLED, OTHERS = ("plates/images", "car_masks/images"), ("stanford_cars/images", "dealer20/images", "not_car")
 SIZES = {"8 to 16 px": (8, 16), "16 to 32 px": (16, 32), "32 to 64 px": (32, 64), "64 px and more": (64, 1e9)}
 SIZES["16 px and more"] = (16, 1e9)  # of the box's longer side
-SAMPLE = 100  # photos of each of the other sets
 FOUND, ROUNDS = 0.3, 2000
 
 
@@ -45,6 +44,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--part", choices=("choose", "report"), default="choose")
     parser.add_argument("--threshold", type=float, default=HideStyle().face_threshold)
+    parser.add_argument("--sample", type=int, default=100, help="photos of each of the other sets (100)")
     arguments = parser.parse_args()
     style = HideStyle(what=("faces",), face_threshold=arguments.threshold, face_near=min(0.1, arguments.threshold))
     vehicles, finder, times = VehicleFinder(load_detector("compact", device="cpu")), FaceFinder(threads=1), []
@@ -75,7 +75,7 @@ def main() -> None:
         print(f"{size:15} found {told(shares, 0)}, area covered {told(shares, 1)}")
     for folder in OTHERS:
         mine = [path for path, name in _named(arguments.data, (folder,)) if part_of(name) == arguments.part]
-        chosen = np.random.default_rng(0).permutation(len(mine))[:SAMPLE]
+        chosen = np.random.default_rng(0).permutation(len(mine))[: arguments.sample]
         counts = [len(look(mine[number])) for number in chosen]
         hit = [[(float(count > 0),)] for count in counts]
         print(f"{folder}: a face is hidden in {told(hit, 0)} of photos; {sum(counts)} in all")

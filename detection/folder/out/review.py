@@ -103,7 +103,8 @@ def write_hidden_sheets(source: Path, manifest: Path, target: Path, limit: int) 
         f'<!doctype html><html lang="en"><meta charset="utf-8">{_MARK}<title>Hidden and nearly hidden</title>'
         "<style>body{font:15px sans-serif;margin:24px;background:#e9e9ec}img{max-width:100%}li{margin:2px}"
         "ol{columns:3}</style>"
-        f"<h1>{near} nearly hidden, {len(spots) - near} hidden</h1><p>Red: nearly hidden, look whether it is a plate or a face. "
+        f"<h1>{near} nearly hidden, {len(spots) - near} hidden</h1><p>Red: nearly hidden, look whether it is a "
+        "plate or a face. "
         f"Green: hidden, the least sure first. {len(shown)} of {len(spots)} are shown. These pages show plates and "
         "faces: do not pass them on."
     )

@@ -18,7 +18,7 @@ _MOST_NOTED = 50
 # Vehicles that did not count are looked at, too, from this score on: a plate may be on what the car check refuses.
 _UNSURE = 0.3
 # Wheels and lamps look like faces: below the windows, which end at this part of a vehicle's height, one must be surer.
-_WINDOWS, _ON_BODY = 0.45, 0.9
+_WINDOWS, _ON_BODY = 0.5, 0.8
 
 
 @dataclass(frozen=True)
