@@ -17,6 +17,7 @@ from detection.folder.out.manifest import COLUMNS, HIDDEN_COLUMNS
 from detection.images.read import load_image
 from detection.publishing.hiding import private
 from detection.publishing.hiding.cover import HideStyle
+from detection.publishing.hiding.faces import Face
 from detection.publishing.hiding.plates import Plate
 from tests.folder_runs import rows, run, times, tree
 
@@ -133,3 +134,30 @@ def test_options_that_do_not_go_together():
             CleanOptions.of(hide=HideStyle(), **more)
     with pytest.raises(UsageError, match="goes with hide"):
         CleanOptions.of(review=True)
+
+
+class Faces:
+    """Says that there is a face in the corner of each photo, surely one."""
+
+    def find(self, image, vehicles=(), least=0.0):
+        return [Face(np.array([[2, 2], [14, 2], [14, 16], [2, 16]], np.float32), 0.8)]
+
+
+def test_rows_and_pages_say_what_was_hidden(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(private, "face_finder", Faces)
+    hide(photos, tmp_path / "out", style={"what": ("plates", "faces")}, review=True, contact_sheet=True)
+    red, blue = (rows(tmp_path / "out")[name] for name in ("red.jpg", "sub/blue.png"))
+    assert json.loads(red["hidden_kinds"]) == ["plate", "face"] and red["hidden"] == "2"
+    assert json.loads(blue["hidden_kinds"]) == ["face"] and json.loads(blue["nearly_kinds"]) == ["plate"]
+    one, other = (load_image(folder / "sub" / "blue.png") for folder in (photos, tmp_path / "out"))
+    assert (one[2:16, 2:14] != other[2:16, 2:14]).any() and np.array_equal(one[30:], other[30:])
+    text = (tmp_path / "out" / "contact-sheet" / "index.html").read_text()
+    assert "sub/blue.png: nearly hidden, plate" in text and "red.jpg: hidden, 0.80, face" in text
+
+
+def test_where_faces_alone_are_hidden_no_plate_is_missed(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(private, "face_finder", Faces)
+    hide(photos, tmp_path / "out", style={"what": ("faces",)}, review=True)
+    assert (tmp_path / "out" / "review.csv").read_text() == "source,why,hidden,nearly_hidden\n"
+    with pytest.raises(UsageError, match="made with"):
+        hide(photos, tmp_path / "out")
