@@ -79,7 +79,7 @@ def test_a_logo_lies_on_the_plate_in_perspective(tmp_path):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"what": "faces"}, "'faces' can't be hidden: known is plates"),
+        ({"what": "hands"}, "'hands' can't be hidden: known is plates, faces"),
         ({"what": ""}, "can't be hidden"),
         ({"way": "paint"}, "way"),
         ({"way": "logo"}, "belong together"),
