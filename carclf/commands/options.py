@@ -103,7 +103,9 @@ ClusterWorkers = Annotated[
 # What is hidden, and how; see `hide_style_of`.
 Hide = Annotated[
     str | None,
-    typer.Option("--hide", metavar="WHAT", help="Hide in the pictures what is private: plates. See docs/privacy.md."),
+    typer.Option(
+        "--hide", metavar="WHAT", help="Hide in the pictures what is private: plates, faces, or plates,faces."
+    ),
 ]
 HideWay = Annotated[
     str | None,

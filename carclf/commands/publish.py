@@ -27,7 +27,7 @@ from carclf.commands.options import (
 from detection.common.errors import UsageError
 
 # Those of `HideStyle` and `StudioStyle`, which would import OpenCV; tests compare them.
-HIDE_THRESHOLD = 0.3
+HIDE_THRESHOLD, FACE_THRESHOLD = 0.3, 0.5
 MAX_UPSCALE = 2.0
 
 
@@ -38,13 +38,16 @@ def hide(
             metavar="IN OUT", help="Folder of photos (or one photo), and folder for the photos as they may go out."
         ),
     ],
-    what: Annotated[str, typer.Option(help="What is hidden: plates.")] = "plates",
+    what: Annotated[str, typer.Option(help="What is hidden: plates, faces, or plates,faces.")] = "plates",
     way: HideWay = None,
     logo: HideLogo = None,
     margin: HideMargin = None,
     threshold: Annotated[
         float, typer.Option(help="How sure a plate on a vehicle must be. Lower hides more that is none.")
     ] = HIDE_THRESHOLD,
+    face_threshold: Annotated[
+        float, typer.Option(help="How sure a face must be. Lower hides more that is none.")
+    ] = FACE_THRESHOLD,
     hide_only_main: HideOnlyMain = False,
     metadata: Annotated[
         str,
@@ -89,9 +92,9 @@ def hide(
     worker_cores: WorkerCores = None,
     cluster_workers: ClusterWorkers = None,
 ) -> None:
-    """Hide number plates in a folder of photos; each photo keeps its name, format and size.
+    """Hide number plates and faces in a folder of photos; each photo keeps its name, format and size.
 
-    OUT/manifest.csv says of each photo how many were hidden, where, and how sure. No plate is read.
+    OUT/manifest.csv says of each photo how many were hidden, where, and how sure. No plate is read, no face recognized.
     Exit code 0: every photo was written; 3: some could not be; 2: wrong usage.
     """
     if merge:
@@ -106,7 +109,16 @@ def hide(
     from detection.folder.options import CleanOptions
     from detection.folder.run import clean_folder
 
-    style = hide_style_of(what, way, logo, margin, hide_only_main, threshold=threshold, metadata=metadata)
+    style = hide_style_of(
+        what,
+        way,
+        logo,
+        margin,
+        hide_only_main,
+        threshold=threshold,
+        face_threshold=face_threshold,
+        metadata=metadata,
+    )
     options = CleanOptions.of(
         hide=style,
         whole_photos=True,

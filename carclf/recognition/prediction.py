@@ -31,7 +31,10 @@ VEHICLE = "vehicle"  # a column more, where every vehicle of a photo is named
 LEVEL_COLUMNS = ("level", "make", "make_confidence", "model", "model_confidence", "year", "year_confidence")
 COLOUR_COLUMNS = ("colour", "colour_confidence")  # columns more, where the paint is looked at
 # Columns more, where something is hidden: those of `Private`, whose networks are not imported for their names.
-HIDDEN_COLUMNS = ("hidden", "hidden_at", "hidden_scores", "nearly_hidden", "nearly_at")
+HIDDEN_COLUMNS = (
+    *("hidden", "hidden_at", "hidden_scores", "nearly_hidden", "nearly_at"),
+    *("hidden_kinds", "nearly_kinds"),
+)
 
 
 @dataclass(frozen=True)

@@ -274,7 +274,8 @@ class _Run:
         from detection.folder.out.review import REVIEW, write_review
 
         name = self._plan.options.shard.file(REVIEW)
-        count = write_review(manifest, self._plan.output / name)
+        hide = self._plan.options.hide
+        count = write_review(manifest, self._plan.output / name, hide.what if hide else ())
         if self._plan.sink is not None:
             self._plan.sink.send(name)
         return f"{counted(count, 'photo')} to look at: {self._plan.results / name}"

@@ -35,6 +35,7 @@ def parquet_chunks(rows: Iterable[dict], columns: Sequence[str]) -> Iterator[byt
     kinds = {
         **dict.fromkeys((VEHICLE, "hidden", "nearly_hidden"), pyarrow.int32()),
         **dict.fromkeys(("hidden_at", "nearly_at"), pyarrow.list_(pyarrow.list_(doubles))),
+        **dict.fromkeys(("hidden_kinds", "nearly_kinds"), pyarrow.list_(pyarrow.string())),
         **dict.fromkeys(_SHARES, pyarrow.float64()),
         "top": pyarrow.list_(pair),
         "box": doubles,

@@ -190,7 +190,7 @@ def _save_file(plan: Plan, photo: Photo, output: str, private: Private | None, m
         if file_stamp(source) != photo.stamp:
             raise RuntimeError(f"'{source.name}' changed while it was copied.")
         if private is not None and style is not None:
-            data = rewritten(data, source.name, [one.corners for one in private.hidden], style)
+            data = rewritten(data, source.name, private.corners("plate"), style, private.corners("face"))
         with _writing(plan, plan.output / output) as path:
             replace_file(path, data)
     return len(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby, islice
@@ -43,22 +43,27 @@ figure div{width:232px;height:150px}figcaption{font-size:13px;overflow-wrap:anyw
 
 @dataclass(frozen=True)
 class Spot:
-    """A place in a photo that a person looks at. part: see `_PARTS`. corners: 4x2. score: of what was hidden."""
+    """A place in a photo that a person looks at. part: see `_PARTS`. corners: 4x2. score: of what was hidden.
+
+    kind: plate or face; empty for a vehicle on which nothing was hidden.
+    """
 
     source: str
     part: Literal["near", "none", "hidden"]
     corners: np.ndarray
     score: float | None = None
+    kind: str = ""
 
 
-def write_review(manifest: Path, target: Path) -> int:
+def write_review(manifest: Path, target: Path, what: Collection[str] = ("plates",)) -> int:
     """Lists the photos that a person should look at, those where something was nearly hidden first; returns how many.
 
     Reasons: something nearly hidden, hidden but unsure, not written, a vehicle without a plate.
+    what: was to be hidden; a vehicle may lack a plate where plates were not asked for.
     """
     lines = []
     for row in read_manifest(manifest):
-        why = _why(row)
+        why = _why(row, "plates" in what)
         if why:
             lines.append((_ORDER.index(why), row["source"], why, row["hidden"] or "0", row["nearly_hidden"] or "0"))
     text = io.StringIO()
@@ -72,7 +77,7 @@ def write_review(manifest: Path, target: Path) -> int:
 _ORDER = ("not written", "nearly hidden", "hidden, but unsure", "a vehicle without a plate")
 
 
-def _why(row: dict[str, str]) -> str:
+def _why(row: dict[str, str], plates: bool) -> str:
     if not row["output"]:
         return "not written"
     if int(row["nearly_hidden"] or 0):
@@ -80,7 +85,8 @@ def _why(row: dict[str, str]) -> str:
     scores = json.loads(row["hidden_scores"] or "[]")
     if scores and min(scores) < UNSURE:
         return "hidden, but unsure"
-    return "a vehicle without a plate" if row["status"] == "ok" and not scores else ""
+    missing = plates and row["status"] == "ok" and "plate" not in json.loads(row["hidden_kinds"] or "[]")
+    return "a vehicle without a plate" if missing else ""
 
 
 def write_hidden_sheets(source: Path, manifest: Path, target: Path, limit: int) -> list[Path]:
@@ -137,7 +143,7 @@ def _index(spots: Sequence[Spot], figures: Sequence[str]) -> str:
 def _figure(spot: Spot, number: int, page: str, place: int) -> str:
     """A cell of a page's picture, and whose it is."""
     left, top = _corner(place)
-    sure = "" if spot.score is None else f", {spot.score:.2f}"
+    sure = (f", {spot.kind}" if spot.kind else "") + ("" if spot.score is None else f", {spot.score:.2f}")
     return (
         f'<figure><div style="background:url({page}) -{left}px -{top}px"></div>'
         f"<figcaption><b>{number}</b> {escape(printable(spot.source))}{sure}</figcaption></figure>"
@@ -154,10 +160,11 @@ def _is_sheet(folder: Path) -> bool:
 def _spots(manifest: Path) -> Iterator[Spot]:
     for row in read_manifest(manifest):
         name, hidden, near = row["source"], _list(row["hidden_at"]), _list(row["nearly_at"])
-        for corners, score in zip(hidden, _list(row["hidden_scores"]), strict=False):
-            yield Spot(name, "hidden", np.array(corners, np.float32), float(score))
-        for corners in near:
-            yield Spot(name, "near", np.array(corners, np.float32))
+        kinds, near_kinds = _list(row["hidden_kinds"]), _list(row["nearly_kinds"])
+        for corners, score, kind in zip(hidden, _list(row["hidden_scores"]), kinds, strict=False):
+            yield Spot(name, "hidden", np.array(corners, np.float32), float(score), kind)
+        for corners, kind in zip(near, near_kinds, strict=False):
+            yield Spot(name, "near", np.array(corners, np.float32), kind=kind)
         if row["status"] == "ok" and not hidden and not near:
             x1, y1, x2, y2 = (float(row[side]) for side in ("x1", "y1", "x2", "y2"))
             yield Spot(name, "none", np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], np.float32))

@@ -15,9 +15,9 @@ from detection.common.config import StrictConfig, check_config
 from detection.common.errors import UsageError
 
 Way = Literal["blur", "mosaic", "fill", "logo"]
-WHATS = ("plates",)
-# Cells that are left of a plate, across and down: no letter takes more than one of them.
-_CELLS_ACROSS, _CELLS_DOWN = 5, 2
+WHATS = ("plates", "faces")
+# Cells that are left of a plate, across and down: no letter takes more than one of them. Of a face: no feature does.
+_CELLS, _FACE_CELLS = (5, 2), (3, 3)
 _TONE = 0.25
 _LEAST_LOGO, _MOST_LOGO = 16, 4096
 _TOGETHER = "A logo picture and the way 'logo' belong together: pass both or neither"
@@ -26,21 +26,24 @@ _TOGETHER = "A logo picture and the way 'logo' belong together: pass both or nei
 class HideStyle(StrictConfig):
     """What is hidden, and how.
 
-    what: `plates`. way: `blur`, `mosaic`, `fill` (the plate's own colour) or `logo` (a picture with transparency, which
-        is set on the fill in perspective).
-    margin: how far beyond the plate is covered, as a part of its height, on all sides.
-    threshold: how sure a plate has to be on a vehicle, elsewhere: on nothing that was found.
-    near: from which score on one that was not hidden is shown to a person as nearly hidden.
-    only_main: only the plates on the main vehicle. metadata: what stays of what the file says beside its picture, see
-        `detection.publishing.hiding.metadata`.
+    what: `plates`, `faces`. way: `blur`, `mosaic`, `fill` (the plate's own colour) or `logo` (a picture with
+        transparency, which is set on the fill in perspective; faces get the fill alone).
+    margin: how far beyond a plate or face is covered, as a part of its shorter side, on all sides.
+    threshold: how sure a plate has to be on a vehicle, elsewhere: on nothing that was found. face_threshold: how sure a
+        face has to be.
+    near, face_near: from which score on one that was not hidden is shown to a person as nearly hidden.
+    only_main: only the plates on the main vehicle; of faces all. metadata: what stays of what the file says beside its
+        picture, see `detection.publishing.hiding.metadata`.
     """
 
-    what: tuple[Literal["plates"], ...] = ("plates",)
+    what: tuple[Literal["plates", "faces"], ...] = ("plates",)
     way: Way = "blur"
     margin: float = Field(0.15, ge=0, le=2)
     threshold: float = Field(0.3, gt=0, lt=1)
     elsewhere: float = Field(0.45, gt=0, lt=1)
     near: float = Field(0.15, gt=0, lt=1)
+    face_threshold: float = Field(0.5, gt=0, lt=1)
+    face_near: float = Field(0.35, gt=0, lt=1)
     only_main: bool = False
     logo: str | None = None
     metadata: Literal["strip", "keep", "safe"] = "safe"
@@ -50,7 +53,7 @@ class HideStyle(StrictConfig):
         if (self.way == "logo") != (self.logo is not None):
             raise ValueError(_TOGETHER)
         if not self.what:
-            raise ValueError("Nothing is to be hidden: name plates")
+            raise ValueError("Nothing is to be hidden: name plates, faces or both")
         return self
 
     def also(self, other: HideStyle | None) -> HideStyle:
@@ -58,9 +61,13 @@ class HideStyle(StrictConfig):
         what = self.what if other is None else tuple(dict.fromkeys((*self.what, *other.what)))
         return self.model_copy(update={"what": what})
 
+    def for_faces(self) -> HideStyle:
+        """How faces are covered: a logo would make a mask of them, so the fill takes its place."""
+        return self.model_copy(update={"way": "fill", "logo": None}) if self.way == "logo" else self
+
 
 def hide_style(what: str, **values: Any) -> HideStyle:
-    """A style by what is to be hidden, as in `plates`, and the other fields by name. Raises `UsageError`."""
+    """A style by what is to be hidden, as in `plates,faces`, and the other fields by name. Raises `UsageError`."""
     names = tuple(name.strip() for name in what.split(",") if name.strip())
     unknown = next((name for name in names if name not in WHATS), None)
     if unknown is not None or not names:
@@ -73,11 +80,16 @@ def hide_style(what: str, **values: Any) -> HideStyle:
     return check_config(HideStyle, {"what": names, **values})
 
 
-def cover(image: np.ndarray, corners: np.ndarray, style: HideStyle) -> None:
+def cover_face(image: np.ndarray, corners: np.ndarray, style: HideStyle) -> None:
+    """As `cover`, for a face."""
+    cover(image, corners, style.for_faces(), _FACE_CELLS)
+
+
+def cover(image: np.ndarray, corners: np.ndarray, style: HideStyle, cells: tuple[int, int] = _CELLS) -> None:
     """Hides what lies within the corners, in place.
 
     image: HxWxC of uint8 or uint16, colours alone (grey, RGB or CMYK). corners: float 4x2 (x, y in pixels), from the
-    top left of what is hidden, clockwise as it is read.
+    top left of what is hidden, clockwise as it is read. cells: colours that blur and mosaic leave, across and down.
     """
     grown = grow(corners, style.margin)
     x1, y1 = np.floor(grown.min(axis=0)).astype(int) - 1
@@ -88,7 +100,7 @@ def cover(image: np.ndarray, corners: np.ndarray, style: HideStyle) -> None:
         return
     place = image[y1:y2, x1:x2]
     inside = _inside(grown - (x1, y1), place.shape[:2])
-    hidden = _hidden(place, grown - (x1, y1), style)
+    hidden = _hidden(place, grown - (x1, y1), style, cells)
     place[:] = np.where(inside[..., None], hidden, place)
 
 
@@ -114,11 +126,11 @@ def _inside(corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return mask.astype(bool)
 
 
-def _hidden(place: np.ndarray, corners: np.ndarray, style: HideStyle) -> np.ndarray:
+def _hidden(place: np.ndarray, corners: np.ndarray, style: HideStyle, most: tuple[int, int]) -> np.ndarray:
     """What is shown in place of a part of a photo, of the same shape and dtype."""
     high, wide = place.shape[:2]
     if style.way in ("blur", "mosaic"):
-        across, down = min(_CELLS_ACROSS, wide), min(_CELLS_DOWN, high)
+        across, down = min(most[0], wide), min(most[1], high)
         cells = cv2.resize(place, (across, down), interpolation=cv2.INTER_AREA).reshape(down, across, -1)
         cells = _toned(cells)
         how = cv2.INTER_LINEAR if style.way == "blur" else cv2.INTER_NEAREST

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
 import numpy as np
@@ -45,6 +45,7 @@ class Plate:
     score: how sure it is, 0 to 1. on_vehicle: whether it lies in the box of a found vehicle.
     """
 
+    kind: ClassVar[str] = "plate"
     corners: np.ndarray
     score: float
     on_vehicle: bool = True

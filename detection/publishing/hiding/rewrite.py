@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from PIL import Image
 from detection.images.depth import has_16_bits
 from detection.images.formats import has_own_orientation, open_image, turn_of
 from detection.images.read import ImageError
-from detection.publishing.hiding.cover import HideStyle, cover
+from detection.publishing.hiding.cover import HideStyle, cover, cover_face
 from detection.publishing.hiding.metadata import MetadataError, carried, filtered, filtered_exif, riff_chunks
 
 _WRITABLE = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF")
@@ -23,10 +23,12 @@ _OF_PIXELS = (0x100, 0x101, 0x102, 0x103, 0x106, 0x111, 0x115, 0x116, 0x117, 0x1
 _WEBP_QUALITY = 95
 
 
-def rewritten(data: bytes, name: str, quads: Sequence[np.ndarray], style: HideStyle) -> bytes:
+def rewritten(
+    data: bytes, name: str, quads: Sequence[np.ndarray], style: HideStyle, faces: Sequence[np.ndarray] = ()
+) -> bytes:
     """The bytes of a photo's file with the quadrilaterals covered, and of what it says only what is to stay.
 
-    quads: float 4x2 each, in pixels of the photo as `load_image` gives it, turned by its EXIF orientation.
+    quads, faces: float 4x2 each, in pixels of the photo as `load_image` gives it, turned by its EXIF orientation.
     Without any, the picture's own data stay as they are. Raises `ImageError` for a file that can't be written in its
     own format: nothing must come out that shows what it should not.
     """
@@ -44,10 +46,10 @@ def rewritten(data: bytes, name: str, quads: Sequence[np.ndarray], style: HideSt
             raise ImageError(f"'{name}' holds several pictures: save the first one as a file of its own.")
         kind = "JPEG" if file_format == "MPO" else file_format
         try:
-            if not quads and kind in ("JPEG", "PNG", "WEBP", "BMP"):
+            if not quads and not faces and kind in ("JPEG", "PNG", "WEBP", "BMP"):
                 written = filtered(data, style.metadata, kind)
             else:
-                written = carried(_covered(image, data, kind, quads, style), data, style.metadata, kind)
+                written = carried(_covered(image, data, kind, quads, style, faces), data, style.metadata, kind)
             if _look(written) != _look(data):
                 raise MetadataError("its size or how it is to be turned would be another one")
             return written
@@ -66,7 +68,14 @@ def _look(data: bytes) -> tuple[tuple[int, int], int]:
         return image.size, _orientation(image)
 
 
-def _covered(image: Image.Image, data: bytes, kind: str, quads: Sequence[np.ndarray], style: HideStyle) -> bytes:
+def _covered(
+    image: Image.Image,
+    data: bytes,
+    kind: str,
+    quads: Sequence[np.ndarray],
+    style: HideStyle,
+    faces: Sequence[np.ndarray],
+) -> bytes:
     """The picture with its quadrilaterals covered, encoded as it was, without metadata (a TIFF with what stays)."""
     deep = has_16_bits(image, data)
     if kind == "TIFF":
@@ -76,7 +85,11 @@ def _covered(image: Image.Image, data: bytes, kind: str, quads: Sequence[np.ndar
         compression, tags = image.info.get("compression"), image.getexif().tobytes()
     orientation = 1 if kind == "TIFF" else _orientation(image)  # Pillow turns a TIFF
     turned_size = image.size if orientation < 5 else image.size[::-1]
-    shapes = [unturned(np.asarray(quad, np.float64), orientation, turned_size) for quad in quads]
+    shapes = [
+        (how, unturned(np.asarray(corners, np.float64), orientation, turned_size))
+        for how, found in ((cover, quads), (cover_face, faces))
+        for corners in found
+    ]
     if deep:
         return _covered_deep(data, shapes, style)
     saved = _like_the_original(image, data, kind)
@@ -86,8 +99,9 @@ def _covered(image: Image.Image, data: bytes, kind: str, quads: Sequence[np.ndar
     plain = image if image.mode == mode else image.convert(mode)
     pixels = np.array(plain)
     flat = pixels[..., None] if pixels.ndim == 2 else pixels
-    for shape in shapes:
-        cover(flat[..., :3] if mode == "RGBA" else flat, shape, style)
+    colours = flat[..., :3] if mode == "RGBA" else flat
+    for how, shape in shapes:
+        how(colours, shape, style)
     encoded = io.BytesIO()
     if kind == "TIFF":
         upright = Image.Exif()
@@ -103,14 +117,14 @@ def _covered(image: Image.Image, data: bytes, kind: str, quads: Sequence[np.ndar
     return encoded.getvalue()
 
 
-def _covered_deep(data: bytes, shapes: Sequence[np.ndarray], style: HideStyle) -> bytes:
+def _covered_deep(data: bytes, shapes: Sequence[tuple[Callable, np.ndarray]], style: HideStyle) -> bytes:
     """A PNG with 16 bits per colour, which Pillow would write with 8."""
     stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if stored is None or stored.dtype != np.uint16 or stored.ndim != 3:
         raise MetadataError("its 16-bit colours are of a rare kind")
     pixels = stored[..., 2::-1].copy()  # RGB
-    for shape in shapes:
-        cover(pixels, shape, style)
+    for how, shape in shapes:
+        how(pixels, shape, style)
     stored[..., :3] = pixels[..., ::-1]
     return cv2.imencode(".png", stored, [cv2.IMWRITE_PNG_COMPRESSION, 6])[1].tobytes()
 

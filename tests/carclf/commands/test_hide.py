@@ -30,7 +30,7 @@ def test_a_folder_and_its_exit_codes(carclf, photos, tmp_path):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (("--what", "faces"), "'faces' can't be hidden"),
+        (("--what", "hands"), "'hands' can't be hidden"),
         (("--way", "paint"), "The setting 'way'"),
         (("--margin", "9"), "The setting 'margin'"),
         (("--way", "logo"), "A logo picture and the way 'logo' belong together"),

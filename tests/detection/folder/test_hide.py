@@ -22,6 +22,7 @@ from detection.folder.out.manifest import COLUMNS, HIDDEN_COLUMNS
 from detection.images.read import load_image
 from detection.publishing.hiding import private
 from detection.publishing.hiding.cover import HideStyle, hide_style
+from detection.publishing.hiding.faces import Face
 from detection.publishing.hiding.plates import Plate
 from tests import traps
 from tests.fakes import PLATE, FakePlates, draw_car
@@ -330,3 +331,30 @@ def test_the_same_logo_elsewhere_is_the_same_run_and_another_one_is_not(photos, 
     assert run(photos, tmp_path / "out", hide=by["b"], whole_photos=True).processed == 0
     with pytest.raises(UsageError, match="made with hide"):
         run(photos, tmp_path / "out", hide=by["c"], whole_photos=True)
+
+
+class Faces:
+    """Says that there is a face in the corner of each photo, surely one."""
+
+    def find(self, image, vehicles=(), least=0.0):
+        return [Face(np.array([[2, 2], [14, 2], [14, 16], [2, 16]], np.float32), 0.8)]
+
+
+def test_rows_and_pages_say_what_was_hidden(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(private, "face_finder", Faces)
+    hide(photos, tmp_path / "out", style={"what": ("plates", "faces")}, review=True, contact_sheet=True)
+    red, blue = (rows(tmp_path / "out")[name] for name in ("red.jpg", "sub/blue.png"))
+    assert json.loads(red["hidden_kinds"]) == ["plate", "face"] and red["hidden"] == "2"
+    assert json.loads(blue["hidden_kinds"]) == ["face"] and json.loads(blue["nearly_kinds"]) == ["plate"]
+    one, other = (load_image(folder / "sub" / "blue.png") for folder in (photos, tmp_path / "out"))
+    assert (one[2:16, 2:14] != other[2:16, 2:14]).any() and np.array_equal(one[30:], other[30:])
+    text = (tmp_path / "out" / "contact-sheet" / "index.html").read_text()
+    assert "sub/blue.png, plate<" in text and "red.jpg, face, 0.80<" in text
+
+
+def test_where_faces_alone_are_hidden_no_plate_is_missed(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(private, "face_finder", Faces)
+    hide(photos, tmp_path / "out", style={"what": ("faces",)}, review=True)
+    assert (tmp_path / "out" / "review.csv").read_text() == "source,why,hidden,nearly_hidden\n"
+    with pytest.raises(UsageError, match="made with"):
+        hide(photos, tmp_path / "out")

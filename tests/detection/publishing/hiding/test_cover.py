@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from carclf.commands.options import HIDE_MARGIN
-from carclf.commands.publish import HIDE_THRESHOLD
+from carclf.commands.publish import FACE_THRESHOLD, HIDE_THRESHOLD
 from detection.common.errors import UsageError
 from detection.publishing.hiding.cover import HideStyle, cover, grow, hide_style
 
@@ -80,7 +80,7 @@ def test_a_logo_lies_on_the_plate_in_perspective(tmp_path):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"what": "faces"}, "'faces' can't be hidden: known is plates"),
+        ({"what": "hands"}, "'hands' can't be hidden: known is plates, faces"),
         ({"what": ""}, "can't be hidden"),
         ({"way": "paint"}, "way"),
         ({"way": "logo"}, "belong together"),
@@ -107,3 +107,4 @@ def test_a_logo_needs_transparency(tmp_path):
 def test_the_command_has_the_defaults_of_the_style():
     style = HideStyle()
     assert (style.margin, style.threshold) == (HIDE_MARGIN, HIDE_THRESHOLD)
+    assert style.face_threshold == FACE_THRESHOLD
