@@ -103,9 +103,7 @@ ClusterWorkers = Annotated[
 # What is hidden, and how; see `hide_style_of`.
 Hide = Annotated[
     str | None,
-    typer.Option(
-        "--hide", metavar="WHAT", help="Hide in the pictures what is private: plates, faces, or plates,faces."
-    ),
+    typer.Option("--hide", metavar="WHAT", help="Hide in the pictures: plates, faces, or plates,faces."),
 ]
 HideWay = Annotated[
     str | None,

@@ -102,7 +102,7 @@ def test_review_names_what_a_person_should_look_at(photos, tmp_path):
     assert any("3 photos to look at" in note for note in summary.notes)
     text = (tmp_path / "out" / "contact-sheet" / "index.html").read_text()
     parts = ("Nearly hidden: 1", "<b>1</b> sub/blue.png", "nothing hidden: 1", "<b>2</b> green &lt;b&gt;.png")
-    parts = (*parts, "Hidden: 1", "<b>3</b> red.jpg, 0.90")
+    parts = (*parts, "Hidden: 1", "<b>3</b> red.jpg, plate, 0.90")
     assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
     page = load_image(tmp_path / "out" / "contact-sheet" / "page-00001.jpg").astype(int)
     near, none, hidden = (page[:, start : start + 232] for start in (6, 244, 482))
