@@ -72,7 +72,19 @@ class FaceFinder:
         image: RGB uint8 HxWx3. vehicles: what was found in it; the first one says how the photo is turned.
         least: the lowest score that is given.
         """
-        turn = vehicles[0].turned if vehicles else 0
+        turned = vehicles[0].turned if vehicles else 0
+        found = self._find(image, 0, least)
+        if turned:  # people may stand upright all the same, and the vehicle be no witness
+            found += self._find(image, turned, least)
+            boxes, scores = (
+                np.array([face.box for face in found]).reshape(-1, 4),
+                np.array([face.score for face in found]),
+            )
+            found = [found[place] for place in suppress(boxes, scores, np.zeros(len(found), int), SHARED, len(found))]
+        return found
+
+    def _find(self, image: np.ndarray, turn: Turn, least: float) -> list[Face]:
+        """As `find`, of the photo turned clockwise by `turn`."""
         upright = turned_array(image, turn)
         boxes, scores = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
         for scale in scales(max(image.shape[:2])):
