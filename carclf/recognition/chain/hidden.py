@@ -26,7 +26,8 @@ def look_for_private(item: Item, finding: Finding | Exception | None) -> None:
     if item.hide is None or item.photo is None:
         return
     height, width = item.photo.shape[:2]
-    choice, found = MainChoice(None, (), False), ()
+    choice = MainChoice(None, (), False)
+    found: tuple[Vehicle, ...] = ()
     if isinstance(finding, Finding):
         choice, found = finding.choice, finding.found
     elif finding is None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -125,7 +125,7 @@ class LocalBackend:
 
     def _fingerprint(self, recognizer: CarRecognizer) -> str:
         """First the weights of the classifier, then all else; the export of the same weights has the same."""
-        limits = {"max_pixels": self.settings.max_pixels, "max_side": self.settings.max_side}
+        limits: dict[str, Any] = {"max_pixels": self.settings.max_pixels, "max_side": self.settings.max_side}
         limits |= {"colour": recognizer.tells_colour}
         limits |= {} if self.settings.hide is None else {"hide": hide_settings(self.settings.hide)}
         text = json.dumps(recognizer.settings | limits, sort_keys=True)
