@@ -47,8 +47,8 @@ def backdrop(
     """The backdrop as RGB uint8 HxWx3; read-only, as it is shared.
 
     size: (width, height). floor: where it begins behind the car, in pixels from the top. Colours and gradients have no
-    floor. digest: of a picture's file, which must still be the same; empty for any. horizon: where the floor of a picture begins, as
-    a part of its height. Raises `UsageError`.
+    floor. digest: of a picture's file, which must still be the same; empty for any. horizon: where the floor of a
+    picture begins, as a part of its height. Raises `UsageError`.
     """
     step = round(min(0.95, max(0.05, floor / size[1])) * _STEPS)
     return _drawn(name, size, step, digest, _HORIZON if horizon is None else horizon)
