@@ -3,8 +3,9 @@
     python benchmarks/studio.py DATA [--part choose] [glass] [views] [tone]
 
 DATA is a folder with car_masks/, stanford_cars/ and dealer20/, whose photos data/splits lists.
-glass: panes that were drawn by hand on 27 photos of car_masks (benchmarks/glass_panes.json), the car by its mask in
-auto.json. precision is the part of what is toned that is a pane, recall the part of the panes that is toned, by area.
+glass: panes that were drawn by hand on 54 photos of car_masks (benchmarks/glass_panes.json), half of them of each part,
+the car by its mask in auto.json. precision is the part of what is toned that is a pane, recall the part of the panes
+that is toned, by area.
 views: the scenes of Stanford Cars that say whether they show a side, by their boxes.
 tone: photos of dealer20 with a soft cut-out, which says what is car.
 --part choose is what everything was chosen by; --part report is to be run once per version. Intervals are 95 %, by

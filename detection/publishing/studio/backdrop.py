@@ -47,14 +47,14 @@ def backdrop(
     """The backdrop as RGB uint8 HxWx3; read-only, as it is shared.
 
     size: (width, height). floor: where it begins behind the car, in pixels from the top. Colours and gradients have no
-    floor. digest: of a picture's file, which must still be the same. horizon: where the floor of a picture begins, as
-    a part of its height. Raises `UsageError`.
+    floor. digest: of a picture's file, which must still be the same; empty for any. horizon: where the floor of a
+    picture begins, as a part of its height. Raises `UsageError`.
     """
     step = round(min(0.95, max(0.05, floor / size[1])) * _STEPS)
     return _drawn(name, size, step, digest, _HORIZON if horizon is None else horizon)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=8)
 def _drawn(name: str, size: tuple[int, int], step: int, digest: str, horizon: float) -> np.ndarray:
     width, height = size
     floor = step * height / _STEPS
@@ -86,7 +86,7 @@ def _fitted(picture: np.ndarray, size: tuple[int, int], floor: float, horizon: f
 @functools.lru_cache(maxsize=2)
 def _picture(name: str, digest: str) -> np.ndarray:
     data = _read(name)
-    if _digest(data) != digest:
+    if digest and _digest(data) != digest:
         raise UsageError(f"The backdrop '{name}' has changed during the run: start again with --restart.")
     try:
         return decode_image(data, name)

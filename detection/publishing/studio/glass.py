@@ -12,11 +12,11 @@ from detection.vehicle import filled_box
 _WORKING_SIDE = 320
 # All of these were chosen on photos of fit and choose with drawn panes (benchmarks/studio.py glass).
 _LOWEST = 0.6  # no pane reaches farther down the car, as a part of its height
-_MIDDLE = 0.45  # the middle of each lies above this part
-_DARKER = 0.7  # a pane is darker than this part of the paint's lightness
+_MIDDLE = 0.38  # the middle of each lies above this part
+_DARKER = 0.62  # a pane is darker than this part of the paint's lightness
 _DARK_PAINT = 70.0  # of 255: on paint that is darker than this nothing is sure
 _COLOUR = 24.0  # a pane has hardly any colour of its own: distance from grey in Lab
-_LEAST, _MOST = 0.008, 0.3  # of the car's area
+_LEAST, _MOST = 0.008, 0.2  # of the car's area
 _SOLID = 0.72  # of its convex hull: a pane is a simple shape
 _BORDER = 0.3  # so much of its outline at most lies on the car's own: pillars and roof are between
 # What is seen through a pane is replaced by so much of the backdrop behind, which is so dark through two panes.

@@ -12,7 +12,7 @@ from detection.common.errors import UsageError
 from detection.publishing.studio.backdrop import check_backdrop
 from detection.publishing.studio.markets import market_size
 
-LEAST_SIDE, MOST_SIDE = 200, 8000
+LEAST_SIDE, MOST_SIDE = 200, 4096  # a larger one would take a gigabyte on the way
 SIZE = (1600, 1200)
 _SIZE = re.compile(r"\s*(\d{1,5})\s*[xX×]\s*(\d{1,5})\s*")
 
