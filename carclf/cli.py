@@ -72,6 +72,7 @@ def _options(
 for command in (
     clean.clean,
     publish.hide,
+    publish.stock,
     train.train,
     train.train_detector,
     evaluate.evaluate,

@@ -16,9 +16,9 @@ from detection.common.errors import UsageError
 LOOSE = "."  # the car of photos that lie in no folder of a car
 # Chosen by benchmarks/stock.py on pairs of photos of 461 adverts: see docs/stock.md.
 PAINT = 0.5  # what the paint counts, beside the look's 1
-APART = 0.30  # mean distance at which groups stay apart
-ANOTHER = 0.60  # and at which a photo is said to show another car than its folder's
-_TIME, _LONG = 0.2, 600.0  # how much farther two photos are that were taken so many seconds apart, or more
+APART = 0.40  # mean distance at which groups stay apart
+ANOTHER = 0.70  # and at which a photo is said to show another car than its folder's
+_TIME, _SOON = 0.2, 300.0  # how much nearer two photos are that were taken at once; nothing after so many seconds
 
 
 def folder_cars(photos: Sequence[StockPhoto]) -> list[str]:
@@ -57,7 +57,7 @@ def distances(photos: Sequence[StockPhoto], prior: Prior | None, times: bool = T
     """float32 [N, N], how unlike the cars are: 0 for one and the same look.
 
     All have vectors. prior: damps what changes in a car's vector from side to side; None for a classifier without one.
-    times: whether photos that were taken long after each other are farther apart.
+    times: whether photos that were taken soon after each other are nearer.
     """
     looks = np.stack([photo.vector for photo in photos if photo.vector is not None]) if photos else np.empty((0, 1))
     looks = unit(looks) if prior is None else prior.steady(looks)
@@ -65,11 +65,11 @@ def distances(photos: Sequence[StockPhoto], prior: Prior | None, times: bool = T
     paints = np.sqrt([even if photo.paint is None else photo.paint for photo in photos]).reshape(len(photos), -1)
     apart = (1 - looks @ looks.T) + PAINT * (1 - unit(paints) @ unit(paints).T)
     if times:
-        apart += _TIME * np.minimum(_seconds(photos) / _LONG, 1)
+        apart -= _TIME * (1 - np.minimum(_seconds(photos) / _SOON, 1))
     return apart.astype(np.float32)
 
 
 def _seconds(photos: Sequence[StockPhoto]) -> np.ndarray:
-    """float [N, N] between each two photos; 0 where one of them has no time."""
+    """float [N, N] between each two photos; infinite where one of them has no time."""
     taken = np.array([np.nan if photo.taken is None else photo.taken.timestamp() for photo in photos])
-    return np.nan_to_num(np.abs(taken[:, None] - taken))
+    return np.nan_to_num(np.abs(taken[:, None] - taken), nan=np.inf)
