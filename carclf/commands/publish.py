@@ -144,8 +144,8 @@ def stock(
         str | None,
         typer.Option(
             metavar="LIST",
-            help="Sides that each car should be seen from: front, front-left, left, rear-left, rear, rear-right, right, "
-            "front-right, with commas between them, or all. Default: the four corners, left and right.",
+            help="Sides that each car should be seen from: front, front-left, left, rear-left, rear, rear-right, "
+            "right, front-right, with commas between them, or all. Default: the four corners, left and right.",
         ),
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Look at every photo anew.")] = False,

@@ -1,1 +1,1 @@
-"""`carclf stock`: the photos of many cars, looked at as sets: which sides are there, which are missing, what is wrong."""
+"""`carclf stock`: the photos of many cars as sets: which sides are there, and what is missing or wrong."""

@@ -9,13 +9,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from carclf.classifier.colour.reader import COLOURS, ColourReader
+from carclf.classifier.colour.view import vehicle_view
 from carclf.recognition.prediction import FAILED, NO_CAR, OK, UNKNOWN, UNREADABLE, Recognition
 from carclf.tools.audit.looks import Look, More
 from carclf.tools.stock.side.reader import WEIGHTS_FILE, SideReader
 from carclf.tools.stock.side.sides import KINDS, OTHER
 from carclf.tools.stock.taken import taken_at
-from carclf.classifier.colour.reader import COLOURS, ColourReader
-from carclf.classifier.colour.view import vehicle_view
 from detection.common.files import file_sha256
 from detection.images.duplicates import difference_hash
 from detection.images.exposure import expose

@@ -91,7 +91,7 @@ def look_at_stock(
         raise UsageError(f"The folder '{source}' holds no photo (.jpg, .png, .webp, ...): check the path.")
     reader = SideReader.load()
     recognizer = CarRecognizer(device=device, runtime=runtime, threads=threads_for_many(), colour=False)
-    prior = _prior(recognizer)
+    prior = bundled_prior(recognizer)
     folder.make(lambda: None)
     photos = _looked_at(source, list(found.names), recognizer, reader, output, restart, track)
     stock = arrange(source, photos, wanted, group, prior)
@@ -101,7 +101,7 @@ def look_at_stock(
     return stock
 
 
-def _prior(recognizer: CarRecognizer) -> Prior | None:
+def bundled_prior(recognizer: CarRecognizer) -> Prior | None:
     path = prior_file(bundled_file("bundled"))
     return read_prior(path, recognizer.classifier.fingerprint, len(recognizer.classes)) if path.is_file() else None
 
@@ -139,9 +139,13 @@ def arrange(root: Path, photos: Sequence[StockPhoto], wanted: Sequence[str], gro
         compare_photos(some, prior, by_folder)
     notes = []
     if by_folder and len(members) > 1 and LOOSE in members:
-        notes.append(f"{counted(len(members[LOOSE]), 'photo lies', 'photos lie')} in no folder of a car: car '{LOOSE}'.")
+        notes.append(
+            f"{counted(len(members[LOOSE]), 'photo lies', 'photos lie')} in no folder of a car: car '{LOOSE}'."
+        )
     if homeless:
-        notes.append(f"{counted(len(homeless), 'photo shows', 'photos show')} no car, and belong to none by their look.")
+        notes.append(
+            f"{counted(len(homeless), 'photo shows', 'photos show')} no car, and belong to none by their look."
+        )
     return Stock(root, [stock_car(name, some, wanted) for name, some in members.items()], homeless, wanted, notes)
 
 

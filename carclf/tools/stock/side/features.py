@@ -39,11 +39,14 @@ def _edges(grey: np.ndarray) -> np.ndarray:
     """Histograms of the directions of edges, float32 HxWx9 of cells, each neighbourhood's contrast made even. grey:
     float32."""
     across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0, ksize=1), cv2.Sobel(grey, cv2.CV_32F, 0, 1, ksize=1)
-    steps = np.mod(np.arctan2(down, across), np.pi) * (_DIRECTIONS / np.pi)
-    first = np.minimum(steps.astype(int), _DIRECTIONS - 1)
-    part, size = (steps - first)[..., None], np.hypot(across, down)[..., None]
-    known = np.eye(_DIRECTIONS, dtype=np.float32)
-    shares = size * ((1 - part) * known[first] + part * known[(first + 1) % _DIRECTIONS])
+    size, angle = cv2.cartToPolar(across, down)
+    steps = np.mod(angle, np.float32(np.pi)) * np.float32(_DIRECTIONS / np.pi)
+    first = np.minimum(steps.astype(np.int32), _DIRECTIONS - 1)
+    part = (steps - first) * size
+    rows, columns = np.indices(grey.shape, sparse=True)
+    shares = np.zeros((*grey.shape, _DIRECTIONS), np.float32)
+    shares[rows, columns, first] = size - part
+    shares[rows, columns, (first + 1) % _DIRECTIONS] += part
     cells = cv2.resize(shares, _CELLS, interpolation=cv2.INTER_AREA)
     energy = cv2.blur((cells**2).sum(axis=2), (3, 3)) * 9
     return np.minimum(cells / np.sqrt(energy + 1)[..., None], _CEILING)

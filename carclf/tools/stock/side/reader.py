@@ -20,7 +20,7 @@ FAR = 4  # standard deviations: a stranger feature says no more than the strange
 
 
 class SideReader:
-    """Two layers on `features_of`, for the car as it is and for its mirror image: a left side in a mirror is a right one.
+    """Two layers on `features_of`, for the car and for its mirror image, whose left is the car's right.
 
     arrays: mean and scale of the features, and weight and bias of each layer, float32. temperature: sharper or flatter
     than they say. least: the least confidence of a side that counts as sure.

@@ -13,7 +13,7 @@ KINDS = (*SIDES, OTHER)
 WANTED = ("front left", "left", "rear left", "rear right", "right", "front right")
 # As adverts go: the corner that sells first, then round the car, and inside at the end.
 ADVERT = ("front left", "left", "rear left", "rear", "rear right", "right", "front right", "front", OTHER)
-MIRRORED = tuple(-side % len(SIDES) for side in range(len(SIDES))) + (len(SIDES),)  # numbers of `KINDS`
+MIRRORED = (*(-side % len(SIDES) for side in range(len(SIDES))), len(SIDES))  # numbers of `KINDS`
 
 
 def wanted_sides(text: str | None) -> tuple[str, ...]:
