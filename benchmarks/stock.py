@@ -70,7 +70,8 @@ def measure(data: Path, part: str = "choose", looks: Path | None = None) -> None
 
 
 def told(truth: Sequence[str], cars: Sequence[str]) -> str:
-    """Adjusted Rand index and purity, with 95 % intervals by a bootstrap over adverts."""
+    """Adjusted Rand index and purity, with 95 % intervals. Adverts are drawn as in a bootstrap, but each counts once,
+    as copies of one would agree with each other: the intervals are rather wide."""
     names, rng = sorted(set(truth)), np.random.default_rng(0)
     members = {name: [number for number, one in enumerate(truth) if one == name] for name in names}
     draws = []

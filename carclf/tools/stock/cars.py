@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from carclf.classifier.colour.reader import WORDS
 from carclf.classifier.contract import unit
 from carclf.classifier.garage.prior import Prior
 from carclf.tools.garage.groups import MOST, join
@@ -59,10 +60,12 @@ def distances(photos: Sequence[StockPhoto], prior: Prior | None, times: bool = T
     All have vectors. prior: damps what changes in a car's vector from side to side; None for a classifier without one.
     times: whether photos that were taken soon after each other are nearer.
     """
-    looks = np.stack([photo.vector for photo in photos if photo.vector is not None]) if photos else np.empty((0, 1))
+    if not photos:
+        return np.zeros((0, 0), np.float32)
+    looks = np.stack([photo.vector for photo in photos if photo.vector is not None])
     looks = unit(looks) if prior is None else prior.steady(looks)
-    even = np.full(12, 1 / 12, np.float32)
-    paints = np.sqrt([even if photo.paint is None else photo.paint for photo in photos]).reshape(len(photos), -1)
+    even = np.full(len(WORDS), 1 / len(WORDS), np.float32)
+    paints = np.sqrt([even if photo.paint is None else photo.paint for photo in photos])
     apart = (1 - looks @ looks.T) + PAINT * (1 - unit(paints) @ unit(paints).T)
     if times:
         apart -= _TIME * (1 - np.minimum(_seconds(photos) / _SOON, 1))
