@@ -19,11 +19,16 @@ from datetime import datetime, timedelta
 from math import comb
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TYPE_CHECKING
 
 import numpy as np
 import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+if TYPE_CHECKING:
+    from carclf.classifier.garage.prior import Prior
+    from carclf.tools.stock.photo import StockPhoto
 
 SPLIT = Path(__file__).resolve().parents[1] / "data" / "splits" / "porsche.csv"
 
@@ -31,7 +36,6 @@ SPLIT = Path(__file__).resolve().parents[1] / "data" / "splits" / "porsche.csv"
 def measure(data: Path, part: str = "choose", looks: Path | None = None) -> None:
     from carclf.recognition.recognizer import CarRecognizer
     from carclf.tools.audit.looks import look_at
-    from carclf.tools.stock.cars import look_cars, strangers
     from carclf.tools.stock.photo import stock_measures, stock_photo
     from carclf.tools.stock.side.reader import SideReader
     from carclf.tools.stock.stock import bundled_prior
@@ -49,6 +53,12 @@ def measure(data: Path, part: str = "choose", looks: Path | None = None) -> None
     photos = [stock_photo(path, Path(path), look, reader.least) for path, look in zip(paths, found, strict=True)]
     kept = [number for number, photo in enumerate(photos) if photo.vector is not None]
     photos, adverts = [photos[number] for number in kept], [wanted[number][0]["advert"] for number in kept]
+    tell(photos, adverts, part, prior)
+
+
+def tell(photos: Sequence[StockPhoto], adverts: Sequence[str], part: str, prior: Prior | None) -> None:
+    from carclf.tools.stock.cars import look_cars, strangers
+
     print(f"{part}: {len(photos)} photos of {len(set(adverts))} adverts")
     print("by look:           " + told(adverts, look_cars(photos, prior)))
     clock = datetime(2026, 5, 1)
