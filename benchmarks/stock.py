@@ -80,18 +80,20 @@ def tell(photos: Sequence[StockPhoto], adverts: Sequence[str], part: str, prior:
 
 
 def told(truth: Sequence[str], cars: Sequence[str]) -> str:
-    """Adjusted Rand index and purity, with 95 % intervals. Adverts are drawn as in a bootstrap, but each counts once,
-    as copies of one would agree with each other: the intervals are rather wide."""
-    names, rng = sorted(set(truth)), np.random.default_rng(0)
-    members = {name: [number for number, one in enumerate(truth) if one == name] for name in names}
-    draws = []
-    for _ in range(300):
-        drawn = [number for name in set(rng.choice(names, len(names))) for number in members[name]]
-        draws.append(scores([truth[number] for number in drawn], [cars[number] for number in drawn]))
-    low, high = np.percentile(draws, [2.5, 97.5], axis=0)
+    """Adjusted Rand index and purity, with 95 % intervals by a jackknife that leaves out a twentieth of the adverts: in
+    a bootstrap, copies of an advert would agree with each other."""
+    names = np.random.default_rng(0).permutation(sorted(set(truth)))
+    parts = np.array_split(names, 20)
+    left = []
+    for part in parts:
+        out = set(part)
+        kept = [number for number, name in enumerate(truth) if name not in out]
+        left.append(scores([truth[number] for number in kept], [cars[number] for number in kept]))
+    whole, found = np.array(scores(truth, cars)), np.array(left)
+    error = np.sqrt((len(parts) - 1) * ((found - found.mean(axis=0)) ** 2).mean(axis=0))
     words = [
-        f"{what} {value:.3f} ({down:.3f} to {up:.3f})"
-        for what, value, down, up in zip(("adjusted Rand index", "purity"), scores(truth, cars), low, high, strict=True)
+        f"{what} {value:.3f} ({value - 1.96 * far:.3f} to {value + 1.96 * far:.3f})"
+        for what, value, far in zip(("adjusted Rand index", "purity"), whole, error, strict=True)
     ]
     return f"{len(set(cars))} groups, {', '.join(words)}"
 

@@ -33,7 +33,7 @@ CARS = (
     ("B 2001 coupe", "coupe", 13, tuple(VIEWS)),
 )
 SIZE = 360, 480  # of a photo, height and width
-WINDOW = {"width": 1120, "height": 620}
+WINDOW = {"width": 1120, "height": 740}
 COLOURS = 160  # of the picture's palette: a third of the bytes
 
 

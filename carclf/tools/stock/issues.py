@@ -16,7 +16,7 @@ from detection.images.duplicates import near_duplicate_groups
 ISSUES = {
     "unreadable": "the file can't be read",
     "no car": "an interior, a detail, or no car at all",
-    "no passenger car": "what was found looks like something else",
+    "doubtful": "what was found may be no car",
     "another car": "looks unlike the other photos of its car",
     "twice": "nearly the same as a better photo of the car",
     "sideways": "the car lies on its side or on its roof",
@@ -41,7 +41,7 @@ def find_issues(photos: Sequence[StockPhoto]) -> None:
             photo.issues["no car"] = f"looks like: {photo.look.other}" if photo.look.other else photo.look.reason
     for one in photo_issues([photo.look for photo in photos]):
         photo = photos[one.photo]
-        issue = "no passenger car" if one.issue == "outlier" else one.issue
+        issue = "doubtful" if one.issue == "outlier" else one.issue
         if photo.status != NO_CAR and not (photo.side == OTHER and issue in _WHOLE):
             photo.issues[issue] = one.suggestion
 
