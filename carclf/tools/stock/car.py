@@ -13,6 +13,8 @@ from detection.common.tally import counted
 
 _OUT = {"unreadable", "another car", "twice"}  # never in the advert
 
+_SAID = {"another car": "of another car"}
+
 
 @dataclass(frozen=True, eq=False)
 class StockCar:
@@ -47,7 +49,9 @@ class StockCar:
     def problems(self) -> list[str]:
         """What is to be done, in a few words each."""
         told = [f"no {side}" for side in self.missing]
-        told += [f"{count} {issue}" for issue, count in self.counts.items() if issue not in HARMLESS]
+        for issue, count in self.counts.items():
+            if issue not in HARMLESS:
+                told.append(f"{counted(count, 'photo')} {_SAID.get(issue, issue)}")
         if self.missing and self.unsure:
             told.append(f"{counted(self.unsure, 'photo')} of unknown side")
         return told

@@ -119,4 +119,4 @@ def test_a_car_knows_what_is_missing_and_how_its_advert_goes():
     assert [one.file for one in car.advert] == ["3", "1", "4"]  # the best corner, the rear, the interior
     assert [one.place for one in car.photos] == [1, 2, 3, None, None, None]
     assert car.there == ["front left", "rear"] and car.missing == ["right"]  # another car's side is none of this one's
-    assert car.problems == ["no right", "1 another car", "1 blurred", "1 photo of unknown side"]
+    assert car.problems == ["no right", "1 photo of another car", "1 photo blurred", "1 photo of unknown side"]

@@ -69,7 +69,9 @@ def test_each_photo_has_a_row_each_car_a_row_and_a_page(photos, detector, tmp_pa
     assert "twice" in found["blue/again.png"]["issues"] + found["blue/1.png"]["issues"]
     cars = {row["car"]: row for row in rows(tmp_path / "out" / "cars.csv")}
     assert cars["red"]["photos"] == "5" and cars["blue"]["photos"] == "5" and cars["blue"]["complete"] == "no"
-    assert "1 unreadable" in cars["blue"]["problems"] and "no " in cars["blue"]["missing"] + cars["blue"]["problems"]
+    assert (
+        "1 photo unreadable" in cars["blue"]["problems"] and "no " in cars["blue"]["missing"] + cars["blue"]["problems"]
+    )
     for page in (tmp_path / "out" / "index.html", *(tmp_path / "out" / "cars").glob("*.html")):
         check_page(page.read_text(encoding="utf-8"))
     assert len(list((tmp_path / "out" / "cars").glob("*.html"))) == 2
