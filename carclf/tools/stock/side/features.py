@@ -43,7 +43,7 @@ def _edges(grey: np.ndarray) -> np.ndarray:
     steps = np.mod(angle, np.float32(np.pi)) * np.float32(_DIRECTIONS / np.pi)
     first = np.minimum(steps.astype(np.int32), _DIRECTIONS - 1)
     part = (steps - first) * size
-    rows, columns = np.indices(grey.shape, sparse=True)
+    rows, columns = np.arange(_HEIGHT)[:, None], np.arange(_WIDTH)
     shares = np.zeros((*grey.shape, _DIRECTIONS), np.float32)
     shares[rows, columns, first] = size - part
     shares[rows, columns, (first + 1) % _DIRECTIONS] += part

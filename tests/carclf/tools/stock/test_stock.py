@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from pathlib import Path
 
@@ -73,7 +74,10 @@ def test_each_photo_has_a_row_each_car_a_row_and_a_page(photos, detector, tmp_pa
         "1 photo unreadable" in cars["blue"]["problems"] and "no " in cars["blue"]["missing"] + cars["blue"]["problems"]
     )
     for page in (tmp_path / "out" / "index.html", *(tmp_path / "out" / "cars").glob("*.html")):
-        check_page(page.read_text(encoding="utf-8"))
+        text = page.read_text(encoding="utf-8")
+        links = re.findall(r'<a href="([^"]*)"', text)
+        assert links and all((page.parent / link).is_file() for link in links)  # to each other, and nowhere else
+        check_page(re.sub(r'<a href="[^"]*"', "<a", text))
     assert len(list((tmp_path / "out" / "cars").glob("*.html"))) == 2
 
 
