@@ -71,7 +71,8 @@ def tell(photos: Sequence[StockPhoto], adverts: Sequence[str], part: str, prior:
     print("with made-up times: " + told(adverts, look_cars(photos, prior)))
     pairs = np.array([(one, two) for one in range(len(photos)) for two in range(one)])
     same = np.array([adverts[one] == adverts[two] for one, two in pairs])
-    others = rng.choice(np.flatnonzero(~same), 2000, replace=False)
+    apart = np.flatnonzero(~same)
+    others = rng.choice(apart, min(2000, len(apart)), replace=False)
     for name, some in (("one car", np.flatnonzero(same)), ("two cars", others)):
         parted = np.array([bool(strangers([photos[one], photos[two]], prior)) for one, two in pairs[some]])
         draws = rng.choice(parted, (2000, len(parted))).mean(axis=1)
