@@ -73,6 +73,7 @@ for command in (
     clean.clean,
     publish.hide,
     publish.studio,
+    publish.stock,
     train.train,
     train.train_detector,
     evaluate.evaluate,

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from colour_training.figures import calibrated, seen_in_lights, sharpened, tell
 from colour_training.fits import fit
-from colour_training.views import View, views_of
+from colour_training.views import View, labelled, views_of
 
 from carclf.classifier.colour.reader import COLOURS, WORDS, ColourReader
 from detection.common.files import replace_file
@@ -38,10 +38,10 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=COLOURS, help="the weights' file")
     args = parser.parse_args()
     if args.report:
-        reader, views = ColourReader.load(args.output), views_of(args.data, {REPORT}, args.views)
+        reader, views = ColourReader.load(args.output), views_of(labelled(args.data, {REPORT}), args.views)
         tell(reader, views, seen_in_lights(reader, views, args.workers))
         return 0
-    views = views_of(args.data, {FIT, CHOOSE}, args.views)
+    views = views_of(labelled(args.data, {FIT, CHOOSE}), args.views)
     parts = {part: [view for view in views if view.part == part] for part in (FIT, CHOOSE)}
     fit_and_write(parts[FIT], parts[CHOOSE], args.output, args.seed, args.workers)
     return 0

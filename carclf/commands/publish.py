@@ -1,4 +1,4 @@
-"""`carclf hide` and `carclf studio`: folders of photos made fit to be published."""
+"""`carclf hide`, `studio` and `stock`: folders of photos made fit to be published, and what they still lack."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from carclf.commands.options import (
     cluster_of,
     hide_style_of,
 )
+from detection.common.console import quiet_stdout, tracked
 from detection.common.errors import UsageError
+from detection.common.tally import exit_code
 
 # Those of `HideStyle` and `StudioStyle`, which would import OpenCV; tests compare them.
 HIDE_THRESHOLD, FACE_THRESHOLD = 0.3, 0.5
@@ -287,3 +289,40 @@ def studio(
     load = partial(folder_detector, detector, device, source.is_file(), {"weights": weights, "runtime": runtime})
     cut = check_config(CutoutStyle, {"no_car": no_car})
     end_folder_run(clean_folder(source, target, [load], cut, options=options, cluster=cluster))
+
+
+def stock(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="Folder of photos, raw or composed: a folder per car, or all in one.")
+    ],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the tables and the pages.")],
+    group: Annotated[
+        str, typer.Option(help="What makes a car: its folder, its look, or auto (folders where IN has some).")
+    ] = "auto",
+    sides: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Sides that each car should be seen from: front, front-left, left, rear-left, rear, rear-right, "
+            "right, front-right, with commas between them, or all. Default: the four corners, left and right.",
+        ),
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Look at every photo anew.")] = False,
+    device: Device = "auto",
+    runtime: Runtime = "auto",
+) -> None:
+    """Tell of each car in a stock which sides no photo shows, and which photos are bad, alike or of another car.
+
+    Writes OUT/stock.csv (a row per photo), OUT/cars.csv (a row per car), and pages, OUT/index.html first. The same
+    command resumes. Exit code 0: every photo was looked at; 3: some could not be; 2: wrong usage.
+    """
+    from carclf.tools.stock.page import write_pages
+    from carclf.tools.stock.stock import CARS, PHOTOS, look_at_stock, summary
+
+    with quiet_stdout():
+        found = look_at_stock(source, output, group, sides, restart, device, runtime, tracked("looking"))
+        page = write_pages(found, output, tracked("drawing"))
+    for line in summary(found):
+        typer.echo(line)
+    typer.echo(f"{page}, {output / PHOTOS}, {output / CARS}")
+    raise typer.Exit(exit_code(found.failed))

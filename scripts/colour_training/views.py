@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,8 +49,9 @@ def labelled(data: Path, wanted: set[str]) -> Iterator[tuple[str, Path, str, str
                 yield source, path, row["part"], row["colour"], row["sha256"]
 
 
-def views_of(data: Path, wanted: set[str], kept: Path | None = None) -> list[View]:
-    """The cars as the chain finds them; those in which none is found are left out. kept: a file to keep them in."""
+def views_of(photos: Iterable[tuple[str, Path, str, str, str]], kept: Path | None = None) -> list[View]:
+    """The cars as the chain finds them; those in which none is found are left out. photos: as `labelled` gives them.
+    kept: a file to keep them in."""
     if kept is not None and kept.exists():
         return _read(kept)
     from carclf.recognition.recognizer import CarRecognizer
@@ -60,7 +61,7 @@ def views_of(data: Path, wanted: set[str], kept: Path | None = None) -> list[Vie
     recognizer = CarRecognizer(threads=1, colour=False)
     assert recognizer.finder is not None
     views = []
-    for source, path, part, word, group in labelled(data, wanted):
+    for source, path, part, word, group in photos:
         photo = load_image(path)
         seen = detector_view(photo)
         found = recognizer.finder.find([seen])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,8 @@ class Look:
     a dark photo is to be multiplied, 1 for others. sharp, blocks, cut: see `measures`, None where it can't be told.
     car: how probably the car check takes the car, or the whole photo where none was found, for one; other: what it is
     if none. turn_note: see `Vehicle`. probabilities: float32 [C] of the classifier; vector: float32 [F]; None without
-    a car. outline: of the car, polygons x1, y1, x2, y2, ... in pixels of the photo; None where it is not known."""
+    a car. outline: of the car, polygons x1, y1, x2, y2, ... in pixels of the photo; None where it is not known.
+    more: what else was measured, see `More`."""
 
     status: str
     reason: str
@@ -51,6 +52,16 @@ class Look:
     probabilities: np.ndarray | None
     vector: np.ndarray | None
     outline: list[list[float]] | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class More:
+    """What else is measured while a photo is in memory. measure: gives plain values by name, of a recognition with its
+    pictures. version: looks of another one are no good."""
+
+    version: str
+    measure: Callable[[Recognition], dict[str, Any]]
 
 
 def packed_vectors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
@@ -80,6 +91,7 @@ def look_at(
     folder: Path,
     restart: bool = False,
     track: Track = untracked,
+    more: More | None = None,
 ) -> Iterator[Look]:
     """A look at each file, in their order. digests: of their contents; what has been looked at is not looked at again.
 
@@ -89,9 +101,11 @@ def look_at(
     settings = {"looks": _VERSION, "crops": recognizer.crops} | {
         name: recognizer.settings[name] for name in ("model", "detector")
     }
+    if more is not None:
+        settings["more"] = more.version
     journal = RowJournal(folder / NAME, settings, restart, what="looks")
     try:
-        places = _fill(journal, recognizer, files, digests, track)
+        places = _fill(journal, recognizer, files, digests, track, more)
         for place in places:
             yield _read(journal.read(place))
         journal.end()
@@ -100,7 +114,12 @@ def look_at(
 
 
 def _fill(
-    journal: RowJournal, recognizer: CarRecognizer, files: Sequence[str], digests: Sequence[str], track: Track
+    journal: RowJournal,
+    recognizer: CarRecognizer,
+    files: Sequence[str],
+    digests: Sequence[str],
+    track: Track,
+    more: More | None,
 ) -> array:
     """The place of each file's look in the journal."""
     known = {digest: journal.find(digest) for digest in dict.fromkeys(digests)}
@@ -114,7 +133,10 @@ def _fill(
     seen = track(recognizer.recognize_fully(list(missing.values()), pictures=True, vectors=True), len(missing))
     check = recognizer.check or LateCheck()  # not every detector asks for it, but it tells a lorry from a car
     for digest, one in zip(missing, seen, strict=True):
-        known[digest] = journal.add(digest, _measured(one, check))
+        row = _measured(one, check)
+        if more is not None and one.photo is not None:
+            row["more"] = more.measure(one)
+        known[digest] = journal.add(digest, row)
     return array("Q", (known[digest] for digest in digests))
 
 
@@ -167,4 +189,5 @@ def _read(row: dict) -> Look:
         unpacked(row.get("probabilities")),
         unpacked(row.get("vector")),
         row.get("outline"),
+        row.get("more", {}),
     )

@@ -20,15 +20,19 @@ _SHOWN = 12  # cars of each group on the page
 
 
 def group(vectors: np.ndarray, apart: float = APART) -> np.ndarray:
-    """Agglomerative clustering by average linkage on cosine distances. vectors: float [N, F] of length 1.
+    """`join` by cosine distances. vectors: float [N, F] of length 1."""
+    return join(1 - np.asarray(vectors, np.float32) @ np.asarray(vectors, np.float32).T, apart)
+
+
+def join(distances: np.ndarray, apart: float) -> np.ndarray:
+    """Agglomerative clustering by average linkage. distances: float32 [N, N], symmetric; it is used up.
 
     Groups whose cars are `apart` or more from each other, on average, stay apart. Returns int [N], numbers of groups,
     the largest group first. The time grows with the square of N.
     """
-    count = len(vectors)
+    count = len(distances)
     if not count:
         return np.empty(0, int)
-    distances = 1 - np.asarray(vectors, np.float32) @ np.asarray(vectors, np.float32).T
     np.fill_diagonal(distances, np.inf)
     sizes = np.ones(count)
     owner = np.arange(count)

@@ -1,0 +1,1 @@
+"""Which side of a car a photo shows."""
