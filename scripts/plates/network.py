@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,15 +13,17 @@ from torch import Tensor, nn
 from detection.publishing.hiding.plates import GRAPH, HEIGHT, STRIDE, WEIGHTS, WIDTH
 
 ROWS, COLUMNS = HEIGHT // STRIDE, WIDTH // STRIDE
-UNLABELLED = 2.0  # of a cell: whether it holds a plate is not known
-_MOST_UNSURE = 0.15  # such cells count as empty where the network itself says so
+_LEAST_WIDTH, _LEAST_HEIGHT = 8, 2.2  # pixels of a window in which a plate is learnt
+_LEAST_SHOWN = 0.35  # part of a plate, across and down, that must lie in the window
 _PREFIX = "plates."
 
 
 class _Conv(nn.Module):
-    def __init__(self, given: int, made: int, stride: int = 1, dilation: int = 1):
+    """A convolution, its norm and ReLU; added to what comes in where that has the same shape."""
+
+    def __init__(self, given: int, made: int, stride: int = 1, kernel: int = 3):
         super().__init__()
-        self.conv = nn.Conv2d(given, made, 3, stride, dilation, dilation, bias=False)
+        self.conv = nn.Conv2d(given, made, kernel, stride, kernel // 2, bias=False)
         self.bn = nn.BatchNorm2d(made)
         self.adds = given == made and stride == 1
 
@@ -31,59 +32,46 @@ class _Conv(nn.Module):
         return x + y if self.adds else y
 
 
-class PlateHead(nn.Module):
-    """From the backbone's features at strides 4 (24 channels) and 8 (40): how much each cell of 8 pixels is the middle
-    of a plate, and the plate's four corners, in cells from the cell's middle."""
+def _stage(given: int, made: int, more: int) -> nn.Sequential:
+    return nn.Sequential(_Conv(given, made, 2), *(_Conv(made, made) for _ in range(more)))
 
-    def __init__(self, fine: int = 48, coarse: int = 64):
+
+class PlateNet(nn.Module):
+    """Plain convolutions at strides 4 to 32 and back to 8. Of each cell of 8x8 pixels it says how much the cell is the
+    middle of a plate, and where the plate's four corners are, in cells from the cell's middle."""
+
+    def __init__(self, fine: int = 48, middle: int = 64, coarse: int = 96):
         super().__init__()
-        self.c2 = nn.Conv2d(24, fine, 2, 2, bias=False)
-        self.c3 = nn.Conv2d(40, fine, 1, bias=False)
-        self.bn = nn.BatchNorm2d(fine)
-        self.a = _Conv(fine, fine)
-        self.down = _Conv(fine, coarse, 2)
-        self.b = nn.Sequential(*(_Conv(coarse, coarse, dilation=step) for step in (1, 2, 3, 1)))
-        self.up = nn.Conv2d(coarse, fine, 1)
-        self.c = nn.Sequential(_Conv(fine, fine), _Conv(fine, fine))
-        self.heat = nn.Conv2d(fine, 1, 1)
-        self.corner = nn.Conv2d(fine, 8, 1)
+        self.stem = _Conv(3, 32, 4, 7)
+        self.fine, self.middle, self.coarse = _stage(32, fine, 2), _stage(fine, middle, 2), _stage(middle, coarse, 3)
+        self.from_coarse, self.from_middle = nn.Conv2d(coarse, middle, 1), nn.Conv2d(middle, fine, 1)
+        self.join_middle, self.join_fine = _Conv(middle, middle), _Conv(fine, fine)
+        self.heat, self.corner = nn.Conv2d(fine, 1, 1), nn.Conv2d(fine, 8, 1)
         nn.init.constant_(self.heat.bias, -4.0)
 
-    def forward(self, c2: Tensor, c3: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Logits Nx1xHxW and corners Nx8xHxW."""
-        x = self.a(F.relu(self.bn(self.c2(c2) + self.c3(c3))))
-        wide = self.up(self.b(self.down(x)))
-        x = self.c(x + F.interpolate(wide, scale_factor=2.0, mode="bilinear", align_corners=False))
-        return self.heat(x), self.corner(x)
-
-
-class Whole(nn.Module):
-    """The first blocks of the compact detector's backbone, and the head."""
-
-    def __init__(self, body: nn.Module, head: PlateHead):
-        super().__init__()
-        self.body, self.head = body, head
-
-    def features(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        body = self.body
-        c2 = body.blocks[1](body.blocks[0](body.bn1(body.conv_stem(image))))
-        return c2, body.blocks[2](c2)
+        fine = self.fine(self.stem(image))
+        middle = self.middle(fine)
+        coarse = self.from_coarse(self.coarse(middle))
+        middle = self.join_middle(middle + F.interpolate(coarse, scale_factor=2.0, mode="nearest"))
+        fine = self.join_fine(fine + F.interpolate(self.from_middle(middle), scale_factor=2.0, mode="nearest"))
+        return self.heat(fine), self.corner(fine)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """image: Nx3xHxW, (RGB - 127.5) / 127.5, H and W multiples of 16."""
-        heat, corners = self.head(*self.features(image))
+        """image: Nx3xHxW, (RGB - 127.5) / 127.5, H and W multiples of 32. Returns scores from 0 to 1, and corners."""
+        heat, corners = self.logits(image)
         return torch.sigmoid(heat), corners
 
 
-def targets(quads: Sequence[tuple[str, np.ndarray]], labelled: bool) -> tuple[np.ndarray, np.ndarray, list]:
-    """Heat (float32 HxW), what each cell without a plate counts (0, 1 or `UNLABELLED`), and for each cell that is to
-    know corners: row, column, corners in cells, whether they are only a box.
+def targets(quads: Sequence[tuple[str, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, list]:
+    """Heat (float32 HxW), whether each cell without a plate counts (float32), and for each cell that is to know
+    corners: row, column, corners in cells, whether they are only a box.
 
-    quads: kind (quad, box, ignore) and corners in pixels of the window.
+    quads: kind (quad, box, unsure) and corners in pixels of the window.
     """
     heat = np.zeros((ROWS, COLUMNS), np.float32)
-    counts = np.full((ROWS, COLUMNS), 1.0 if labelled else UNLABELLED, np.float32)
-    near = np.zeros((ROWS, COLUMNS), bool)
+    counts = np.ones((ROWS, COLUMNS), np.float32)
     cells: list = []
     down, across = np.mgrid[0:ROWS, 0:COLUMNS] + 0.5
     for kind, corners in quads:
@@ -91,8 +79,8 @@ def targets(quads: Sequence[tuple[str, np.ndarray]], labelled: bool) -> tuple[np
         (x1, y1), (x2, y2) = quad.min(axis=0), quad.max(axis=0)
         wide, high = np.linalg.norm(quad[1] - quad[0]), np.linalg.norm(quad[3] - quad[0])
         left, right, top, bottom = max(x1, 0), min(x2, COLUMNS), max(y1, 0), min(y2, ROWS)
-        cut_off = right - left < 0.35 * (x2 - x1) or bottom - top < 0.35 * (y2 - y1)
-        if kind == "ignore" or cut_off or wide * STRIDE < 8 or high * STRIDE < 2.2:
+        cut_off = right - left < _LEAST_SHOWN * (x2 - x1) or bottom - top < _LEAST_SHOWN * (y2 - y1)
+        if kind == "unsure" or cut_off or wide * STRIDE < _LEAST_WIDTH or high * STRIDE < _LEAST_HEIGHT:
             counts[(across > x1 - 1) & (across < x2 + 1) & (down > y1 - 1) & (down < y2 + 1)] = 0
             continue
         x, y = (left + right) / 2, (top + bottom) / 2
@@ -102,9 +90,7 @@ def targets(quads: Sequence[tuple[str, np.ndarray]], labelled: bool) -> tuple[np
         spot = np.exp(-0.5 * ((beside / max(0.16 * wide, 0.55)) ** 2 + (above / max(0.2 * high, 0.5)) ** 2))
         spot[int(np.clip(y, 0, ROWS - 1)), int(np.clip(x, 0, COLUMNS - 1))] = 1
         heat = np.maximum(heat, spot.astype(np.float32))
-        near |= (np.abs(dx) < 1.6 * (x2 - x1)) & (np.abs(dy) < 2.2 * (y2 - y1))
         cells += [(row, column, quad, kind == "box") for row, column in zip(*np.where(spot > 0.55), strict=True)]
-    counts[near & (counts == UNLABELLED)] = 1
     return heat, counts, cells
 
 
@@ -112,7 +98,6 @@ def losses(logits: Tensor, corners: Tensor, wanted: Sequence[tuple]) -> tuple[Te
     """Of the heat (focal) and of the corners, which of a box are known only by their extent. wanted: of `targets`."""
     found = torch.sigmoid(logits[:, 0]).clamp(1e-5, 1 - 1e-5)
     heat, counts = (torch.from_numpy(np.stack([one[part] for one in wanted])) for part in (0, 1))
-    counts = torch.where(counts == UNLABELLED, (found.detach() < _MOST_UNSURE).float(), counts)
     middle = heat > 0.999
     focal = -(middle * (1 - found) ** 2 * found.log()).sum()
     focal -= (~middle * counts * (1 - heat) ** 4 * found**2 * (1 - found).log()).sum()
@@ -134,40 +119,24 @@ def losses(logits: Tensor, corners: Tensor, wanted: Sequence[tuple]) -> tuple[Te
     return focal, torch.where(boxes, 2 * extent + 0.1 * each, each).mean()
 
 
-def compact_body() -> tuple[nn.Module, dict[str, Tensor]]:
-    """The bundled detector's backbone, and all of its tensors by name."""
-    from detection.common.networks.weights import read_safetensors
-    from detection.detectors.compact.files import compact_weights, read_details
-    from detection.detectors.compact.weights import build_compact
-    from detection.detectors.onnx.export import pad_for_even_sides
-
-    weights = compact_weights()
-    tensors, metadata = read_safetensors(weights)
-    model = copy.deepcopy(build_compact(tensors, read_details(weights, metadata), weights))
-    model = model.to("cpu", memory_format=torch.contiguous_format).eval()
-    pad_for_even_sides(model)
-    return model.backbone.bottom_up.body, model.state_dict(keep_vars=True)
-
-
-def write(head: PlateHead, folder: Path) -> None:
-    """Writes the head's weights in 8 bits, and the graph of the whole network without weights."""
+def write(net: PlateNet, folder: Path) -> None:
+    """Writes the weights in 8 bits, and the graph of the network without them."""
     from detection.common.networks.weights import is_wide_matrix, write_safetensors
     from detection.detectors.onnx.writer import names_in_file, write_network
 
-    body, stored = compact_body()
-    net = Whole(body, head.eval()).eval()
+    net = net.to(memory_format=torch.contiguous_format).eval()
     own = {
         _PREFIX + name: tensor
-        for name, tensor in head.state_dict(keep_vars=True).items()
+        for name, tensor in net.state_dict(keep_vars=True).items()
         if not name.endswith("num_batches_tracked")
     }
     write_safetensors(
         folder / WEIGHTS,
         {name: tensor.detach() for name, tensor in own.items()},
-        {"format": "carclf-plates-1"},
+        {"format": "carclf-plates-2"},
         eight_bits=lambda tensor: is_wide_matrix(tensor) and len(tensor) > 1,
     )
     sides = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
-    names = names_in_file(net, (stored | own).items())
     image = {"image": torch.zeros(1, 3, HEIGHT, WIDTH)}
+    names = names_in_file(net, own.items())
     write_network(net, image, ["heat", "corners"], {"image": sides}, folder / GRAPH, names)
