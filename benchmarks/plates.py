@@ -2,20 +2,19 @@
 
     python benchmarks/plates.py DATA [--part choose] [--margin 0.15] [--threshold X] [--elsewhere X]
 
-DATA is the folder of data sets; those of `plates` have a box for every plate, and `data/splits/plates.csv` says which
-of them belong to the part. Printed are, by the widths of plates in pixels of the photo, how many are hidden (60 % of the
+DATA is the folder of data sets. The photos of `plates` have a box for every plate; `data/splits/plates.csv` says which
+belong to the part. Printed are, by the widths of plates in pixels of the photo, how many are hidden (60 % of the
 inner box) and how much of their area; how many photos have something else hidden, of 0.2 % of the photo and at all;
 and the milliseconds that the network takes per photo and per vehicle that was found, on one core. In brackets are 95 %
 intervals: by bootstrap over the photos, or Wilson's where no photo or every photo counts.
 
-The hidden parts are those that `carclf hide` covers, in the photo's own pixels; what JPEG changes beside is not counted.
+What is hidden is what `carclf hide` covers, in the photo's own pixels; what JPEG changes beside it does not count.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cv2
 import numpy as np
@@ -61,7 +59,12 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, default="choose", help="which photos (choose)")
     default = HideStyle()
     for name in ("margin", "threshold", "elsewhere"):
-        parser.add_argument(f"--{name}", type=float, default=getattr(default, name), help=f"as of carclf hide ({getattr(default, name)})")
+        parser.add_argument(
+            f"--{name}",
+            type=float,
+            default=getattr(default, name),
+            help=f"as of carclf hide ({getattr(default, name)})",
+        )
     args = parser.parse_args()
     style = HideStyle(margin=args.margin, threshold=args.threshold, elsewhere=args.elsewhere)
     report(list(measure(args.data, args.part, style)))

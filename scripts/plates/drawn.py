@@ -158,7 +158,9 @@ def _over(quad: np.ndarray, aspect: float) -> np.ndarray:
     ratio = float(np.clip(aspect * np.hypot(*down) / max(1e-3, np.hypot(*along)), 0.75, 1.35))
     moves = quad - middle
     across = moves @ along / max(1e-3, along @ along)
-    wider = moves * (1.06 * max(1.0, 1 / ratio)) + np.outer(across, along) * 1.06 * (max(1.0, ratio) - max(1.0, 1 / ratio))
+    wider = moves * (1.06 * max(1.0, 1 / ratio)) + np.outer(across, along) * 1.06 * (
+        max(1.0, ratio) - max(1.0, 1 / ratio)
+    )
     return middle + wider
 
 
@@ -216,7 +218,7 @@ def set_words(rng: Random, image: np.ndarray, plates: Sequence[np.ndarray]) -> N
     font = _font(fonts()[rng.integers(len(fonts()))], int(np.exp(rng.uniform(np.log(9), np.log(40)))))
     word = _text(rng, str(rng.choice(["AAAAAA", "AAA AAAA", "AAAAA 00", "00/00/0000", "AAAAAAAAAA", "0.0 AAA"])))
     word = word.lower() if rng.random() < 0.4 else word
-    x1, y1, x2, y2 = font.getbbox(word)
+    _, _, x2, y2 = font.getbbox(word)
     left, top = rng.integers(0, max(1, int(width - x2))), rng.integers(0, max(1, int(height - y2)))
     for plate in plates:
         (a, b), (c, d) = plate.min(axis=0), plate.max(axis=0)

@@ -1,4 +1,4 @@
-"""Windows of photos in which plates are learnt: another part, size, light and, now and then, other plates every time."""
+"""Windows of photos in which plates are learnt: each time another part, size and light, now and then other plates."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from scripts.plates.drawn import Random, set_plate, set_words
 from scripts.plates.labels import Quads, read_labels
 
 # Of a batch how much is of which photos; "nothing" has no vehicle in it.
-SHARES = {"plates": 0.24, "stanford_cars": 0.36, "dealer20": 0.08, "porsche": 0.08, "car_masks": 0.1, "nothing": 0.14}
+SHARES = {"plates": 0.26, "stanford_cars": 0.42, "dealer20": 0.1, "porsche": 0.08, "nothing": 0.14}
+CARS = ("stanford_cars", "dealer20", "porsche")
 # Photos of dealer20 are stored squeezed to a square; most were 4:3.
 _STRETCHED = {"dealer20": 4 / 3}
 _MOST_SIDE = 640  # longer photos are kept smaller, there is nothing to be seen of them in a window
 _WIDTHS = 9, 190  # of plates in pixels of a window
 _MOSAIC, _DRAWN_OVER, _DRAWN, _WORDS, _REAL = 0.12, 0.3, 0.16, 0.06, 0.25
+_AGAIN = 0.6  # how often a photo without a plate is drawn anew
 Window = tuple[np.ndarray, Quads]
 
 
@@ -43,7 +45,7 @@ def labelled_photos(data: Path, splits: Path, labels: Path, part: str = FIT) -> 
     negatives = json.loads((data / "car_masks" / "negatives.json").read_text())["images"]
     nothing = [data / "car_masks" / "images" / image["file_name"] for image in negatives]
     photos: dict[str, list[Photo]] = {name: [] for name in SHARES}
-    for name in ("plates", "stanford_cars", "dealer20", "porsche", "car_masks", "not_car"):
+    for name in ("plates", *CARS, "car_masks", "not_car"):
         parts = read_parts(splits / f"{name}.csv")
         folder = data / name / "images" if name != "not_car" else data / name
         for path in sorted(path for path in folder.rglob("*") if path.suffix in (".jpg", ".jpeg", ".png")):
@@ -54,7 +56,7 @@ def labelled_photos(data: Path, splits: Path, labels: Path, part: str = FIT) -> 
                 photos[name].append(Photo(path, quads))
             elif name == "not_car" or path in nothing:
                 photos["nothing"].append(Photo(path, []))
-            elif (quads := known.get(file_digest(path))) is not None:
+            elif name in CARS and (quads := known.get(file_digest(path))) is not None:
                 photos[name].append(Photo(path, quads, _STRETCHED.get(name, 1.0)))
     return photos
 
@@ -85,15 +87,18 @@ class Windows:
                 for kind, quad in found:
                     shown = np.clip(quad, 0, most)
                     if (np.ptp(shown, axis=0) > 0.35 * np.ptp(quad, axis=0)).all():
-                        quads.append((kind, shown + (left, top)))
+                        quads.append((kind, shown + np.array([left, top])))
                     elif (np.ptp(shown, axis=0) > 1).all():
-                        quads.append(("unsure", shown + (left, top)))
+                        quads.append(("unsure", shown + np.array([left, top])))
         return spoilt(self._rng, whole), quads
 
     def _one(self) -> tuple[str, Photo]:
         name = self._names[self._rng.choice(len(self._names), p=self._shares)]
         photos = self._photos[name]
-        return name, photos[self._rng.integers(len(photos))]
+        photo = photos[self._rng.integers(len(photos))]
+        if not photo.quads and self._rng.random() < _AGAIN:
+            photo = photos[self._rng.integers(len(photos))]
+        return name, photo
 
     def _image(self, photo: Photo) -> np.ndarray:
         image = self._read.get(photo.path)
@@ -118,10 +123,10 @@ class Windows:
             wide = np.clip(np.ptp(quad[:, 0]) * size[1] / wanted, 40, 2.2 * max(width, height))
             reach = rng.uniform(-0.45, 0.45, 2) * [wide, wide * size[0] / size[1]]
             middle = quad.mean(axis=0) + reach
-        elif name in ("plates", "nothing", "car_masks"):
+        elif name in ("plates", "nothing"):
             wide, middle = rng.uniform(0.3, 1.3) * width, rng.uniform(0.1, 0.9, 2) * [width, height]
         else:  # the car as a whole, as it is looked at
-            wide = max(width, height * size[1] / size[0] / stretch) * np.exp(rng.uniform(np.log(0.7), np.log(2.0)))
+            wide = max(width, height * size[1] / size[0] / stretch) * np.exp(rng.uniform(np.log(0.7), np.log(1.6)))
             middle = (0.5 + rng.uniform(-0.15, 0.15, 2)) * [width, height]
         window, moved = cut(rng, image, middle, wide, stretch, quads, size)
         if name == "nothing":
@@ -140,7 +145,7 @@ class Windows:
     def _redrawn(self, window: np.ndarray, quads: Quads) -> Window:
         """The window with some drawn plates, in place of its own and elsewhere."""
         rng = self._rng
-        real = [quad for kind, quad in quads if kind == "quad" and 28 < np.ptp(quad[:, 0]) and _inside(quad, window)]
+        real = [quad for kind, quad in quads if kind == "quad" and np.ptp(quad[:, 0]) > 28 and _inside(quad, window)]
         if real and len(self._textures) < 3000:
             self._textures += [_straight(window, quad) for quad in real if np.ptp(quad[:, 0]) > 45]
         over, more, words = (rng.random() < share for share in (_DRAWN_OVER, _DRAWN, _WORDS))
@@ -155,8 +160,14 @@ class Windows:
             height, width = window.shape[:2]
             plate = np.exp(rng.uniform(np.log(12), np.log(0.4 * width)))
             x, y = rng.uniform(0.05, 0.95) * width, rng.uniform(0.2, 0.95) * height
-            if not any(abs(x - q[:, 0].mean()) < plate + np.ptp(q[:, 0]) and abs(y - q[:, 1].mean()) < plate for _, q in quads):
-                texture = self._textures[rng.integers(len(self._textures))] if self._textures and rng.random() < _REAL else None
+            if not any(
+                abs(x - q[:, 0].mean()) < plate + np.ptp(q[:, 0]) and abs(y - q[:, 1].mean()) < plate for _, q in quads
+            ):
+                texture = (
+                    self._textures[rng.integers(len(self._textures))]
+                    if self._textures and rng.random() < _REAL
+                    else None
+                )
                 quad = set_plate(rng, image, (x, y), plate, real=texture)
                 quads = quads if quad is None else [*quads, ("quad", quad)]
         window = np.clip(image, 0, 255).astype(np.uint8)

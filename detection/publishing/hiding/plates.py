@@ -188,7 +188,10 @@ def _whole_view(image: np.ndarray, turn: Turn) -> _View:
     height, width = image.shape[:2]
     scale = WHOLE_SIDE / max(height, width)
     across, down = (height, width) if turn in (90, 270) else (width, height)
-    size = max(_CELLS, -(-round(down * scale) // _CELLS) * _CELLS), max(_CELLS, -(-round(across * scale) // _CELLS) * _CELLS)
+    size = (
+        max(_CELLS, -(-round(down * scale) // _CELLS) * _CELLS),
+        max(_CELLS, -(-round(across * scale) // _CELLS) * _CELLS),
+    )
     return _cut(image, (0, 0, width, height), turn, size)
 
 
