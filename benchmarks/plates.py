@@ -21,8 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cv2
 import numpy as np
@@ -35,6 +34,7 @@ from detection.publishing.hiding.cover import HideStyle, cover
 from detection.publishing.hiding.plates import PlateFinder
 from detection.publishing.hiding.private import find_private
 
+ROOT = Path(__file__).resolve().parents[1]
 WIDE, NARROW = 20, 10  # pixels
 HIDDEN, ELSE = 0.6, 0.002  # of a plate's inner box, and of the photo
 Box = tuple[float, float, float, float]

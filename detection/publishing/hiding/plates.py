@@ -30,7 +30,7 @@ STRIDE = 8
 HEIGHT, WIDTH = 192, 320  # pixels in which the network sees a vehicle
 GROUND = 114  # grey beside the photo
 # All of them chosen on the photos to choose by; the model card says how.
-LEAST = 0.1  # below this nothing is worth a second look
+LEAST = 0.15  # below this nothing is worth a second look
 SURE = 0.8  # above this a second look is not worth its time
 ROOM = 1.12  # a vehicle's view, as a multiple of its box: plates may hang out of it
 WHOLE_SIDE = 480  # longer side in pixels of the look at the whole photo
