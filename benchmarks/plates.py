@@ -1,12 +1,13 @@
 """How many number plates are hidden, what else is, and what that takes.
 
-    python benchmarks/plates.py DATA [--part choose] [--margin 0.15] [--threshold X] [--elsewhere X]
+    python benchmarks/plates.py DATA [--part choose] [--margin 0.15] [--threshold X ...] [--elsewhere X]
 
 DATA is the folder of data sets. The photos of `plates` have a box for every plate; `data/splits/plates.csv` says which
 belong to the part. Printed are, by the widths of plates in pixels of the photo, how many are hidden (60 % of the
 inner box) and how much of their area; how many photos have something else hidden, of 0.2 % of the photo and at all;
 and the milliseconds that the network takes per photo and per vehicle that was found, on one core. In brackets are 95 %
-intervals: by bootstrap over the photos, or Wilson's where no photo or every photo counts.
+intervals: by bootstrap over the photos, or Wilson's where no photo or every photo counts. Several thresholds can be
+compared at once, on the part *choose*.
 
 What is hidden is what `carclf hide` covers, in the photo's own pixels; what JPEG changes beside it does not count.
 """
@@ -29,9 +30,9 @@ import numpy as np
 from detection import load_detector, load_image
 from detection.cutout.extract import detector_view
 from detection.detectors.finder import Finding, VehicleFinder
-from detection.masks.parts import PARTS, part_of, read_parts
+from detection.masks.parts import PARTS, REPORT, part_of, read_parts
 from detection.publishing.hiding.cover import HideStyle, cover
-from detection.publishing.hiding.plates import PlateFinder
+from detection.publishing.hiding.plates import LEAST, Plate, PlateFinder
 from detection.publishing.hiding.private import find_private
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,54 +43,74 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Photo:
-    """What was hidden in a photo. plates: (width in pixels, whether hidden, share of the area) of each.
+    """What was found in a photo. size: (height, width). boxes: of its plates. found: what may be plates, sure or not.
 
-    others: the share of the photo that is hidden beside plates. seconds: of the network. vehicles: that were found."""
+    seconds: of the network. vehicles: that were found."""
 
-    name: str
-    plates: Sequence[tuple[float, bool, float]]
-    others: float
+    size: tuple[int, int]
+    boxes: Sequence[Box]
+    found: Sequence[Plate]
     seconds: float
     vehicles: int
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """What is hidden in a photo. plates: (width in pixels, whether hidden, share of the area) of each.
+
+    others: the share of the photo that is hidden beside plates."""
+
+    plates: Sequence[tuple[float, bool, float]]
+    others: float
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Number plates that are hidden, and what else is.")
     parser.add_argument("data", type=Path, help="folder of the data sets")
     parser.add_argument("--part", choices=PARTS, default="choose", help="which photos (choose)")
-    default = HideStyle()
-    for name in ("margin", "threshold", "elsewhere"):
-        parser.add_argument(
-            f"--{name}",
-            type=float,
-            default=getattr(default, name),
-            help=f"as of carclf hide ({getattr(default, name)})",
-        )
+    own = HideStyle()
+    parser.add_argument("--margin", type=float, default=own.margin, help=f"as of carclf hide ({own.margin})")
+    parser.add_argument("--threshold", type=float, nargs="+", default=[own.threshold], help=f"({own.threshold})")
+    parser.add_argument("--elsewhere", type=float, default=own.elsewhere, help=f"beside vehicles ({own.elsewhere})")
     args = parser.parse_args()
-    style = HideStyle(margin=args.margin, threshold=args.threshold, elsewhere=args.elsewhere)
-    report(list(measure(args.data, args.part, style)))
+    if args.part == REPORT and len(args.threshold) > 1:
+        parser.error("thresholds are compared on choose; report is for the one that was chosen")
+    photos = list(measure(args.data, args.part))
+    print(f"{len(photos)} photos, {sum(len(photo.boxes) for photo in photos)} plates")
+    for threshold in args.threshold:
+        style = HideStyle(margin=args.margin, threshold=threshold, elsewhere=max(threshold, args.elsewhere))
+        print(f"\nthreshold {threshold}, margin {args.margin}")
+        report([hidden_in(photo, style) for photo in photos])
+    seconds = np.array([photo.seconds for photo in photos])
+    vehicles = sum(photo.vehicles for photo in photos)
+    print(f"\nms per photo: median {np.median(seconds) * 1e3:.1f}; per vehicle: {seconds.sum() / vehicles * 1e3:.1f}")
 
 
-def measure(data: Path, part: str, style: HideStyle) -> Iterator[Photo]:
+def measure(data: Path, part: str) -> Iterator[Photo]:
     """Each photo of the part."""
     cv2.setNumThreads(1)
     parts = read_parts(ROOT / "data" / "splits" / "plates.csv")
     finder, plates = VehicleFinder(load_detector("compact", device="cpu")), PlateFinder(threads=1)
     plates.find(np.zeros((64, 64, 3), np.uint8))  # opens the network
+    everything = HideStyle(threshold=LEAST, elsewhere=LEAST)
     for name, boxes in sorted(json.loads((data / "plates" / "boxes.json").read_text()).items()):
         path = data / "plates" / "images" / name
         if part_of(path, parts) != part:
             continue
         image = load_image(path)
         finding = found_in(finder, image)
-        start = time.perf_counter()
-        private = find_private(image, finding.choice, finding.found, style, plates)
-        seconds = time.perf_counter() - start
-        hidden = np.zeros(image.shape[:2], np.uint8)
-        for plate in private.hidden:
-            hidden |= covered(image.shape[:2], plate.corners, style)
-        vehicles = max(1, len(finding.found))
-        yield Photo(name, list(_plates(hidden, boxes)), _others(hidden, boxes), seconds, vehicles)
+        start = time.thread_time()
+        private = find_private(image, finding.choice, finding.found, everything, plates)
+        seconds = time.thread_time() - start
+        yield Photo(image.shape[:2], boxes, private.hidden, seconds, max(1, len(finding.found)))
+
+
+def hidden_in(photo: Photo, style: HideStyle) -> Hidden:
+    hidden = np.zeros(photo.size, np.uint8)
+    for plate in photo.found:
+        if plate.score >= (style.threshold if plate.on_vehicle else style.elsewhere):
+            hidden |= covered(photo.size, plate.corners, style)
+    return Hidden(list(_plates(hidden, photo.boxes)), _others(hidden, photo.boxes))
 
 
 def found_in(finder: VehicleFinder, image: np.ndarray) -> Finding:
@@ -127,8 +148,7 @@ def _others(hidden: np.ndarray, boxes: Sequence[Box]) -> float:
     return float(left.mean())
 
 
-def report(photos: Sequence[Photo]) -> None:
-    print(f"{len(photos)} photos, {sum(len(photo.plates) for photo in photos)} plates")
+def report(photos: Sequence[Hidden]) -> None:
     for text, least, most in ((f"{WIDE} px and more", WIDE, np.inf), (f"{NARROW} to {WIDE} px", NARROW, WIDE)):
         several = [[one for one in photo.plates if least <= one[0] < most] for photo in photos]
         count = sum(map(len, several))
@@ -137,9 +157,6 @@ def report(photos: Sequence[Photo]) -> None:
         _line("  of these with 95 % covered", [[float(one[2] >= 0.95) for one in some if one[1]] for some in several])
     _line(f"photos with {ELSE:.1%} hidden beside plates", [[float(photo.others > ELSE)] for photo in photos])
     _line("photos with anything hidden beside plates", [[float(photo.others > 0)] for photo in photos])
-    seconds = np.array([photo.seconds for photo in photos])
-    vehicles = sum(photo.vehicles for photo in photos)
-    print(f"ms per photo: median {np.median(seconds) * 1e3:.1f}; per vehicle: {seconds.sum() / vehicles * 1e3:.1f}")
 
 
 def _line(text: str, values: Sequence[Sequence[float]]) -> None:
