@@ -1,6 +1,6 @@
 """How many number plates are hidden, what else is, and what that takes.
 
-    python benchmarks/plates.py DATA [--part choose] [--margin 0.15] [--threshold X ...] [--elsewhere X]
+    python benchmarks/plates.py DATA [--part choose] [--margin 0.3] [--threshold X ...] [--elsewhere X]
 
 DATA is the folder of data sets. The photos of `plates` have a box for every plate; `data/splits/plates.csv` says which
 belong to the part. Printed are, by the widths of plates in pixels of the photo, how many are hidden (60 % of the

@@ -37,12 +37,14 @@ def train(
     labels: Annotated[Path, typer.Option(help="Where plates are in photos without labels.")] = ROOT
     / "data"
     / "plate_labels.csv",
+    init: Annotated[Path | None, typer.Option(help="Weights of such a network to start from; without, random.")] = None,
     seed: int = 1,
 ) -> None:
     import torch
     from torch import nn
 
-    from scripts.plates.network import PlateNet, losses, targets, write
+    from detection.common.networks.weights import read_safetensors
+    from scripts.plates.network import PREFIX, PlateHead, Whole, compact_body, losses, targets, write
     from scripts.plates.windows import Windows, labelled_photos
 
     torch.manual_seed(seed)
@@ -50,9 +52,14 @@ def train(
     photos = labelled_photos(data, ROOT / "data" / "splits", labels)
     print({name: (len(found), sum(len(photo.quads) for photo in found)) for name, found in photos.items()}, flush=True)
     windows = Windows(np.random.default_rng(seed), photos)
-    net = PlateNet().to(memory_format=torch.channels_last).train()
-    mean = copy.deepcopy(net).eval()
-    optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
+    head = PlateHead()
+    if init is not None:
+        given = {name.removeprefix(PREFIX): tensor for name, tensor in read_safetensors(init)[0].items()}
+        head.load_state_dict(given, strict=False)  # the counters of batch norms are not in the file
+    net = Whole(compact_body()[0], head).to(memory_format=torch.channels_last).eval()
+    head.train()
+    mean = copy.deepcopy(head).eval()
+    optimizer = torch.optim.AdamW(head.parameters(), RATE, weight_decay=DECAY)
     start, seen = time.monotonic(), []
     step, done = 0, 0.0
     while done < 1:
@@ -63,15 +70,17 @@ def train(
         drawn = [windows.draw() for _ in range(BATCH)]
         pixels = torch.from_numpy(np.stack([pixels for pixels, _ in drawn]))
         image = ((pixels.permute(0, 3, 1, 2).float() - 127.5) / 127.5).contiguous(memory_format=torch.channels_last)
-        heat, corners = net.logits(image)
+        with torch.no_grad():
+            features = net.features(image)
+        heat, corners = head(*features)
         focal, apart = losses(heat, corners.contiguous(), [targets(quads) for _, quads in drawn])
         optimizer.zero_grad()
         (focal + 0.6 * apart).backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(head.parameters(), 5.0)
         optimizer.step()
         keep = min(KEPT, step / (step + 20))
         with torch.no_grad():
-            for old, new in zip(mean.state_dict().values(), net.state_dict().values(), strict=True):
+            for old, new in zip(mean.state_dict().values(), head.state_dict().values(), strict=True):
                 old.copy_(old * keep + new * (1 - keep) if old.is_floating_point() else new)
         seen.append((focal.item(), apart.item()))
         if step % 50 == 0 or done >= 1:

@@ -20,7 +20,7 @@ from carclf.commands.options import (
 from detection.common.errors import UsageError
 
 # Those of `HideStyle`, which would import OpenCV; a test compares them.
-MARGIN, THRESHOLD = 0.15, 0.3
+MARGIN, THRESHOLD = 0.3, 0.35
 
 
 def hide(

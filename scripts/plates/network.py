@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,15 +16,13 @@ from detection.publishing.hiding.plates import GRAPH, HEIGHT, STRIDE, WEIGHTS, W
 ROWS, COLUMNS = HEIGHT // STRIDE, WIDTH // STRIDE
 _LEAST_WIDTH, _LEAST_HEIGHT = 8, 2.2  # pixels of a window in which a plate is learnt
 _LEAST_SHOWN = 0.35  # part of a plate, across and down, that must lie in the window
-_PREFIX = "plates."
+PREFIX = "plates."
 
 
 class _Conv(nn.Module):
-    """A convolution, its norm and ReLU; added to what comes in where that has the same shape."""
-
-    def __init__(self, given: int, made: int, stride: int = 1, kernel: int = 3):
+    def __init__(self, given: int, made: int, stride: int = 1, dilation: int = 1):
         super().__init__()
-        self.conv = nn.Conv2d(given, made, kernel, stride, kernel // 2, bias=False)
+        self.conv = nn.Conv2d(given, made, 3, stride, dilation, dilation, bias=False)
         self.bn = nn.BatchNorm2d(made)
         self.adds = given == made and stride == 1
 
@@ -32,35 +31,47 @@ class _Conv(nn.Module):
         return x + y if self.adds else y
 
 
-def _stage(given: int, made: int, more: int) -> nn.Sequential:
-    return nn.Sequential(_Conv(given, made, 2), *(_Conv(made, made) for _ in range(more)))
+class PlateHead(nn.Module):
+    """From the backbone's features at strides 4 (24 channels) and 8 (40): how much each cell of 8 pixels is the middle
+    of a plate, and the plate's four corners, in cells from the cell's middle."""
 
-
-class PlateNet(nn.Module):
-    """Plain convolutions at strides 4 to 32 and back to 8. Of each cell of 8x8 pixels it says how much the cell is the
-    middle of a plate, and where the plate's four corners are, in cells from the cell's middle."""
-
-    def __init__(self, fine: int = 48, middle: int = 64, coarse: int = 96):
+    def __init__(self, fine: int = 48, coarse: int = 64):
         super().__init__()
-        self.stem = _Conv(3, 32, 4, 7)
-        self.fine, self.middle, self.coarse = _stage(32, fine, 2), _stage(fine, middle, 2), _stage(middle, coarse, 3)
-        self.from_coarse, self.from_middle = nn.Conv2d(coarse, middle, 1), nn.Conv2d(middle, fine, 1)
-        self.join_middle, self.join_fine = _Conv(middle, middle), _Conv(fine, fine)
-        self.heat, self.corner = nn.Conv2d(fine, 1, 1), nn.Conv2d(fine, 8, 1)
+        self.c2 = nn.Conv2d(24, fine, 2, 2, bias=False)
+        self.c3 = nn.Conv2d(40, fine, 1, bias=False)
+        self.bn = nn.BatchNorm2d(fine)
+        self.a = _Conv(fine, fine)
+        self.down = _Conv(fine, coarse, 2)
+        self.b = nn.Sequential(*(_Conv(coarse, coarse, dilation=step) for step in (1, 2, 3, 1)))
+        self.up = nn.Conv2d(coarse, fine, 1)
+        self.c = nn.Sequential(_Conv(fine, fine), _Conv(fine, fine))
+        self.heat = nn.Conv2d(fine, 1, 1)
+        self.corner = nn.Conv2d(fine, 8, 1)
         nn.init.constant_(self.heat.bias, -4.0)
 
-    def logits(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, c2: Tensor, c3: Tensor) -> tuple[Tensor, Tensor]:
         """Logits Nx1xHxW and corners Nx8xHxW."""
-        fine = self.fine(self.stem(image))
-        middle = self.middle(fine)
-        coarse = self.from_coarse(self.coarse(middle))
-        middle = self.join_middle(middle + F.interpolate(coarse, scale_factor=2.0, mode="nearest"))
-        fine = self.join_fine(fine + F.interpolate(self.from_middle(middle), scale_factor=2.0, mode="nearest"))
-        return self.heat(fine), self.corner(fine)
+        x = self.a(F.relu(self.bn(self.c2(c2) + self.c3(c3))))
+        wide = self.up(self.b(self.down(x)))
+        x = self.c(x + F.interpolate(wide, scale_factor=2.0, mode="bilinear", align_corners=False))
+        return self.heat(x), self.corner(x)
+
+
+class Whole(nn.Module):
+    """The first blocks of the compact detector's backbone, and the head."""
+
+    def __init__(self, body: nn.Module, head: PlateHead):
+        super().__init__()
+        self.body, self.head = body, head
+
+    def features(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        body = self.body
+        c2 = body.blocks[1](body.blocks[0](body.bn1(body.conv_stem(image))))
+        return c2, body.blocks[2](c2)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """image: Nx3xHxW, (RGB - 127.5) / 127.5, H and W multiples of 32. Returns scores from 0 to 1, and corners."""
-        heat, corners = self.logits(image)
+        """image: Nx3xHxW, (RGB - 127.5) / 127.5, H and W multiples of 16."""
+        heat, corners = self.head(*self.features(image))
         return torch.sigmoid(heat), corners
 
 
@@ -119,24 +130,40 @@ def losses(logits: Tensor, corners: Tensor, wanted: Sequence[tuple]) -> tuple[Te
     return focal, torch.where(boxes, 2 * extent + 0.1 * each, each).mean()
 
 
-def write(net: PlateNet, folder: Path) -> None:
-    """Writes the weights in 8 bits, and the graph of the network without them."""
+def compact_body() -> tuple[nn.Module, dict[str, Tensor]]:
+    """The bundled detector's backbone, and all of its tensors by name."""
+    from detection.common.networks.weights import read_safetensors
+    from detection.detectors.compact.files import compact_weights, read_details
+    from detection.detectors.compact.weights import build_compact
+    from detection.detectors.onnx.export import pad_for_even_sides
+
+    weights = compact_weights()
+    tensors, metadata = read_safetensors(weights)
+    model = copy.deepcopy(build_compact(tensors, read_details(weights, metadata), weights))
+    model = model.to("cpu", memory_format=torch.contiguous_format).eval()
+    pad_for_even_sides(model)
+    return model.backbone.bottom_up.body, model.state_dict(keep_vars=True)
+
+
+def write(head: PlateHead, folder: Path) -> None:
+    """Writes the head's weights in 8 bits, and the graph of the whole network without weights."""
     from detection.common.networks.weights import is_wide_matrix, write_safetensors
     from detection.detectors.onnx.writer import names_in_file, write_network
 
-    net = net.to(memory_format=torch.contiguous_format).eval()
+    body, stored = compact_body()
+    net = Whole(body, head.eval()).eval()
     own = {
-        _PREFIX + name: tensor
-        for name, tensor in net.state_dict(keep_vars=True).items()
+        PREFIX + name: tensor
+        for name, tensor in head.state_dict(keep_vars=True).items()
         if not name.endswith("num_batches_tracked")
     }
     write_safetensors(
         folder / WEIGHTS,
         {name: tensor.detach() for name, tensor in own.items()},
-        {"format": "carclf-plates-2"},
+        {"format": "carclf-plates-1"},
         eight_bits=lambda tensor: is_wide_matrix(tensor) and len(tensor) > 1,
     )
     sides = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+    names = names_in_file(net, (stored | own).items())
     image = {"image": torch.zeros(1, 3, HEIGHT, WIDTH)}
-    names = names_in_file(net, own.items())
     write_network(net, image, ["heat", "corners"], {"image": sides}, folder / GRAPH, names)

@@ -8,7 +8,7 @@ from detection.images.write import save_image
 from detection.publishing.hiding.plates import HEIGHT, STRIDE, WIDTH
 from scripts.label_plates import COLUMNS, read_marks
 from scripts.plates.labels import read_labels, write_labels
-from scripts.plates.network import PlateNet, targets
+from scripts.plates.network import PlateHead, targets
 from scripts.plates.windows import Photo, Windows
 from tests.folder_runs import ROOT
 
@@ -71,10 +71,10 @@ def test_windows_move_plates_with_their_photo(tmp_path):
     assert inside > 15
 
 
-def test_the_network_looks_at_any_size_that_fits():
+def test_the_head_gives_a_score_and_corners_for_each_cell():
     import torch
 
     with torch.no_grad():
-        heat, corners = PlateNet().eval()(torch.zeros(1, 3, 64, 96))
-    assert heat.shape == (1, 1, 64 // STRIDE, 96 // STRIDE) and corners.shape == (1, 8, 64 // STRIDE, 96 // STRIDE)
-    assert 0 < float(heat.max()) < 0.2  # nothing is a plate to begin with
+        heat, corners = PlateHead().eval()(torch.zeros(1, 24, 16, 32), torch.zeros(1, 40, 8, 16))
+    assert heat.shape == (1, 1, 8, 16) and corners.shape == (1, 8, 8, 16)
+    assert float(torch.sigmoid(heat).max()) < 0.2  # nothing is a plate to begin with
