@@ -1,10 +1,11 @@
 """Trains the network that hides number plates, on real plates and drawn ones.
 
-    python scripts/train_plates.py DATA [--out FOLDER] [--steps 3600] [--minutes M]
+    python scripts/train_plates.py DATA [--init WEIGHTS] [--out FOLDER] [--steps 3600] [--minutes M]
 
-DATA is a folder of data sets as data/splits names them (plates, car_masks, dealer20, stanford_cars, porsche, not_car);
+DATA is a folder of data sets as data/splits names them (plates, dealer20, stanford_cars, porsche, car_masks, not_car);
 `data/plate_labels.csv` says where the plates are in those that came without labels. It trains on the part *fit*, on
-one core. `--minutes` ends it earlier, with the whole schedule in that time.
+one core, the head alone: the blocks before it stay the detector's. `--init` starts from weights of such a network, and
+`--minutes` ends it earlier, with the whole schedule in that time.
 """
 
 from __future__ import annotations
