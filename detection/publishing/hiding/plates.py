@@ -37,6 +37,7 @@ WHOLE_SIDE = 480  # longer side in pixels of the look at the whole photo
 LARGE = 0.75  # of a view's width; vehicles that the look at the whole photo shows so large get none of their own
 CLOSE = (3.6, 5.5)  # widths of the closer looks, as multiples of the plate's
 SHARED = 0.3
+_RULE = 2  # of the looks: another number where the same weights would find something else
 _CELLS = 32  # a view's sides are multiples of so many pixels
 
 
@@ -83,7 +84,7 @@ class _View:
 
 def plates_fingerprint() -> str:
     """Of the bundled network and its rule: changes when results would."""
-    return f"plates-{file_sha256(bundled_path(WEIGHTS)).hex()[:12]}"
+    return f"plates{_RULE}-{file_sha256(bundled_path(WEIGHTS)).hex()[:12]}"
 
 
 class PlateFinder:
@@ -105,8 +106,8 @@ class PlateFinder:
     def find(self, image: np.ndarray, vehicles: Sequence[Vehicle] = (), least: float = LEAST) -> list[Plate]:
         """All plates that may be in a photo, the surest first.
 
-        image: RGB uint8 HxWx3. vehicles: what was found in it, each of which is looked at by itself; their boxes are in
-        pixels of their masks, which may be smaller than the photo. least: the lowest score that is given.
+        image: RGB uint8 HxWx3. vehicles: what was found in it; small ones are looked at by themselves. Their boxes are
+        in pixels of their masks, which may be smaller than the photo. least: the lowest score that is given.
         """
         boxes = [_box_in(vehicle, image.shape[:2]) for vehicle in vehicles]
         turn = vehicles[0].turned if vehicles else 0
