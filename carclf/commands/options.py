@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from detection.cluster.connect import Cluster
     from detection.publishing.hiding.cover import HideStyle
 
-HIDE_MARGIN = 0.15  # of `HideStyle`, which would import OpenCV; a test compares them
+HIDE_MARGIN = 0.3  # of `HideStyle`, which would import OpenCV; a test compares them
 # What `need` asks for: the parts of the install that trains.
 TRAINING = ("torch", "torchvision", "timm", "pytorch_lightning", "torchmetrics", "albumentations")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -149,15 +150,39 @@ def turned_rectangle(rng: Random, width: float, aspect: float) -> np.ndarray:
     return turned[:, :2] * (distance / (distance + turned[:, 2:]))
 
 
+def _over(quad: np.ndarray, aspect: float) -> np.ndarray:
+    """A quad somewhat larger than another one, whose shape comes nearer to a plate of that aspect."""
+    middle = quad.mean(axis=0)
+    along = (quad[1] + quad[2] - quad[0] - quad[3]) / 2
+    down = (quad[3] + quad[2] - quad[0] - quad[1]) / 2
+    ratio = float(np.clip(aspect * np.hypot(*down) / max(1e-3, np.hypot(*along)), 0.75, 1.35))
+    moves = quad - middle
+    across = moves @ along / max(1e-3, along @ along)
+    wider = moves * (1.06 * max(1.0, 1 / ratio)) + np.outer(across, along) * 1.06 * (
+        max(1.0, ratio) - max(1.0, 1 / ratio)
+    )
+    return middle + wider
+
+
 def set_plate(
-    rng: Random, image: np.ndarray, centre: tuple[float, float], width: float, real: np.ndarray | None = None
+    rng: Random,
+    image: np.ndarray,
+    centre: tuple[float, float] = (0.0, 0.0),
+    width: float = 0.0,
+    real: np.ndarray | None = None,
+    over: np.ndarray | None = None,
 ) -> np.ndarray | None:
     """Sets a plate into a float32 RGB photo, in place, in the light of its surroundings. Returns its corners (4x2).
 
+    centre, width: where, in a position of its own; over: or the corners of a plate that is to be hidden by it.
     real: the picture of a plate to be set, in place of a drawn one. None comes back where there is no room for it.
     """
     plate, box = draw_plate(rng) if real is None else (real, (0, 0, real.shape[1], real.shape[0]))
-    quad = turned_rectangle(rng, width, (box[2] - box[0]) / (box[3] - box[1])) + np.array(centre)
+    aspect = (box[2] - box[0]) / (box[3] - box[1])
+    if over is None:
+        quad = turned_rectangle(rng, width, aspect) + np.array(centre)
+    else:
+        quad, width = _over(over, aspect), float(np.ptp(over[:, 0]))
     straight = np.array([[box[0], box[1]], [box[2], box[1]], [box[2], box[3]], [box[0], box[3]]], np.float32)
     matrix = cv2.getPerspectiveTransform(straight, quad.astype(np.float32))
     x1, y1 = np.maximum(np.floor(quad.min(axis=0) - width * 0.2 - 3).astype(int), 0)
@@ -185,3 +210,22 @@ def set_plate(
     place = image[y1:y2, x1:x2]
     place[:] = place * (1 - alpha) + laid * alpha
     return quad
+
+
+def set_words(rng: Random, image: np.ndarray, plates: Sequence[np.ndarray]) -> None:
+    """Writes a word on a float32 RGB photo, in place, clear of the corners (4x2 each) of plates: lettering is none."""
+    height, width = image.shape[:2]
+    font = _font(fonts()[rng.integers(len(fonts()))], int(np.exp(rng.uniform(np.log(9), np.log(40)))))
+    word = _text(rng, str(rng.choice(["AAAAAA", "AAA AAAA", "AAAAA 00", "00/00/0000", "AAAAAAAAAA", "0.0 AAA"])))
+    word = word.lower() if rng.random() < 0.4 else word
+    _, _, x2, y2 = font.getbbox(word)
+    left, top = rng.integers(0, max(1, int(width - x2))), rng.integers(0, max(1, int(height - y2)))
+    for plate in plates:
+        (a, b), (c, d) = plate.min(axis=0), plate.max(axis=0)
+        if left + x2 > a - 4 and left < c + 4 and top + y2 > b - 4 and top < d + 4:
+            return
+    layer = Image.new("L", (width, height), 0)
+    ImageDraw.Draw(layer).text((int(left), int(top)), word, font=font, fill=255)
+    alpha = cv2.GaussianBlur(np.asarray(layer).astype(np.float32) / 255, (0, 0), rng.uniform(0.3, 0.9))[..., None]
+    ink = np.array(_colour(rng, "wwkkyrbs"), np.float32)
+    image[:] = image * (1 - alpha) + ink * alpha

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from detection.publishing.hiding.plates import GRAPH, HEIGHT, STRIDE, WEIGHTS, WIDTH
 
 ROWS, COLUMNS = HEIGHT // STRIDE, WIDTH // STRIDE
-UNLABELLED = 2.0  # of a cell: whether it holds a plate is not known
-_MOST_UNSURE = 0.15  # such cells count as empty where the network itself says so
-_PREFIX = "plates."
+_LEAST_WIDTH, _LEAST_HEIGHT = 8, 2.2  # pixels of a window in which a plate is learnt
+_LEAST_SHOWN = 0.35  # part of a plate, across and down, that must lie in the window
+PREFIX = "plates."
 
 
 class _Conv(nn.Module):
@@ -75,15 +75,14 @@ class Whole(nn.Module):
         return torch.sigmoid(heat), corners
 
 
-def targets(quads: Sequence[tuple[str, np.ndarray]], labelled: bool) -> tuple[np.ndarray, np.ndarray, list]:
-    """Heat (float32 HxW), what each cell without a plate counts (0, 1 or `UNLABELLED`), and for each cell that is to
-    know corners: row, column, corners in cells, whether they are only a box.
+def targets(quads: Sequence[tuple[str, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, list]:
+    """Heat (float32 HxW), whether each cell without a plate counts (float32), and for each cell that is to know
+    corners: row, column, corners in cells, whether they are only a box.
 
-    quads: kind (quad, box, ignore) and corners in pixels of the window.
+    quads: kind (quad, box, unsure) and corners in pixels of the window.
     """
     heat = np.zeros((ROWS, COLUMNS), np.float32)
-    counts = np.full((ROWS, COLUMNS), 1.0 if labelled else UNLABELLED, np.float32)
-    near = np.zeros((ROWS, COLUMNS), bool)
+    counts = np.ones((ROWS, COLUMNS), np.float32)
     cells: list = []
     down, across = np.mgrid[0:ROWS, 0:COLUMNS] + 0.5
     for kind, corners in quads:
@@ -91,8 +90,8 @@ def targets(quads: Sequence[tuple[str, np.ndarray]], labelled: bool) -> tuple[np
         (x1, y1), (x2, y2) = quad.min(axis=0), quad.max(axis=0)
         wide, high = np.linalg.norm(quad[1] - quad[0]), np.linalg.norm(quad[3] - quad[0])
         left, right, top, bottom = max(x1, 0), min(x2, COLUMNS), max(y1, 0), min(y2, ROWS)
-        cut_off = right - left < 0.35 * (x2 - x1) or bottom - top < 0.35 * (y2 - y1)
-        if kind == "ignore" or cut_off or wide * STRIDE < 8 or high * STRIDE < 2.2:
+        cut_off = right - left < _LEAST_SHOWN * (x2 - x1) or bottom - top < _LEAST_SHOWN * (y2 - y1)
+        if kind == "unsure" or cut_off or wide * STRIDE < _LEAST_WIDTH or high * STRIDE < _LEAST_HEIGHT:
             counts[(across > x1 - 1) & (across < x2 + 1) & (down > y1 - 1) & (down < y2 + 1)] = 0
             continue
         x, y = (left + right) / 2, (top + bottom) / 2
@@ -102,9 +101,7 @@ def targets(quads: Sequence[tuple[str, np.ndarray]], labelled: bool) -> tuple[np
         spot = np.exp(-0.5 * ((beside / max(0.16 * wide, 0.55)) ** 2 + (above / max(0.2 * high, 0.5)) ** 2))
         spot[int(np.clip(y, 0, ROWS - 1)), int(np.clip(x, 0, COLUMNS - 1))] = 1
         heat = np.maximum(heat, spot.astype(np.float32))
-        near |= (np.abs(dx) < 1.6 * (x2 - x1)) & (np.abs(dy) < 2.2 * (y2 - y1))
         cells += [(row, column, quad, kind == "box") for row, column in zip(*np.where(spot > 0.55), strict=True)]
-    counts[near & (counts == UNLABELLED)] = 1
     return heat, counts, cells
 
 
@@ -112,7 +109,6 @@ def losses(logits: Tensor, corners: Tensor, wanted: Sequence[tuple]) -> tuple[Te
     """Of the heat (focal) and of the corners, which of a box are known only by their extent. wanted: of `targets`."""
     found = torch.sigmoid(logits[:, 0]).clamp(1e-5, 1 - 1e-5)
     heat, counts = (torch.from_numpy(np.stack([one[part] for one in wanted])) for part in (0, 1))
-    counts = torch.where(counts == UNLABELLED, (found.detach() < _MOST_UNSURE).float(), counts)
     middle = heat > 0.999
     focal = -(middle * (1 - found) ** 2 * found.log()).sum()
     focal -= (~middle * counts * (1 - heat) ** 4 * found**2 * (1 - found).log()).sum()
@@ -157,7 +153,7 @@ def write(head: PlateHead, folder: Path) -> None:
     body, stored = compact_body()
     net = Whole(body, head.eval()).eval()
     own = {
-        _PREFIX + name: tensor
+        PREFIX + name: tensor
         for name, tensor in head.state_dict(keep_vars=True).items()
         if not name.endswith("num_batches_tracked")
     }

@@ -16,6 +16,7 @@ from carclf.service.contract import Answer, Guess, Hidden
 
 if TYPE_CHECKING:
     from carclf.recognition.prediction import Recognition
+    from detection.publishing.hiding.faces import Face
     from detection.publishing.hiding.plates import Plate
 
 
@@ -104,9 +105,9 @@ def data_uri(image: np.ndarray, side: int = CUTOUT_SIDE) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def _hidden(one: Plate, across: float, down: float) -> Hidden:
+def _hidden(one: Plate | Face, across: float, down: float) -> Hidden:
     corners = [(round(float(x) * across, 1), round(float(y) * down, 1)) for x, y in one.corners]
-    return Hidden(corners=corners, score=round(one.score, 3))
+    return Hidden(kind=one.kind, corners=corners, score=round(one.score, 3))
 
 
 def _scaled(box: Sequence[float], across: float, down: float) -> tuple[float, float, float, float]:

@@ -1,4 +1,4 @@
-"""Finds number plates: a small network on the crop of each vehicle and on the whole photo, by ONNX Runtime.
+"""Finds number plates: a small network on the photo and on the crop of each vehicle, by ONNX Runtime.
 
 It starts with the first blocks of the compact detector's backbone, so only its own part takes room. Nothing is read
 from a plate.
@@ -31,11 +31,14 @@ STRIDE = 8
 HEIGHT, WIDTH = 192, 320  # pixels in which the network sees a vehicle
 GROUND = 114  # grey beside the photo
 # All of them chosen on the photos to choose by; the model card says how.
-LEAST = 0.1  # below this nothing is worth a second look
+LEAST = 0.12  # below this nothing is worth a second look
 ROOM = 1.12  # a vehicle's view, as a multiple of its box: plates may hang out of it
-WHOLE_SIDES = (320, 640)  # longer sides in pixels of the looks at the whole photo
-CLOSE = (3.2, 4.6)  # widths of the closer looks, as multiples of the plate's
+WHOLE_SIDE = 480  # longer side in pixels of the look at the whole photo
+LARGE = 0.75  # of a view's width; vehicles that the look at the whole photo shows so large get none of their own
+CLOSE = (3.6, 5.5)  # widths of the closer looks, as multiples of the plate's
 SHARED = 0.3
+_RULE = 2  # of the looks: another number where the same weights would find something else
+_CELLS = 32  # a view's sides are multiples of so many pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +85,7 @@ class _View:
 
 def plates_fingerprint() -> str:
     """Of the bundled network and its rule: changes when results would."""
-    return f"plates-{file_sha256(bundled_path(WEIGHTS)).hex()[:12]}"
+    return f"plates{_RULE}-{file_sha256(bundled_path(WEIGHTS)).hex()[:12]}"
 
 
 class PlateFinder:
@@ -97,25 +100,24 @@ class PlateFinder:
     def _session(self) -> onnxruntime.InferenceSession:
         graph, weights = bundled_path(GRAPH), bundled_path(WEIGHTS)
         _, facts = read_network(graph, "reinstall carclf")
-        own = read_arrays(weights)[0]
         backbone = {name: array for name, array in read_arrays(compact_weights())[0].items() if name in facts.given}
-        (session,) = open_graphs([graph], weights, backbone | own, *self._settings)
+        (session,) = open_graphs([graph], weights, backbone | read_arrays(weights)[0], *self._settings)
         return session
 
     def find(self, image: np.ndarray, vehicles: Sequence[Vehicle] = (), least: float = LEAST) -> list[Plate]:
         """All plates that may be in a photo, the surest first.
 
-        image: RGB uint8 HxWx3. vehicles: what was found in it, each of which is looked at by itself; their boxes are in
-        pixels of their masks, which may be smaller than the photo. least: the lowest score that is given.
+        image: RGB uint8 HxWx3. vehicles: what was found in it; small ones are looked at by themselves. Their boxes are
+        in pixels of their masks, which may be smaller than the photo. least: the lowest score that is given.
         """
         boxes = [_box_in(vehicle, image.shape[:2]) for vehicle in vehicles]
-        found: list[Plate] = []
-        for box, vehicle in zip(boxes, vehicles, strict=True):
-            found += self._look(_cut(image, _roomy(box), vehicle.turned), least)
         turn = vehicles[0].turned if vehicles else 0
         height, width = image.shape[:2]
-        for view in _whole_views(image, turn):
-            found += self._look(view, least)
+        whole = _whole_view(image, turn)
+        found = self._look(whole, least)
+        for box, vehicle in zip(boxes, vehicles, strict=True):
+            if vehicle.turned != turn or max(box[2] - box[0], box[3] - box[1]) * whole.scale < LARGE * WIDTH:
+                found += self._look(_cut(image, _roomy(box), vehicle.turned), least)
         kept = []
         for plate in _one_each(found):
             near = _near(image, plate, boxes, vehicles)
@@ -132,12 +134,12 @@ class PlateFinder:
     def _closer(self, image: np.ndarray, plate: Plate, turn: Turn, least: float) -> Plate:
         """The plate as closer looks at its surroundings have it; its score is the mean of all looks."""
         scores, corners = [plate.score], plate.corners
-        for number, width in enumerate(CLOSE):
-            again = self._look_round(image, Plate(corners, 1.0), turn, width)
+        for width in CLOSE:
+            again = self._look_round(image, plate, turn, width)
             scores.append(0.0 if again is None else again.score)
-            if number == 0 and again is not None:
+            if again is not None and len(scores) == 2:
                 corners = again.corners
-            if np.mean(scores) < 1.5 * least:  # the others would not help it up
+            if np.mean(scores) < least:
                 break
         return Plate(corners, float(np.mean(scores)))
 
@@ -154,7 +156,7 @@ class PlateFinder:
         return max(again, key=lambda one: one.score, default=None)
 
     def _see(self, pixels: np.ndarray, least: float) -> Iterator[tuple[np.ndarray, float]]:
-        """Corners (float32 4x2, pixels of the view) and score of each peak. pixels: uint8 HxWx3, multiples of 16."""
+        """Corners (float32 4x2, pixels of the view) and score of each peak. pixels: uint8 HxWx3, multiples of 32."""
         with self._opening:  # several threads may ask for the first time
             session = self._session
         image = (pixels.astype(np.float32) - 127.5) / 127.5
@@ -171,27 +173,33 @@ def _cut(image: np.ndarray, box: Sequence[float], turn: Turn, size: tuple[int, i
     """The box (x1, y1, x2, y2, perhaps beyond the photo) upright in (height, width) pixels, as large as it fits."""
     x1, y1, x2, y2 = (round(value) for value in box)
     x2, y2 = max(x2, x1 + 1), max(y2, y1 + 1)
-    part = np.full((y2 - y1, x2 - x1, 3), GROUND, np.uint8)
     left, top = max(0, x1), max(0, y1)
     right, bottom = min(image.shape[1], x2), min(image.shape[0], y2)
-    if right > left and bottom > top:
-        part[top - y1 : bottom - y1, left - x1 : right - x1] = image[top:bottom, left:right]
-    upright = turned_array(part, turn)
-    scale = min(size[0] / upright.shape[0], size[1] / upright.shape[1])
-    height, width = (max(1, min(round(side * scale), most)) for side, most in zip(upright.shape[:2], size, strict=True))
+    across, down = (y2 - y1, x2 - x1) if turn in (90, 270) else (x2 - x1, y2 - y1)
+    scale = min(size[0] / down, size[1] / across)
+    view = _View(np.full((*size, 3), GROUND, np.uint8), (x1, y1), scale, turn, (y2 - y1, x2 - x1))
+    if right <= left or bottom <= top:
+        return view
+    # Only what the photo has is made small, and lies in the view where it lies in the box.
+    wide, high = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    pixels = np.full((*size, 3), GROUND, np.uint8)
-    pixels[:height, :width] = cv2.resize(upright, (width, height), interpolation=how)
-    return _View(pixels, (x1, y1), scale, turn, (y2 - y1, x2 - x1))
+    part = turned_array(cv2.resize(image[top:bottom, left:right], (wide, high), interpolation=how), turn)
+    beside = {0: (left - x1, top - y1), 90: (y2 - bottom, left - x1), 180: (x2 - right, y2 - bottom)}
+    x, y = (round(value * scale) for value in beside.get(turn, (top - y1, x2 - right)))
+    part = part[: size[0] - y, : size[1] - x]
+    view.pixels[y : y + part.shape[0], x : x + part.shape[1]] = part
+    return view
 
 
-def _whole_views(image: np.ndarray, turn: Turn) -> Iterator[_View]:
+def _whole_view(image: np.ndarray, turn: Turn) -> _View:
     height, width = image.shape[:2]
+    scale = WHOLE_SIDE / max(height, width)
     across, down = (height, width) if turn in (90, 270) else (width, height)
-    for side in WHOLE_SIDES:
-        scale = side / max(height, width)
-        size = tuple(max(STRIDE * 2, -(-round(one * scale) // 16) * 16) for one in (down, across))
-        yield _cut(image, (0, 0, width, height), turn, size)
+    size = (
+        max(_CELLS, -(-round(down * scale) // _CELLS) * _CELLS),
+        max(_CELLS, -(-round(across * scale) // _CELLS) * _CELLS),
+    )
+    return _cut(image, (0, 0, width, height), turn, size)
 
 
 def _roomy(box: Sequence[float]) -> tuple[float, float, float, float]:

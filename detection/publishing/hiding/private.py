@@ -45,8 +45,8 @@ class Private:
         """A row's numbers and lists by `PRIVATE_COLUMNS`; of very many the first ones have places."""
         scores = [round(one.score, 3) for one in self.hidden[:_MOST_NOTED]]
         found = (len(self.hidden), _places(self.hidden), scores, len(self.near), _places(self.near))
-        found = (*found, _kinds(self.hidden), _kinds(self.near))
-        return dict(zip(PRIVATE_COLUMNS, found, strict=True))
+        kinds = _kinds(self.hidden), _kinds(self.near)
+        return dict(zip(PRIVATE_COLUMNS, (*found, *kinds), strict=True))
 
     def cells(self) -> tuple[str, ...]:
         """The same as the cells of a manifest that follow its usual ones: text, the lists as JSON."""

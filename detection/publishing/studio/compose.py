@@ -82,7 +82,7 @@ def compose(image: np.ndarray, vehicle: Vehicle, style: StudioStyle, bright: np.
     layer = _placed(cut, frame)
     ground = None if "bottom" in frame.cut else ground_of(layer[..., 3] >= 127.5)
     if ground is not None:
-        behind *= (1 - shadow_of(ground, frame.size, style.light))[..., None]
+        behind *= 1 - shadow_of(ground, frame.size, style.light)[..., None]
         if style.reflection:
             image_below = mirrored(layer, ground) * style.reflection
             behind = behind * (1 - image_below[..., 3:] / 255) + image_below[..., :3]
