@@ -59,8 +59,8 @@ class Guess(BaseModel):
 
 
 class Hidden(BaseModel):
-    """Something that is hidden in a picture. kind: plate or face. corners: four [x, y] in pixels of the photo, from its top left clockwise.
-    score: how sure it is, 0 to 1."""
+    """Something that is hidden in a picture. kind: plate or face. corners: four [x, y] in pixels of the photo, from its
+    top left clockwise. score: how sure it is, 0 to 1."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -85,7 +85,8 @@ def compose(image: np.ndarray, vehicle: Vehicle, style: StudioStyle, bright: np.
         behind *= 1 - shadow_of(ground, frame.size, style.light)[..., None]
         if style.reflection:
             image_below = mirrored(layer, ground) * style.reflection
-            behind = behind * (1 - image_below[..., 3:] / 255) + image_below[..., :3]
+            behind *= 1 - image_below[..., 3:] / 255
+            behind += image_below[..., :3]
     picture = layer[..., :3] + behind * (1 - layer[..., 3:] / 255)
     return Composition(np.clip(np.rint(picture), 0, 255).astype(np.uint8), whole, frame, tone, glass)
 
