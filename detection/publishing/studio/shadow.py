@@ -52,9 +52,9 @@ def shadow_of(ground: Ground, size: tuple[int, int], light: str) -> np.ndarray:
             moved = cv2.warpAffine(footprint, shift, small)
             cast = np.maximum(cast, _soft(moved, length, 0.008 + 0.03 * part, 0.005 + 0.012 * part) * (1 - 0.6 * part))
         parts.append(cast * _CAST)
-    light_left: np.ndarray = np.ones_like(footprint)
-    for part in parts:
-        light_left = light_left * (1 - np.clip(part, 0, 1))
+    light_left = np.ones_like(footprint)
+    for shade in parts:
+        light_left *= 1 - np.clip(shade, 0, 1)
     taken = np.minimum(1 - light_left, _DARKEST)
     return taken if small == size else cv2.resize(taken, size, interpolation=cv2.INTER_LINEAR)
 
