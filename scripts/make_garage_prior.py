@@ -2,8 +2,9 @@
 
     python scripts/make_garage_prior.py DATA OUT.safetensors [--model stanford196] [--cache FILE.npz]
 
-DATA is a folder with porsche/ and stanford_cars/, whose photos data/splits lists; only those of *fit* are taken. The
-means of the base's classes are those of `--photos` photos, drawn by chance. How the vectors of one car differ is told
+DATA is a folder with porsche/ and stanford_cars/, whose photos data/splits lists; only those of *fit* are taken. --model
+is the bundled stanford196, or a run on some of its classes (benchmarks/held_out.py): its prior is best_garage_prior.
+safetensors in its folder. The means of the base's classes are those of `--photos` photos, drawn by chance. How the vectors of one car differ is told
 by the photos of one advert, as they are and mirrored; the names of these cars have no part in it. --cache keeps the
 vectors.
 """
@@ -34,7 +35,8 @@ def make(
     from detection.common.machine import threads_for_many
 
     recognizer = CarRecognizer(model, threads=threads_for_many())
-    adverts, classes = listed(data / "porsche", "porsche"), listed(data / "stanford_cars", model)
+    adverts, classes = listed(data / "porsche", "porsche"), listed(data / "stanford_cars", "stanford196")
+    classes = classes[classes["class"].isin(recognizer.classes)]
     classes = classes.sample(frac=1, random_state=0).head(photos)
     vectors = seen([*adverts["digest"], *classes["digest"]], [*adverts["path"], *classes["path"]], recognizer, cache)
     differences = []
