@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,7 @@ from detection.common.machine import threads_for_many
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOTS = (1, 2, 5, 10)
+BATCH = 64
 RAISED = (-0.02, -0.01, 0.01, 0.02, 0.03, 0.04)  # how far the border of new cars is moved, for the trade-off
 ASKED = {"choose": ("choose",), "report": ("report",), "both": ("choose", "report")}
 
@@ -119,16 +121,18 @@ def vectors(files: Sequence[str], recognizer: CarRecognizer, cache: Path | None)
             return {name: kept[name] for name in ("known", "vector", "mirrored")}
     size = recognizer.classifier.predict_and_embed([])[1].shape[1]
     found = {"known": [], "vector": [], "mirrored": []}
-    for number, seen in enumerate(recognizer.recognize_fully(files, pictures=True, vectors=True)):
-        if seen.vector is None or seen.cutout is None:
+    answers = recognizer.recognize_fully(files, pictures=True, vectors=True)
+    while batch := list(islice(answers, BATCH)):
+        named = [seen.cutout is not None and seen.vector is not None for seen in batch]
+        turned = [np.ascontiguousarray(seen.cutout[:, ::-1]) for seen, one in zip(batch, named, strict=True) if one]
+        mirrored = iter(recognizer.classifier.predict_and_embed(turned)[1])
+        for seen, one in zip(batch, named, strict=True):
             values = [np.full(len(recognizer.classes), np.nan), *[np.full(size, np.nan)] * 2]
-        else:
-            mirrored = recognizer.classifier.predict_and_embed([np.ascontiguousarray(seen.cutout[:, ::-1])])[1][0]
-            values = [seen.probabilities, seen.vector, mirrored]
-        for one, value in zip(found.values(), values, strict=True):
-            one.append(np.asarray(value, np.float32))
-        if number % 200 == 199:
-            print(f"  {number + 1} of {len(files)} photos", flush=True)
+            if one:
+                values = [seen.probabilities, seen.vector, next(mirrored)]
+            for rows, value in zip(found.values(), values, strict=True):
+                rows.append(np.asarray(value, np.float32))
+        print(f"  {len(found['known'])} of {len(files)} photos", flush=True)
     arrays = {name: np.stack(values) for name, values in found.items()}
     if cache is not None:
         with tempfile.TemporaryFile() as file:
