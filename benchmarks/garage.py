@@ -1,22 +1,28 @@
 """How well new models are learnt from a few photos, what that costs the known ones, and how unknown cars are grouped.
 
     python benchmarks/garage.py DATA [--cars porsche] [--model stanford196] [--part choose] [--rounds 8] [--cache FILE]
+    python benchmarks/garage.py DATA --cars held-out --model RUN [--part both] [--crops CROPS/keep]
 
 DATA is a folder with porsche/, dealer20/ and stanford_cars/, whose photos data/splits lists. No network of stanford196
-was trained on the first two. --cars says which are the new ones; of dealer20 each photo counts as an advert, and the
-family is the make.
+was trained on the first two. --cars says which are the new ones: of dealer20 each photo counts as an advert, and the
+family is the make; of held-out, too, where the new ones are the classes of stanford196 that RUN was trained without
+(benchmarks/held_out.py says how).
 Each round shuffles the adverts of each class: the first ones teach with one photo each. --part choose teaches with the
 photos of fit and asks with those of choose, by which methods may be compared. --part report asks with those of report,
-and teaches with the others; it is to be run once per version. The known cars are those of stanford196's list. The
-prior of the model is made from photos of fit, so no advert that asks has a part in it.
+and teaches with the others; it is to be run once per version. --part both asks with both, and teaches with fit. The
+known cars are those of stanford196's list. The prior of the model is made from photos of fit, so no advert that asks
+has a part in it. --crops takes cut-outs of stanford_cars that a training has made, which saves the detector.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -33,18 +39,24 @@ from detection.common.machine import threads_for_many
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOTS = (1, 2, 5, 10)
+BATCH = 64
+RAISED = (-0.02, -0.01, 0.01, 0.02, 0.03, 0.04)  # how far the border of new cars is moved, for the trade-off
+ASKED = {"choose": ("choose",), "report": ("report",), "both": ("choose", "report")}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--cars", choices=("porsche", "dealer20"), default="porsche")
+    parser.add_argument("--cars", choices=("porsche", "dealer20", "held-out"), default="porsche")
     parser.add_argument("--model", default="stanford196")
-    parser.add_argument("--part", choices=("choose", "report"), default="choose")
+    parser.add_argument("--part", choices=tuple(ASKED), default="choose")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--cache", type=Path, help="keeps the vectors, for further runs with the same model")
+    parser.add_argument("--crops", type=Path, help="of held-out: a folder with cut-outs of stanford_cars")
     arguments = parser.parse_args()
-    recognizer = CarRecognizer(arguments.model, threads=threads_for_many())
+    if arguments.crops and arguments.cars != "held-out":
+        raise SystemExit("--crops has stanford_cars alone: it goes with --cars held-out.")
+    recognizer = CarRecognizer(arguments.model, crops=arguments.crops is not None, threads=threads_for_many())
     prior = find_model(arguments.model).prior(recognizer.classifier)
     new, known = cars(arguments, recognizer)
     print(f"{arguments.model}, {arguments.part}: {len(new)} photos of {new['class'].nunique()} new models, "
@@ -53,10 +65,10 @@ def main() -> None:
     print("| ---: | --- | ---: | --- | ---: | ---: | ---: |")
     for shots in SHOTS:
         for name, answer in methods(prior).items():
-            if name == "learn" or (shots == 5 and arguments.part == "choose"):
+            if name == "learn" or (shots == 5 and arguments.part != "report"):
                 print(row(shots, name, answer, new, known, arguments), flush=True)
     print("\n| groups of | apart | groups | adjusted Rand index | purity |\n| --- | ---: | ---: | ---: | ---: |")
-    asked = new[new["part"] == arguments.part]
+    asked = new[new["asks"]]
     for what in ("class", "family"):
         for apart in (0.28, 0.32, 0.36, 0.40, 0.44, 0.50):
             numbers = group(np.stack(asked["vector"].tolist()), apart)
@@ -65,18 +77,19 @@ def main() -> None:
 
 
 def cars(arguments: argparse.Namespace, recognizer: CarRecognizer) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Columns class, part, known (float32 [C]), vector and mirrored (float32 [F]); new ones have advert and family."""
-    folder = arguments.data
-    new = listed(folder / arguments.cars, arguments.cars)
+    """Columns class, asks, known (float32 [C]), vector and mirrored (float32 [F]); new ones have advert and family."""
+    folder, asked = arguments.data, ASKED[arguments.part]
+    known = listed(folder / "stanford_cars", "stanford196", arguments.crops)
+    ours = known["class"].isin(recognizer.classes)
+    new = known[~ours] if arguments.cars == "held-out" else listed(folder / arguments.cars, arguments.cars)
+    if not len(new):
+        raise SystemExit(f"'{arguments.model}' was trained with all classes: --model takes a run that was held out.")
+    new = new[new["part"].isin({"fit", "choose", *asked})].reset_index(drop=True)
+    known = known[ours & known["part"].isin(asked)].reset_index(drop=True)
     if "advert" not in new:
         new["advert"] = new["file"]
-    new["family"] = family(new["class"], arguments)
-    known = listed(folder / "stanford_cars", "stanford196")
-    known = known[known["part"] == arguments.part].reset_index(drop=True)
-    if arguments.part == "choose":
-        new = new[new["part"] != "report"].reset_index(drop=True)
-    files = [*new["file"], *known["file"]]
-    arrays = vectors(files, arguments, recognizer)
+    new["asks"], new["family"] = new["part"].isin(asked), family(new["class"], arguments)
+    arrays = vectors([*new["file"], *known["file"]], recognizer, arguments.cache)
     for table, places in ((new, slice(None, len(new))), (known, slice(len(new), None))):
         for name, values in arrays.items():
             table[name] = list(values[places])
@@ -89,45 +102,51 @@ def family(names: pd.Series, arguments: argparse.Namespace) -> pd.Series:
     return names.str.split().str[1 if arguments.cars == "porsche" else 0]
 
 
-def listed(folder: Path, splits: str) -> pd.DataFrame:
+def listed(folder: Path, splits: str, crops: Path | None = None) -> pd.DataFrame:
+    """The photos of a list: file, class, part. crops: a folder with their cut-outs, which then are the files."""
     table = pd.read_csv(folder / "labels.csv")
-    table["file"] = [str(folder / "images" / file) for file in table["file"]]
+    photos = [folder / "images" / file for file in table["file"]]
     parts = read_parts(ROOT / "data" / "splits" / f"{splits}.csv")
-    table["part"] = [parts.get(file_sha256(file).hex()[:16]) for file in table["file"]]
+    table["part"] = [parts.get(file_sha256(file).hex()[:16]) for file in photos]
+    table["file"] = [str(crops / file) for file in table["file"]] if crops else [str(file) for file in photos]
     return table[table["part"].notna()].reset_index(drop=True)
 
 
-def vectors(files: Sequence[str], arguments: argparse.Namespace, recognizer: CarRecognizer) -> dict[str, np.ndarray]:
-    key = f"{recognizer.classifier.fingerprint} {arguments.part} {len(files)}"
-    if arguments.cache is not None and arguments.cache.is_file():
-        kept = np.load(arguments.cache)
+def vectors(files: Sequence[str], recognizer: CarRecognizer, cache: Path | None) -> dict[str, np.ndarray]:
+    """known, vector and mirrored of each photo; NaN where there is no car. cache: keeps them."""
+    key = hashlib.sha256("\n".join([recognizer.classifier.fingerprint, *files]).encode()).hexdigest()
+    if cache is not None and cache.is_file():
+        kept = np.load(cache)
         if str(kept["key"]) == key:
             return {name: kept[name] for name in ("known", "vector", "mirrored")}
     size = recognizer.classifier.predict_and_embed([])[1].shape[1]
     found = {"known": [], "vector": [], "mirrored": []}
-    for number, seen in enumerate(recognizer.recognize_fully(files, pictures=True, vectors=True)):
-        if seen.vector is None or seen.cutout is None:
+    answers = recognizer.recognize_fully(files, pictures=True, vectors=True)
+    while batch := list(islice(answers, BATCH)):
+        named = [seen.cutout is not None and seen.vector is not None for seen in batch]
+        turned = [np.ascontiguousarray(seen.cutout[:, ::-1]) for seen, one in zip(batch, named, strict=True) if one]
+        mirrored = iter(recognizer.classifier.predict_and_embed(turned)[1])
+        for seen, one in zip(batch, named, strict=True):
             values = [np.full(len(recognizer.classes), np.nan), *[np.full(size, np.nan)] * 2]
-        else:
-            mirrored = recognizer.classifier.predict_and_embed([np.ascontiguousarray(seen.cutout[:, ::-1])])[1][0]
-            values = [seen.probabilities, seen.vector, mirrored]
-        for one, value in zip(found.values(), values, strict=True):
-            one.append(np.asarray(value, np.float32))
-        if number % 200 == 199:
-            print(f"  {number + 1} of {len(files)} photos", flush=True)
+            if one:
+                values = [seen.probabilities, seen.vector, next(mirrored)]
+            for rows, value in zip(found.values(), values, strict=True):
+                rows.append(np.asarray(value, np.float32))
+        print(f"  {len(found['known'])} of {len(files)} photos", flush=True)
     arrays = {name: np.stack(values) for name, values in found.items()}
-    if arguments.cache is not None:
+    if cache is not None:
         with tempfile.TemporaryFile() as file:
             np.savez(file, key=key, **arrays)
             file.seek(0)
-            replace_file(arguments.cache, file.read())
+            replace_file(cache, file.read())
     return arrays
 
 
 # Each takes vectors [P, 2, F], classes and sureness of the photos that teach, and vectors and base's probabilities of
 # those that ask; it gives the number of the class, or -1 for a known one.
-def learn(views, numbers, sure, asked, known, prior=None):
-    answers = discriminant.fit(views, numbers, sure, prior).join(known, asked).argmax(axis=1) - known.shape[1]
+def learn(views, numbers, sure, asked, known, prior=None, raised=0.0):
+    found = discriminant.fit(views, numbers, sure, prior)
+    answers = replace(found, border=found.border + raised).join(known, asked).argmax(axis=1) - known.shape[1]
     return np.maximum(answers, -1)
 
 
@@ -162,14 +181,14 @@ def methods(prior: Prior | None) -> dict[str, Callable]:
         "means and cosines, likewise": means,
         "nearest photo, likewise": nearest,
         "logistic regression, likewise": regression,
-    }
+    } | {f"learn, border {raised:+g}": partial(learn, prior=prior, raised=raised) for raised in RAISED}
 
 
 def row(shots: int, name: str, answer: Callable, new: pd.DataFrame, known: pd.DataFrame, arguments) -> str:
     hits, families, lost = [], [], []
     right = known_right(known, arguments.model)
     for seed in range(arguments.rounds):
-        teach, ask = drawn(new, shots, np.random.default_rng(seed), arguments.part)
+        teach, ask = drawn(new, shots, np.random.default_rng(seed))
         names, numbers = np.unique(teach["class"], return_inverse=True)
         views = np.stack([np.stack(teach["vector"].tolist()), np.stack(teach["mirrored"].tolist())], axis=1)
         sure = np.stack(teach["known"].tolist()).max(axis=1)
@@ -178,7 +197,7 @@ def row(shots: int, name: str, answer: Callable, new: pd.DataFrame, known: pd.Da
         said = np.append(names, "")[said]
         hits.append(pd.DataFrame({"advert": ask["advert"], "hit": said == ask["class"]}))
         families.append((family(pd.Series(said), arguments) == ask["family"]).mean())
-        if name in ("learn", "without the prior"):
+        if name.startswith("learn") or name == "without the prior":
             others = answer(*given, np.stack(known["vector"].tolist()), np.stack(known["known"].tolist()))
             lost.append(100 * (right & (others >= 0)).sum() / len(known))
     low, high = interval(pd.concat(hits))
@@ -193,15 +212,15 @@ def known_right(known: pd.DataFrame, model: str) -> np.ndarray:
     return classes[np.stack(known["known"].tolist()).argmax(axis=1)] == known["class"].to_numpy()
 
 
-def drawn(new: pd.DataFrame, shots: int, random: np.random.Generator, part: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def drawn(new: pd.DataFrame, shots: int, random: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The photos that teach, and those that ask. No advert is in both, and each class has one that asks."""
     teach, ask = [], []
     for _, photos in new.groupby("class"):
-        pool = photos[photos["part"] != part]
+        pool = photos[~photos["asks"]]
         adverts = sorted(pool["advert"].unique())
         random.shuffle(adverts)
         teach += [pool[pool["advert"] == advert].iloc[:1] for advert in adverts[:shots]]
-        ask.append(photos[photos["part"] == part])
+        ask.append(photos[photos["asks"]])
     return pd.concat(teach, ignore_index=True), pd.concat(ask, ignore_index=True)
 
 

@@ -4,8 +4,11 @@
 
 DATA is a folder with porsche/ and stanford_cars/, whose photos data/splits lists; only those of *fit* are taken. The
 means of the base's classes are those of `--photos` photos, drawn by chance. How the vectors of one car differ is told
-by the photos of one advert, as they are and mirrored; the names of these cars have no part in it. --cache keeps the
-vectors.
+by the photos of one advert, as they are and mirrored; the names of these cars have no part in it. With --spread-of
+classes the photos of one class tell it. --cache keeps the vectors.
+
+--model is the bundled stanford196, or a run on some of its classes (benchmarks/held_out.py), whose prior is to lie
+beside its weights as best_garage_prior.safetensors.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import Annotated
 import typer
 
 ROOT = Path(__file__).resolve().parents[1]
+ADVERTS, CLASSES = "adverts", "classes"
 DIRECTIONS = 96  # of the spread: more gain nothing, see docs/experiments.md
 
 
@@ -25,6 +29,8 @@ def make(
     model: str = "stanford196",
     photos: int = 1369,
     cache: Annotated[Path | None, typer.Option(help="File for the vectors, for further runs.")] = None,
+    spread_of: Annotated[str, typer.Option(help="What tells the spread: adverts or classes.")] = ADVERTS,
+    crops: Annotated[Path | None, typer.Option(help="With classes: cut-outs that a training has made.")] = None,
 ) -> None:
     import numpy as np
 
@@ -33,10 +39,15 @@ def make(
     from carclf.recognition.recognizer import CarRecognizer
     from detection.common.machine import threads_for_many
 
-    recognizer = CarRecognizer(model, threads=threads_for_many())
-    adverts, classes = listed(data / "porsche", "porsche"), listed(data / "stanford_cars", model)
+    if spread_of not in (ADVERTS, CLASSES) or (crops is not None and spread_of != CLASSES):
+        raise SystemExit(f"--spread-of is {ADVERTS} or {CLASSES}, and --crops goes with {CLASSES}.")
+    recognizer = CarRecognizer(model, crops=crops is not None, threads=threads_for_many())
+    classes = listed(data / "stanford_cars", "stanford196", crops)
+    classes = classes[classes["class"].isin(recognizer.classes)]
     classes = classes.sample(frac=1, random_state=0).head(photos)
-    vectors = seen([*adverts["digest"], *classes["digest"]], [*adverts["path"], *classes["path"]], recognizer, cache)
+    adverts = listed(data / "porsche", "porsche") if spread_of == ADVERTS else classes.assign(advert=classes["class"])
+    paths = dict(zip([*adverts["digest"], *classes["digest"]], [*adverts["path"], *classes["path"]], strict=True))
+    vectors = seen(list(paths), list(paths.values()), recognizer, cache)
     differences = []
     for _, of_one in adverts.groupby("advert"):
         views = [vectors[digest].astype(np.float64) for digest in of_one["digest"] if digest in vectors]
@@ -60,8 +71,8 @@ def make(
     )
 
 
-def listed(folder: Path, splits: str):
-    """The photos of *fit*: their rows in labels.csv, with `digest` and `path`."""
+def listed(folder: Path, splits: str, crops: Path | None = None):
+    """The photos of *fit*: their rows in labels.csv, with `digest` and `path`. crops: where their cut-outs are."""
     import pandas as pd
 
     from carclf.datasets.parts import read_parts
@@ -71,6 +82,8 @@ def listed(folder: Path, splits: str):
     table = pd.read_csv(folder / "labels.csv")
     table["path"] = [str(folder / "images" / file) for file in table["file"]]
     table["digest"] = [file_sha256(Path(file)).hex()[:16] for file in table["path"]]
+    if crops is not None:
+        table["path"] = [str(crops / file) for file in table["file"]]
     return table[[parts.get(digest) == "fit" for digest in table["digest"]]]
 
 
