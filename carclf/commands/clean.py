@@ -10,19 +10,33 @@ import typer
 from carclf.commands.options import (
     ALL_VEHICLES,
     Address,
+    BatchSize,
     ClusterWorkers,
+    Detections,
     Device,
     Engine,
     EveryVehicle,
+    Exclude,
+    FolderWeights,
     Hide,
     HideLogo,
     HideMargin,
     HideOnlyMain,
     HideWay,
+    Interval,
+    KeepSuffix,
     Kinds,
+    Merge,
+    Quality,
+    Restart,
+    RetryFailed,
     Runtime,
+    SaveDetections,
+    ShardOf,
     Small,
+    Watch,
     WorkerCores,
+    Workers,
     cluster_of,
     hide_style_of,
 )
@@ -44,7 +58,7 @@ def clean(
     detector: Annotated[
         str, typer.Option(help="compact, a Detectron2 model-zoo name, a config file, or a folder of train-detector.")
     ] = "compact",
-    weights: Annotated[str | None, typer.Option(help="Weights file of the detector.")] = None,
+    weights: FolderWeights = None,
     device: Device = "auto",
     devices: Annotated[
         str | None, typer.Option(help="Several devices, each with its own detector: cuda:0,cuda:1.")
@@ -82,7 +96,7 @@ def clean(
     format: Annotated[
         str | None, typer.Option(help="jpg, png or webp. Default: png for a transparent background, otherwise jpg.")
     ] = None,
-    quality: Annotated[int, typer.Option(help="Quality of jpg and webp files, 1-100.")] = 95,
+    quality: Quality = 95,
     max_size: Annotated[
         int | None, typer.Option(help="Longest side of a cut-out, in pixels. Larger ones are scaled down.")
     ] = None,
@@ -91,43 +105,21 @@ def clean(
     logo: HideLogo = None,
     margin: HideMargin = None,
     hide_only_main: HideOnlyMain = False,
-    batch_size: Annotated[int, typer.Option(help="Photos per detector batch.")] = 8,
-    workers: Annotated[
-        int, typer.Option(help="Number of reader threads, and of cutter threads. 0 chooses for you.")
-    ] = 2,
-    restart: Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Process photos with the status unreadable or error again.")
-    ] = False,
-    shard: Annotated[
-        str | None, typer.Option(help="i/n: process part i of n, one part per machine (1/4 to 4/4 for four machines).")
-    ] = None,
-    merge: Annotated[
-        bool,
-        typer.Option(
-            "--merge", help="Merge finished shards: give their OUT, or the OUT of each and a new folder for all."
-        ),
-    ] = False,
-    save_detections: Annotated[
-        bool, typer.Option("--save-detections", help="Save boxes and masks in OUT/detections.jsonl.")
-    ] = False,
-    detections: Annotated[
-        Path | None, typer.Option(help="Take boxes and masks from this file and run no detector.")
-    ] = None,
+    batch_size: BatchSize = 8,
+    workers: Workers = 2,
+    restart: Restart = False,
+    retry_failed: RetryFailed = False,
+    shard: ShardOf = None,
+    merge: Merge = False,
+    save_detections: SaveDetections = False,
+    detections: Detections = None,
     contact_sheet: Annotated[
         bool, typer.Option("--contact-sheet", help="At the end, write before/after pages to OUT/contact-sheet.")
     ] = False,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Keep running and process photos as they arrive in IN, until Ctrl-C.")
-    ] = False,
-    interval: Annotated[float, typer.Option(help="With --watch: seconds between two looks into IN.")] = 5.0,
-    keep_suffix: Annotated[
-        bool, typer.Option("--keep-suffix", help="Keep the suffix in names: a.png becomes a.png.jpg, apart from a.jpg.")
-    ] = False,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATTERN", help="Leave out what fits: a name, or a path below IN. May be repeated."),
-    ] = None,
+    watch: Watch = False,
+    interval: Interval = 5.0,
+    keep_suffix: KeepSuffix = False,
+    exclude: Exclude = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and write nothing.")] = False,
     engine: Engine = "local",
     address: Address = None,
@@ -139,13 +131,7 @@ def clean(
     Writes OUT/manifest.csv with one row per photo. The same command resumes a stopped run.
     Exit code 0: every photo was read; 3: some could not be read; 2: wrong usage.
     """
-    if merge:
-        from detection.folder.merge import merge_shards
-
-        end_folder_run(merge_shards(folders))
-    if len(folders) != 2:
-        raise UsageError(f"Give two folders, IN and OUT, not {len(folders)}: carclf clean IN OUT.")
-    source, target = folders
+    source, target = in_and_out(folders, merge, "clean")
     from detection.common.config import check_config
     from detection.cutout.cut import CutoutStyle
     from detection.folder.options import CleanOptions
@@ -203,6 +189,17 @@ def folder_detector(detector: str, device: str, single: bool, settings: dict[str
     from detection.detectors.load import load_detector
 
     return load_detector(detector, device=device, threads=None if single else threads_for_many(), **settings)
+
+
+def in_and_out(folders: list[Path], merge: bool, verb: str) -> tuple[Path, Path]:
+    """IN and OUT of a folder run. Ends the command where shards are to be merged. Raises `UsageError`."""
+    if merge:
+        from detection.folder.merge import merge_shards
+
+        end_folder_run(merge_shards(folders))
+    if len(folders) != 2:
+        raise UsageError(f"Give two folders, IN and OUT, not {len(folders)}: carclf {verb} IN OUT.")
+    return folders[0], folders[1]
 
 
 def end_folder_run(summary) -> None:

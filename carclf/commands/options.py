@@ -125,6 +125,38 @@ HideOnlyMain = Annotated[
     bool, typer.Option("--hide-only-main", help="Hide only what is on the car that the photo is about.")
 ]
 
+# Of the folder engine: what `clean`, `hide` and `studio` share.
+FolderWeights = Annotated[str | None, typer.Option(help="Weights file of the detector.")]
+BatchSize = Annotated[int, typer.Option(help="Photos per detector batch.")]
+Workers = Annotated[int, typer.Option(help="Number of reader threads, and of cutter threads. 0 chooses for you.")]
+Quality = Annotated[int, typer.Option(help="Quality of jpg and webp files, 1-100.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Process photos with the status unreadable or error again.")
+]
+ShardOf = Annotated[
+    str | None, typer.Option(help="i/n: process part i of n, one part per machine (1/4 to 4/4 for four machines).")
+]
+Merge = Annotated[
+    bool,
+    typer.Option("--merge", help="Merge finished shards: give their OUT, or the OUT of each and a new folder for all."),
+]
+SaveDetections = Annotated[
+    bool, typer.Option("--save-detections", help="Save boxes and masks in OUT/detections.jsonl.")
+]
+Detections = Annotated[Path | None, typer.Option(help="Take boxes and masks from this file and run no detector.")]
+Watch = Annotated[
+    bool, typer.Option("--watch", help="Keep running and process photos as they arrive in IN, until Ctrl-C.")
+]
+Interval = Annotated[float, typer.Option(help="With --watch: seconds between two looks into IN.")]
+KeepSuffix = Annotated[
+    bool, typer.Option("--keep-suffix", help="Keep the suffix in names: a.png becomes a.png.jpg, apart from a.jpg.")
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATTERN", help="Leave out what fits: a name, or a path below IN. May be repeated."),
+]
+
 EveryVehicle = Annotated[bool, typer.Option("--every-vehicle", hidden=True, help="The same as --all-vehicles.")]
 
 

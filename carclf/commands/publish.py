@@ -7,25 +7,38 @@ from typing import Annotated
 
 import typer
 
-from carclf.commands.clean import end_folder_run, folder_detector
+from carclf.commands.clean import end_folder_run, folder_detector, in_and_out
 from carclf.commands.options import (
     Address,
+    BatchSize,
     ClusterWorkers,
+    Detections,
     Device,
     Engine,
+    Exclude,
+    FolderWeights,
     Hide,
     HideLogo,
     HideMargin,
     HideOnlyMain,
     HideWay,
+    Interval,
+    KeepSuffix,
     Kinds,
+    Merge,
+    Quality,
+    Restart,
+    RetryFailed,
     Runtime,
+    SaveDetections,
+    ShardOf,
+    Watch,
     WorkerCores,
+    Workers,
     cluster_of,
     hide_style_of,
 )
 from detection.common.console import quiet_stdout, tracked
-from detection.common.errors import UsageError
 from detection.common.tally import exit_code
 
 # Those of `HideStyle` and `StudioStyle`, which would import OpenCV; tests compare them.
@@ -67,28 +80,19 @@ def hide(
         ),
     ] = False,
     detector: Annotated[str, typer.Option(help="As of carclf clean.")] = "compact",
-    weights: Annotated[str | None, typer.Option(help="Weights file of the detector.")] = None,
+    weights: FolderWeights = None,
     device: Device = "auto",
     runtime: Runtime = "auto",
-    batch_size: Annotated[int, typer.Option(help="Photos per detector batch.")] = 8,
-    workers: Annotated[int, typer.Option(help="Number of reader threads, and of writer threads. 0 chooses.")] = 2,
-    restart: Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Process photos with the status unreadable or error again.")
-    ] = False,
-    shard: Annotated[str | None, typer.Option(help="i/n: process part i of n, one part per machine.")] = None,
-    merge: Annotated[bool, typer.Option("--merge", help="Merge finished shards, as carclf clean does.")] = False,
-    detections: Annotated[
-        Path | None, typer.Option(help="Take boxes and masks from this file of carclf clean and run no detector.")
-    ] = None,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Keep running and process photos as they arrive in IN, until Ctrl-C.")
-    ] = False,
-    interval: Annotated[float, typer.Option(help="With --watch: seconds between two looks into IN.")] = 5.0,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATTERN", help="Leave out what fits: a name, or a path below IN. May be repeated."),
-    ] = None,
+    batch_size: BatchSize = 8,
+    workers: Workers = 2,
+    restart: Restart = False,
+    retry_failed: RetryFailed = False,
+    shard: ShardOf = None,
+    merge: Merge = False,
+    detections: Detections = None,
+    watch: Watch = False,
+    interval: Interval = 5.0,
+    exclude: Exclude = None,
     engine: Engine = "local",
     address: Address = None,
     worker_cores: WorkerCores = None,
@@ -99,12 +103,7 @@ def hide(
     OUT/manifest.csv says of each photo how many were hidden, where, and how sure. No plate is read, no face recognized.
     Exit code 0: every photo was written; 3: some could not be; 2: wrong usage.
     """
-    if merge:
-        from detection.folder.merge import merge_shards
-
-        end_folder_run(merge_shards(folders))
-    if len(folders) != 2:
-        raise UsageError(f"Give two folders, IN and OUT, not {len(folders)}: carclf hide IN OUT.")
+    source, target = in_and_out(folders, merge, "hide")
     from functools import partial
 
     from detection.cutout.cut import CutoutStyle
@@ -136,7 +135,6 @@ def hide(
         watch=interval if watch else None,
         exclude=exclude or (),
     )
-    source, target = folders
     cluster = cluster_of(engine, address, worker_cores, cluster_workers, device)
     if cluster is not None:
         from detection.cluster.work import findable
@@ -192,39 +190,26 @@ def studio(
     hide_only_main: HideOnlyMain = False,
     kinds: Kinds = None,
     format: Annotated[str | None, typer.Option(help="jpg, png or webp. Default: jpg.")] = None,
-    quality: Annotated[int, typer.Option(help="Quality of jpg and webp files, 1-100.")] = 95,
+    quality: Quality = 95,
     detector: Annotated[str, typer.Option(help="As of carclf clean.")] = "compact",
-    weights: Annotated[str | None, typer.Option(help="Weights file of the detector.")] = None,
+    weights: FolderWeights = None,
     device: Device = "auto",
     runtime: Runtime = "auto",
-    batch_size: Annotated[int, typer.Option(help="Photos per detector batch.")] = 8,
-    workers: Annotated[int, typer.Option(help="Number of reader threads, and of cutter threads. 0 chooses.")] = 2,
-    restart: Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Process photos with the status unreadable or error again.")
-    ] = False,
-    shard: Annotated[str | None, typer.Option(help="i/n: process part i of n, one part per machine.")] = None,
-    merge: Annotated[bool, typer.Option("--merge", help="Merge finished shards, as carclf clean does.")] = False,
-    save_detections: Annotated[
-        bool, typer.Option("--save-detections", help="Save boxes and masks in OUT/detections.jsonl.")
-    ] = False,
-    detections: Annotated[
-        Path | None, typer.Option(help="Take boxes and masks from this file of carclf clean and run no detector.")
-    ] = None,
+    batch_size: BatchSize = 8,
+    workers: Workers = 2,
+    restart: Restart = False,
+    retry_failed: RetryFailed = False,
+    shard: ShardOf = None,
+    merge: Merge = False,
+    save_detections: SaveDetections = False,
+    detections: Detections = None,
     contact_sheet: Annotated[
         bool, typer.Option("--contact-sheet", help="At the end, write before/after pages to OUT/contact-sheet.")
     ] = False,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Keep running and process photos as they arrive in IN, until Ctrl-C.")
-    ] = False,
-    interval: Annotated[float, typer.Option(help="With --watch: seconds between two looks into IN.")] = 5.0,
-    keep_suffix: Annotated[
-        bool, typer.Option("--keep-suffix", help="Keep the suffix in names: a.png becomes a.png.jpg, apart from a.jpg.")
-    ] = False,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATTERN", help="Leave out what fits: a name, or a path below IN. May be repeated."),
-    ] = None,
+    watch: Watch = False,
+    interval: Interval = 5.0,
+    keep_suffix: KeepSuffix = False,
+    exclude: Exclude = None,
     engine: Engine = "local",
     address: Address = None,
     worker_cores: WorkerCores = None,
@@ -235,12 +220,7 @@ def studio(
     OUT/manifest.csv has one row per photo; the same command resumes a stopped run.
     Exit code 0: every photo was read; 3: some could not be; 2: wrong usage.
     """
-    if merge:
-        from detection.folder.merge import merge_shards
-
-        end_folder_run(merge_shards(folders))
-    if len(folders) != 2:
-        raise UsageError(f"Give two folders, IN and OUT, not {len(folders)}: carclf studio IN OUT.")
+    source, target = in_and_out(folders, merge, "studio")
     from functools import partial
 
     from detection.common.config import check_config
@@ -285,7 +265,6 @@ def studio(
         keep_suffix=keep_suffix,
         exclude=exclude or (),
     )
-    source, target = folders
     load = partial(folder_detector, detector, device, source.is_file(), {"weights": weights, "runtime": runtime})
     cut = check_config(CutoutStyle, {"no_car": no_car})
     end_folder_run(clean_folder(source, target, [load], cut, options=options, cluster=cluster))
