@@ -127,7 +127,7 @@ HideOnlyMain = Annotated[
 
 # Of the folder engine: what `clean`, `hide` and `studio` share.
 FolderWeights = Annotated[str | None, typer.Option(help="Weights file of the detector.")]
-BatchSize = Annotated[int, typer.Option(help="Photos per detector batch.")]
+DetectorBatch = Annotated[int, typer.Option(help="Photos per detector batch.")]
 Workers = Annotated[int, typer.Option(help="Number of reader threads, and of cutter threads. 0 chooses for you.")]
 Quality = Annotated[int, typer.Option(help="Quality of jpg and webp files, 1-100.")]
 Restart = Annotated[bool, typer.Option("--restart", help="Start over instead of resuming.")]

@@ -10,9 +10,9 @@ import typer
 from carclf.commands.clean import end_folder_run, folder_detector, in_and_out
 from carclf.commands.options import (
     Address,
-    BatchSize,
     ClusterWorkers,
     Detections,
+    DetectorBatch,
     Device,
     Engine,
     Exclude,
@@ -83,7 +83,7 @@ def hide(
     weights: FolderWeights = None,
     device: Device = "auto",
     runtime: Runtime = "auto",
-    batch_size: BatchSize = 8,
+    batch_size: DetectorBatch = 8,
     workers: Workers = 2,
     restart: Restart = False,
     retry_failed: RetryFailed = False,
@@ -195,7 +195,7 @@ def studio(
     weights: FolderWeights = None,
     device: Device = "auto",
     runtime: Runtime = "auto",
-    batch_size: BatchSize = 8,
+    batch_size: DetectorBatch = 8,
     workers: Workers = 2,
     restart: Restart = False,
     retry_failed: RetryFailed = False,
