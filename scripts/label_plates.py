@@ -1,7 +1,7 @@
 """Labels number plates in photos that came without labels: the network proposes, a person corrects.
 
     python scripts/label_plates.py propose DATA OUT
-    python scripts/label_plates.py take OUT MARKS [--labels data/splits/plate_labels.csv]
+    python scripts/label_plates.py take OUT MARKS [--labels data/plate_labels.csv]
 
 `propose` writes OUT/finds.npz, what the bundled network finds in the photos of stanford_cars, dealer20 and porsche, the
 surest first, and OUT/sheet-*.png, which show them in rows. MARKS is a text file of what a person saw there, a line per
@@ -57,9 +57,7 @@ def propose(data: Path, out: Path) -> None:
 
 
 @app.command()
-def take(
-    out: Path, marks: Path, labels: Annotated[Path, typer.Option()] = ROOT / "data" / "splits" / "plate_labels.csv"
-) -> None:
+def take(out: Path, marks: Path, labels: Annotated[Path, typer.Option()] = ROOT / "data" / "plate_labels.csv") -> None:
     from scripts.plates.labels import Quads, write_labels
 
     with np.load(out / "finds.npz", allow_pickle=False) as finds:

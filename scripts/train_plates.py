@@ -3,7 +3,7 @@
     python scripts/train_plates.py DATA [--init WEIGHTS] [--out FOLDER] [--steps 3600] [--minutes M]
 
 DATA is a folder of data sets as data/splits names them (plates, dealer20, stanford_cars, porsche, car_masks, not_car);
-`data/splits/plate_labels.csv` says where the plates are in those that came without labels. It trains on the part *fit*,
+`data/plate_labels.csv` says where the plates are in those that came without labels. It trains on the part *fit*,
 on one core, the head alone: the blocks before it stay the detector's. `--init` starts from weights of such a network,
 and `--minutes` ends it earlier, with the whole schedule in that time.
 """
@@ -37,7 +37,6 @@ def train(
     minutes: float = math.inf,
     labels: Annotated[Path, typer.Option(help="Where plates are in photos without labels.")] = ROOT
     / "data"
-    / "splits"
     / "plate_labels.csv",
     init: Annotated[Path | None, typer.Option(help="Weights of such a network to start from; without, random.")] = None,
     seed: int = 1,

@@ -1,4 +1,4 @@
-"""Where number plates are in photos that came without such labels: `data/splits/plate_labels.csv`, by content hash.
+"""Where number plates are in photos that came without such labels: `data/plate_labels.csv`, by content hash.
 
 A network found them, and a person looked at the finds. A line is a plate, or something that may be one (`unsure`), with
 its corners in pixels; a photo without any has one line, `none`. A photo that is not listed was not looked at.

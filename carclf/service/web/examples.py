@@ -66,7 +66,9 @@ _PICTURES = _CAR | {
     "cutout": "data:image/jpeg;base64,/9j/4AAQ...",
 }
 _HIDDEN = _PICTURES | {
-    "hidden": [{"corners": [[402.1, 318.4], [468.0, 312.9], [468.3, 327.5], [402.5, 333.2]], "score": 0.874}],
+    "hidden": [
+        {"kind": "plate", "corners": [[402.1, 318.4], [468.0, 312.9], [468.3, 327.5], [402.5, 333.2]], "score": 0.874}
+    ],
     "nearly_hidden": [],
 }
 

@@ -99,5 +99,6 @@ def test_the_lists_of_the_project_can_be_read():
         "porsche",
         "plates",
         "colours",
+        "sides",
     } == set(lists)
     assert all(set(parts.values()) == set(PARTS) for parts in lists.values())

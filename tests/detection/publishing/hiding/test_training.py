@@ -32,7 +32,7 @@ def test_labels_that_are_none_are_told(tmp_path, line):
 
 
 def test_the_labels_of_the_repository_can_be_read():
-    labels = read_labels(ROOT / "data" / "splits" / "plate_labels.csv")
+    labels = read_labels(ROOT / "data" / "plate_labels.csv")
     assert len(labels) > 5000 and sum(any(kind == "quad" for kind, _ in quads) for quads in labels.values()) > 1500
 
 
