@@ -34,11 +34,11 @@ SPLIT = Path(__file__).resolve().parents[1] / "data" / "splits" / "porsche.csv"
 
 
 def measure(data: Path, part: str = "choose", looks: Path | None = None) -> None:
+    from carclf.classifier.catalogue import find_model
     from carclf.recognition.recognizer import CarRecognizer
     from carclf.tools.audit.looks import look_at
     from carclf.tools.stock.photo import stock_measures, stock_photo
     from carclf.tools.stock.side.reader import SideReader
-    from carclf.tools.stock.stock import bundled_prior
     from detection.masks.parts import file_digest, read_parts
 
     parts, porsche = read_parts(SPLIT), data / "porsche"
@@ -46,7 +46,7 @@ def measure(data: Path, part: str = "choose", looks: Path | None = None) -> None
         known = [(row, porsche / "images" / row["file"]) for row in csv.DictReader(file)]
     wanted = [(row, path) for row, path in known if parts.get(file_digest(path)) == part]
     recognizer, reader = CarRecognizer(threads=1, colour=False), SideReader.load()
-    prior = bundled_prior(recognizer)
+    prior = find_model("bundled").prior(recognizer.classifier)
     paths = [str(path) for _, path in wanted]
     folder = Path(mkdtemp()) if looks is None else looks
     found = list(look_at(recognizer, paths, paths, folder, more=stock_measures(reader)))

@@ -234,12 +234,33 @@ def turned_back(vehicle: Vehicle, degrees: Turn) -> Vehicle:
     (10, 50, 20, 80)
     """
     mask = turned_array(vehicle.mask, (360 - degrees) % 360)
-    height, width = mask.shape
-    x1, y1, x2, y2 = vehicle.box
+    return replace(vehicle, box=box_turned_back(vehicle.box, degrees, mask.shape), mask=mask, turned=degrees)
+
+
+def box_turned_back(box: Sequence[float], degrees: int, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """A box (xyxy) of a photo turned clockwise by `degrees`, in the photo as it is, of (height, width) `size`.
+
+    >>> box_turned_back((0, 10, 30, 20), 90, (80, 40))
+    (10, 50, 20, 80)
+    """
+    height, width = size
+    x1, y1, x2, y2 = box
     if degrees == 90:
         x1, y1, x2, y2 = y1, height - x2, y2, height - x1
     elif degrees == 180:
         x1, y1, x2, y2 = width - x2, height - y2, width - x1, height - y1
     elif degrees == 270:
         x1, y1, x2, y2 = width - y2, x1, width - y1, x2
-    return replace(vehicle, box=(x1, y1, x2, y2), mask=mask, turned=degrees)
+    return x1, y1, x2, y2
+
+
+def box_iou(one: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union of two boxes (xyxy); 0 for two without an area.
+
+    >>> box_iou((0, 0, 2, 2), (1, 0, 3, 2))
+    0.3333333333333333
+    """
+    width, height = min(one[2], other[2]) - max(one[0], other[0]), min(one[3], other[3]) - max(one[1], other[1])
+    shared = max(0.0, width) * max(0.0, height)
+    union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)) - shared
+    return shared / union if union > 0 else 0.0

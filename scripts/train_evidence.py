@@ -111,7 +111,7 @@ def _look(detector: Detector, records: Sequence[MaskRecord], rng) -> tuple[np.nd
 
 def _boxes(detector: Detector, record: MaskRecord, image: np.ndarray, rng) -> Iterator[tuple[tuple, int]]:
     """Boxes in one photo (x1, y1, x2, y2), and whether each is a vehicle: 1 or 0."""
-    from detection.evaluation.recall import box_iou
+    from detection.vehicle import box_iou
 
     height, width = image.shape[:2]
     own = [_box_of(mask) for mask in record.decoded_masks(image.shape[:2]) if mask.any()]

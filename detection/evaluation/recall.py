@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from detection.vehicle import Vehicle
+from detection.vehicle import Vehicle, box_iou
 
 # Names of sizes with the least part of the photo's area that the box takes.
 AREAS = (("large", 0.10), ("middle", 0.03), ("small", 0.005), ("tiny", 0.0))
@@ -45,15 +45,3 @@ class Recall:
         for key, found in sorted(self._found.items()):
             figures |= {f"found_{key}": float(np.mean(found)), f"n_{key}": len(found)}
         return figures
-
-
-def box_iou(one: Sequence[float], other: Sequence[float]) -> float:
-    """Intersection over union of two boxes (xyxy); 0 for two without an area.
-
-    >>> box_iou((0, 0, 2, 2), (1, 0, 3, 2))
-    0.3333333333333333
-    """
-    width, height = min(one[2], other[2]) - max(one[0], other[0]), min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(0.0, width) * max(0.0, height)
-    union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)) - shared
-    return shared / union if union > 0 else 0.0

@@ -13,6 +13,7 @@ from carclf.runs.report.pages import Figure, duration
 from carclf.tools.demo.html import Answer, Page, Pair
 from detection.common.machine import usable_cores
 from detection.images.read import load_image
+from detection.vehicle import box_iou
 
 Box = Sequence[float]
 FOUND = 0.5  # a car counts as found when the boxes' intersection over union is at least this
@@ -82,14 +83,7 @@ def overlap(a: Box | None, b: Box) -> float:
     >>> overlap((0, 0, 2, 2), (1, 0, 3, 2))
     0.3333333333333333
     """
-    if a is None:
-        return 0.0
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return float(shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared))
+    return 0.0 if a is None else box_iou(a, b)
 
 
 def _overlaps(results: Results) -> list[float]:

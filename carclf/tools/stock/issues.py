@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from carclf.classifier.garage.prior import Prior
 from carclf.recognition.prediction import NO_CAR
+from carclf.tools.audit.issues import ISSUES as OF_PHOTOS
 from carclf.tools.audit.issues import photo_issues
 from carclf.tools.stock.cars import strangers
 from carclf.tools.stock.photo import StockPhoto
@@ -19,12 +20,7 @@ ISSUES = {
     "doubtful": "what was found may be no car",
     "another car": "looks unlike the other photos of its car",
     "twice": "nearly the same as a better photo of the car",
-    "sideways": "the car lies on its side or on its roof",
-    "cut off": "the frame cuts through the car",
-    "small": "the car has few pixels",
-    "dark": "even the brightest parts are dark",
-    "blurred": "fine detail is missing",
-    "low quality": "compressed so much that blocks show",
+    **{issue: OF_PHOTOS[issue] for issue in ("sideways", "cut off", "small", "dark", "blurred", "low quality")},
 }
 HARMLESS = {"no car"}  # adverts show interiors, too: it is told, and no fault
 _WHOLE = {"cut off", "small"}  # meant of whole cars only

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from carclf.classifier.garage.prior import Prior, prior_file, read_prior
+from carclf.classifier.catalogue import find_model
+from carclf.classifier.garage.prior import Prior
 from carclf.datasets.content import content_digests
 from carclf.recognition.recognizer import CarRecognizer
 from carclf.tools.audit.audit import TABLE as AUDIT
@@ -17,7 +19,6 @@ from carclf.tools.stock.issues import compare_photos, find_issues
 from carclf.tools.stock.photo import StockPhoto, stock_measures, stock_photo
 from carclf.tools.stock.side.reader import SideReader
 from carclf.tools.stock.side.sides import wanted_sides
-from carclf.weights import bundled_file
 from detection.common.console import Track, untracked
 from detection.common.errors import UsageError
 from detection.common.files import escape_name, write_table
@@ -91,7 +92,7 @@ def look_at_stock(
         raise UsageError(f"The folder '{source}' holds no photo (.jpg, .png, .webp, ...): check the path.")
     reader = SideReader.load()
     recognizer = CarRecognizer(device=device, runtime=runtime, threads=threads_for_many(), colour=False)
-    prior = bundled_prior(recognizer)
+    prior = find_model("bundled").prior(recognizer.classifier)
     folder.make(lambda: None)
     photos = _looked_at(source, list(found.names), recognizer, reader, output, restart, track)
     stock = arrange(source, photos, wanted, group, prior)
@@ -99,11 +100,6 @@ def look_at_stock(
     write_table(output / PHOTOS, photo_rows(stock))
     write_table(output / CARS, car_rows(stock))
     return stock
-
-
-def bundled_prior(recognizer: CarRecognizer) -> Prior | None:
-    path = prior_file(bundled_file("bundled"))
-    return read_prior(path, recognizer.classifier.fingerprint, len(recognizer.classes)) if path.is_file() else None
 
 
 def _looked_at(
@@ -186,12 +182,10 @@ def car_rows(stock: Stock) -> list[dict]:
 def summary(stock: Stock) -> list[str]:
     """Lines for the terminal."""
     lines = [f"{counted(len(stock.photos), 'photo')} of {counted(len(stock.cars), 'car')}, {stock.complete} ready."]
-    missing: dict[str, int] = {}
+    problems: Counter[str] = Counter()
     for car in stock.cars:
-        for problem in car.counts.items():
-            missing[problem[0]] = missing.get(problem[0], 0) + problem[1]
-        for side in car.missing:
-            missing[f"no {side}"] = missing.get(f"no {side}", 0) + 1
-    width = max(map(len, missing), default=0)
-    lines += [f"  {name:<{width}}  {count}" for name, count in sorted(missing.items(), key=lambda one: -one[1])]
+        problems.update(car.counts)
+        problems.update(f"no {side}" for side in car.missing)
+    width = max(map(len, problems), default=0)
+    lines += [f"  {name:<{width}}  {count}" for name, count in problems.most_common()]
     return [*lines, *stock.notes]

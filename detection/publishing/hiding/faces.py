@@ -7,7 +7,6 @@ Wu et al. 2023, "YuNet: A Tiny Millisecond-level Face Detector".
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, ClassVar
@@ -17,9 +16,9 @@ import numpy as np
 
 from detection.common.files import file_sha256
 from detection.detectors.compact.files import bundled_path
-from detection.detectors.onnx.boxes import suppress
 from detection.detectors.onnx.session import open_session
-from detection.vehicle import Turn, Vehicle, turned_array
+from detection.publishing.hiding.shape import Shape, one_each
+from detection.vehicle import Turn, Vehicle, box_turned_back, turned_array
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -35,18 +34,10 @@ LEAST = 0.2
 SHARED = 0.4
 
 
-@dataclass(frozen=True, eq=False)
-class Face:
-    """A face. corners: float32 4x2 (x, y in pixels of the photo), from its top left clockwise. score: 0 to 1."""
+class Face(Shape):
+    """A face: its box."""
 
     kind: ClassVar[str] = "face"
-    corners: np.ndarray
-    score: float
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        (x1, y1), (x2, y2) = self.corners.min(axis=0), self.corners.max(axis=0)
-        return float(x1), float(y1), float(x2), float(y2)
 
 
 def faces_fingerprint() -> str:
@@ -76,11 +67,7 @@ class FaceFinder:
         found = self._find(image, 0, least)
         if turned:  # people may stand upright all the same, and the vehicle be no witness
             found += self._find(image, turned, least)
-            boxes, scores = (
-                np.array([face.box for face in found]).reshape(-1, 4),
-                np.array([face.score for face in found]),
-            )
-            found = [found[place] for place in suppress(boxes, scores, np.zeros(len(found), int), SHARED, len(found))]
+            found = one_each(found, SHARED)
         return found
 
     def _find(self, image: np.ndarray, turn: Turn, least: float) -> list[Face]:
@@ -95,7 +82,13 @@ class FaceFinder:
                 found, sure = self._see(shown[top : top + SIDE, left : left + SIDE], least)
                 boxes.append((found + np.array([left, top, left, top])) / scale)
                 scores.append(sure)
-        return _one_each(np.concatenate(boxes), np.concatenate(scores), turn, image.shape[:2])
+        return one_each(
+            [
+                Face(_corners(box_turned_back(box, turn, image.shape[:2])), float(score))
+                for box, score in zip(np.concatenate(boxes), np.concatenate(scores), strict=True)
+            ],
+            SHARED,
+        )
 
     def _see(self, tile: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (Nx4 xyxy, pixels of the tile) and scores of at least `least`. tile: RGB uint8, SIDE or less a side."""
@@ -144,17 +137,6 @@ def _tiles(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
             yield left, top
 
 
-def _one_each(boxes: np.ndarray, scores: np.ndarray, turn: Turn, size: tuple[int, int]) -> list[Face]:
-    """Faces of a photo of (height, width) `size` from boxes in it as turned; of those that overlap the surest."""
-    kept = suppress(boxes, scores, np.zeros(len(boxes), int), SHARED, len(boxes))
-    height, width = size
-    faces = []
-    for x1, y1, x2, y2 in boxes[kept]:
-        if turn == 90:
-            x1, y1, x2, y2 = y1, height - x2, y2, height - x1
-        elif turn == 180:
-            x1, y1, x2, y2 = width - x2, height - y2, width - x1, height - y1
-        elif turn == 270:
-            x1, y1, x2, y2 = width - y2, x1, width - y1, x2
-        faces.append(np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], np.float32))
-    return [Face(corners, float(score)) for corners, score in zip(faces, scores[kept], strict=True)]
+def _corners(box: Sequence[float]) -> np.ndarray:
+    x1, y1, x2, y2 = box
+    return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], np.float32)

@@ -18,10 +18,10 @@ import numpy as np
 from detection.common.files import file_sha256
 from detection.common.networks.arrays import read_arrays
 from detection.detectors.compact.files import bundled_path, compact_weights
-from detection.detectors.onnx.boxes import suppress
 from detection.detectors.onnx.graph import read_network
 from detection.detectors.onnx.session import open_graphs
-from detection.vehicle import Turn, Vehicle, turned_array
+from detection.publishing.hiding.shape import Shape, one_each
+from detection.vehicle import Turn, Vehicle, box_iou, turned_array
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -42,21 +42,11 @@ _CELLS = 32  # a view's sides are multiples of so many pixels
 
 
 @dataclass(frozen=True, eq=False)
-class Plate:
-    """A number plate. corners: float32 4x2 (x, y in pixels of the photo), from the plate's top left clockwise.
-
-    score: how sure it is, 0 to 1. on_vehicle: whether it lies in the box of a found vehicle.
-    """
+class Plate(Shape):
+    """A number plate. on_vehicle: whether it lies in the box of a found vehicle."""
 
     kind: ClassVar[str] = "plate"
-    corners: np.ndarray
-    score: float
     on_vehicle: bool = True
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        (x1, y1), (x2, y2) = self.corners.min(axis=0), self.corners.max(axis=0)
-        return float(x1), float(y1), float(x2), float(y2)
 
 
 @dataclass(frozen=True)
@@ -119,13 +109,13 @@ class PlateFinder:
             if vehicle.turned != turn or max(box[2] - box[0], box[3] - box[1]) * whole.scale < LARGE * WIDTH:
                 found += self._look(_cut(image, _roomy(box), vehicle.turned), least)
         kept = []
-        for plate in _one_each(found):
+        for plate in one_each(found, SHARED):
             near = _near(image, plate, boxes, vehicles)
             closer = self._closer(image, plate, near or turn, least)
             x, y = closer.corners.mean(axis=0)
             if closer.score >= least and 0 <= x < width and 0 <= y < height:
                 kept.append(Plate(closer.corners, closer.score, near is not None))
-        return _one_each(kept)
+        return one_each(kept, SHARED)
 
     def _look(self, view: _View, least: float) -> list[Plate]:
         """What the network sees in a view, in pixels of the photo."""
@@ -152,7 +142,7 @@ class PlateFinder:
         if turn in (90, 270):
             across, down = down, across
         view = _cut(image, (x - across, y - down, x + across, y + down), turn)
-        again = [one for one in self._look(view, LEAST / 2) if _shared(one.box, plate.box) > 0.1]
+        again = [one for one in self._look(view, LEAST / 2) if box_iou(one.box, plate.box) > 0.1]
         return max(again, key=lambda one: one.score, default=None)
 
     def _see(self, pixels: np.ndarray, least: float) -> Iterator[tuple[np.ndarray, float]]:
@@ -222,22 +212,3 @@ def _near(image: np.ndarray, plate: Plate, boxes: Sequence[Any], vehicles: Seque
         if x1 <= x <= x2 and y1 <= y <= y2:
             return vehicle.turned
     return None
-
-
-def _one_each(plates: Sequence[Plate]) -> list[Plate]:
-    """Of plates that overlap the surest, the surest first."""
-    if not plates:
-        return []
-    boxes = np.array([plate.box for plate in plates], np.float32)
-    scores = np.array([plate.score for plate in plates], np.float32)
-    return [plates[index] for index in suppress(boxes, scores, np.zeros(len(plates), int), SHARED, len(plates))]
-
-
-def _shared(one: Sequence[float], other: Sequence[float]) -> float:
-    """Intersection over union of two boxes."""
-    across = min(one[2], other[2]) - max(one[0], other[0])
-    down = min(one[3], other[3]) - max(one[1], other[1])
-    if across <= 0 or down <= 0:
-        return 0.0
-    both = across * down
-    return both / ((one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - both)

@@ -15,7 +15,7 @@ from detection.common.files import file_sha256
 from detection.publishing.hiding.cover import HideStyle, cover, cover_face
 from detection.publishing.hiding.faces import Face, FaceFinder, faces_fingerprint
 from detection.publishing.hiding.plates import Plate, PlateFinder, plates_fingerprint
-from detection.vehicle import MainChoice, Vehicle
+from detection.vehicle import MainChoice, Vehicle, box_iou
 
 # Of rows: how many are hidden, the corners of each (x and y in pixels of the photo), how sure each is, and of what was
 # nearly hidden how many and where; and what each is: plate or face.
@@ -122,16 +122,9 @@ def _apart(others: Sequence[Vehicle], counted: Sequence[Vehicle]) -> list[Vehicl
     """Those whose box is not nearly that of one that counts."""
     kept: list[Vehicle] = []
     for one in others:
-        if all(_overlap(one.box, other.box) < 0.6 for other in (*counted, *kept)):
+        if all(box_iou(one.box, other.box) < 0.6 for other in (*counted, *kept)):
             kept.append(one)
     return kept
-
-
-def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
-    across = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
-    down = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return across * down / max(1e-6, sum(areas) - across * down)
 
 
 def _on(vehicle: Vehicle, plate: Plate, size: tuple[int, int]) -> bool:
