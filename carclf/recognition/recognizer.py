@@ -30,13 +30,12 @@ from detection.common.places.paths import path_of
 from detection.common.stream import read_ahead, side_by_side, try_batch
 from detection.detectors.contract import CarChecker, Detector
 from detection.detectors.finder import VehicleFinder, check_of, split_kinds, wanted_kinds, with_rule
-from detection.publishing.hiding.cover import HideStyle, hide_style
-from detection.publishing.hiding.private import hide_settings
 
 if TYPE_CHECKING:
     from carclf.classifier.tta.views import TtaConfig
     from carclf.recognition.photo import Photo
     from detection.folder.out.detections import Detections
+    from detection.publishing.hiding.cover import HideStyle
 
 
 class CarRecognizer:
@@ -126,7 +125,11 @@ class CarRecognizer:
             ColourReader.load() if self.tells_colour else None,
         )
         self.crops = crops
-        self.hide = hide_style(hide) if isinstance(hide, str) else hide
+        if isinstance(hide, str):
+            from detection.publishing.hiding.cover import hide_style
+
+            hide = hide_style(hide)
+        self.hide = hide
         self.top = self.answers.top
         self.batch_size = batch_size
         self.tta = _tta(tta)
@@ -179,7 +182,7 @@ class CarRecognizer:
             "top": self.top,
             "every-vehicle": self.every_vehicle,
             **self.answers.settings,
-            "hide": None if self.hide is None else hide_settings(self.hide),
+            "hide": self._hide_settings(),
         }
         if self.kinds:
             settings["kinds"] = list(self.kinds)
@@ -293,6 +296,13 @@ class CarRecognizer:
         look = self.classifier.predict_and_embed if embed else self.classifier.predict
         found = look(crops, batch_size=self.batch_size, tta=self.tta)
         return list(zip(*found, strict=True)) if isinstance(found, tuple) else [(row,) for row in found]
+
+    def _hide_settings(self) -> dict[str, Any] | None:
+        if self.hide is None:
+            return None
+        from detection.publishing.hiding.private import hide_settings  # most runs hide nothing
+
+        return hide_settings(self.hide)
 
     def _recognition(self, item: Item) -> Recognition:
         photo, cutout = shown_pictures(item)

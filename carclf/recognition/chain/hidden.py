@@ -11,7 +11,6 @@ from carclf.recognition.prediction import ERROR
 from detection.common.errors import brief
 from detection.cutout.extract import cut_upright
 from detection.detectors.finder import Finding
-from detection.publishing.hiding.private import find_private, hide_in
 from detection.vehicle import MainChoice, Vehicle
 
 if TYPE_CHECKING:
@@ -25,6 +24,8 @@ def look_for_private(item: Item, finding: Finding | Exception | None) -> None:
     """
     if item.hide is None or item.photo is None:
         return
+    from detection.publishing.hiding.private import find_private  # most runs hide nothing
+
     height, width = item.photo.shape[:2]
     choice = MainChoice(None, (), False)
     found: tuple[Vehicle, ...] = ()
@@ -43,6 +44,8 @@ def hidden_view(item: Item, image: np.ndarray) -> np.ndarray | None:
     """A copy of the photo, perhaps brightened, as it may be shown; None where no picture of it is to be changed."""
     if item.hide is None or item.private is None or not item.pictures:
         return None
+    from detection.publishing.hiding.private import hide_in
+
     return hide_in(image, item.private, item.hide)
 
 
