@@ -1,12 +1,13 @@
 """Labels number plates in photos that came without labels: the network proposes, a person corrects.
 
-    python scripts/label_plates.py propose DATA OUT
+    python scripts/label_plates.py propose DATA OUT [--of car_masks --of weather]
     python scripts/label_plates.py take OUT MARKS [--labels data/plate_labels.csv]
 
-`propose` writes OUT/finds.npz, what the bundled network finds in the photos of stanford_cars, dealer20 and porsche, the
-surest first, and OUT/sheet-*.png, which show them in rows. MARKS is a text file of what a person saw there, a line per
-row: the number at its left, then `N` and the columns that are no plate, `U` and those that can't be told; the others of
-the row are plates. Rows without a line are unsure, those after the last line are no plates. `take` writes the labels.
+`propose` writes OUT/finds.npz, what the bundled networks find in photos of the part *fit* of these data sets (those
+with vehicles), the surest first, and OUT/sheet-*.png, which show them in rows. MARKS is a text file of what a person
+saw there, a line per row: the number at its left, then `N` and the columns that are no plate, `U` and those that can't
+be told; the others of the row are plates. Rows without a line are unsure, those after the last line are no plates.
+`take` writes the labels; those of other photos stay.
 """
 
 from __future__ import annotations
@@ -29,21 +30,36 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def propose(data: Path, out: Path) -> None:
+def propose(
+    data: Path,
+    out: Path,
+    of: Annotated[list[str], typer.Option(help="Which data sets.")] = ["car_masks", "weather"],  # noqa: B006
+    labels: Annotated[Path | None, typer.Option(help="Only photos that are not in this list.")] = None,
+) -> None:
     from detection.images.read import load_image
     from detection.masks.parts import file_digest
+    from detection.publishing.hiding.check import PlateCheck
     from detection.publishing.hiding.plates import PlateFinder
-    from detection.vehicle import Vehicle
-    from scripts.plates.windows import CARS
+    from detection.publishing.hiding.shape import Shape, one_each
+    from scripts.plates.candidates import ONE_CAR, SIDES, look
+    from scripts.plates.labels import read_labels
+    from scripts.plates.windows import STREETS, photos_of
 
-    finder, finds, digests, cells = PlateFinder(threads=1), [], [], []
-    for path in sorted(path for name in CARS for path in (data / name / "images").rglob("*.jpg")):
-        image = load_image(path)
-        digests.append(file_digest(path))
-        car = Vehicle((0, 0, image.shape[1], image.shape[0]), np.ones(image.shape[:2], bool), 1.0)
-        for plate in finder.find(image, [car], LEAST):
-            finds.append((plate.score, digests[-1], plate.corners))
-            cells.append(_cell(image, plate.corners))
+    finder, check, finds, digests, cells = PlateFinder(threads=1), PlateCheck(threads=1), [], [], []
+    known = read_labels(labels) if labels else {}
+    for name in of:
+        for path in photos_of(data, ROOT / "data" / "splits", name):
+            if file_digest(path) in known:
+                continue
+            image = load_image(path)
+            digests.append(file_digest(path))
+            proposed = [
+                Shape(corners, 1) for corners in look(finder, path, SIDES["street"] if name in STREETS else ONE_CAR)
+            ]
+            for plate in one_each(check.look(image, proposed, [0] * len(proposed), LEAST), 0.3):
+                if plate.score >= LEAST:
+                    finds.append((plate.score, digests[-1], plate.corners))
+                    cells.append(_cell(image, plate.corners))
     order = sorted(range(len(finds)), key=lambda number: -finds[number][0])
     out.mkdir(parents=True, exist_ok=True)
     for start in range(0, len(order), COLUMNS * ROWS):
@@ -58,7 +74,7 @@ def propose(data: Path, out: Path) -> None:
 
 @app.command()
 def take(out: Path, marks: Path, labels: Annotated[Path, typer.Option()] = ROOT / "data" / "plate_labels.csv") -> None:
-    from scripts.plates.labels import Quads, write_labels
+    from scripts.plates.labels import Quads, read_labels, write_labels
 
     with np.load(out / "finds.npz", allow_pickle=False) as finds:
         found: dict[str, Quads] = {str(digest): [] for digest in finds["photos"]}
@@ -66,7 +82,7 @@ def take(out: Path, marks: Path, labels: Annotated[Path, typer.Option()] = ROOT 
         for kind, digest, corners in zip(kinds, finds["digests"], finds["corners"], strict=True):
             if kind != "none":
                 found[str(digest)].append((kind, corners))
-    write_labels(labels, found)
+    write_labels(labels, (read_labels(labels) if labels.is_file() else {}) | found)
 
 
 def read_marks(text: str, count: int) -> list[str]:

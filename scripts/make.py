@@ -39,7 +39,7 @@ TARGETS: dict[str, tuple[str, list[list[str]]]] = {
     ),
     "test-queue": (
         "run the tests of the queue, with a RabbitMQ server that they start",
-        [["python", "-m", "pytest", "tests/carclf/service/test_broker.py"]],
+        [["python", "-m", "pytest", "tests/carclf/service/broker"]],
     ),
     "test-notebooks": (
         "run the notebooks of docs/notebooks on drawn cars",

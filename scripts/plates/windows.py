@@ -12,13 +12,15 @@ import numpy as np
 
 from detection.images.read import load_image
 from detection.masks.parts import FIT, file_digest, part_of, read_parts
-from detection.publishing.hiding.plates import GROUND, HEIGHT, WIDTH
+from detection.publishing.hiding.plates import HEIGHT, WIDTH
+from detection.publishing.hiding.view import GROUND
 from scripts.plates.drawn import Random, set_plate, set_words
 from scripts.plates.labels import Quads, read_labels
 
 # Of a batch how much is of which photos; "nothing" has no vehicle in it.
-SHARES = {"plates": 0.26, "stanford_cars": 0.42, "dealer20": 0.1, "porsche": 0.08, "nothing": 0.14}
+SHARES = {"plates": 0.2, "street": 0.14, "stanford_cars": 0.34, "dealer20": 0.1, "porsche": 0.08, "nothing": 0.14}
 CARS = ("stanford_cars", "dealer20", "porsche")
+STREETS = ("car_masks", "weather")
 # Photos of dealer20 are stored squeezed to a square; most were 4:3.
 _STRETCHED = {"dealer20": 4 / 3}
 _MOST_SIDE = 640  # longer photos are kept smaller, there is nothing to be seen of them in a window
@@ -42,23 +44,35 @@ def labelled_photos(data: Path, splits: Path, labels: Path, part: str = FIT) -> 
     """The photos of a part whose plates are known, by the names of `SHARES`."""
     known = read_labels(labels)
     boxes = json.loads((data / "plates" / "boxes.json").read_text())
-    negatives = json.loads((data / "car_masks" / "negatives.json").read_text())["images"]
-    nothing = [data / "car_masks" / "images" / image["file_name"] for image in negatives]
     photos: dict[str, list[Photo]] = {name: [] for name in SHARES}
-    for name in ("plates", *CARS, "car_masks", "not_car"):
-        parts = read_parts(splits / f"{name}.csv")
-        folder = data / name / "images" if name != "not_car" else data / name
-        for path in sorted(path for path in folder.rglob("*") if path.suffix in (".jpg", ".jpeg", ".png")):
-            if part_of(path, parts) != part:
-                continue
-            if name == "plates":
-                quads = [("box", box_quad(box)) for box in boxes.get(path.name, ())]
-                photos[name].append(Photo(path, quads))
-            elif name == "not_car" or path in nothing:
-                photos["nothing"].append(Photo(path, []))
-            elif name in CARS and (quads := known.get(file_digest(path))) is not None:
+    for name in CARS:
+        for path in photos_of(data, splits, name, part):
+            if (quads := known.get(file_digest(path))) is not None:
                 photos[name].append(Photo(path, quads, _STRETCHED.get(name, 1.0)))
+    for path in photos_of(data, splits, "plates", part):
+        photos["plates"].append(Photo(path, [("box", box_quad(box)) for box in boxes.get(path.name, ())]))
+    for name in STREETS:
+        for path in photos_of(data, splits, name, part):
+            if (quads := known.get(file_digest(path))) is not None:
+                photos["street"].append(Photo(path, quads))
+    photos["nothing"] = [Photo(path, []) for path in photos_of(data, splits, "not_car", part)]
+    parts = read_parts(splits / "car_masks.csv")
+    photos["nothing"] += [Photo(path, []) for path in _negatives(data) if part_of(path, parts) == part]
     return photos
+
+
+def photos_of(data: Path, splits: Path, name: str, part: str = FIT) -> list[Path]:
+    """The photos of a part of a data set, in order; of car_masks those with vehicles."""
+    parts = read_parts(splits / f"{name}.csv")
+    folder = data / name if name == "not_car" else data / name / "images"
+    without = set(_negatives(data)) if name == "car_masks" else set()
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".jpg", ".jpeg", ".png"))
+    return [path for path in paths if path not in without and part_of(path, parts) == part]
+
+
+def _negatives(data: Path) -> list[Path]:
+    images = json.loads((data / "car_masks" / "negatives.json").read_text())["images"]
+    return [data / "car_masks" / "images" / image["file_name"] for image in images]
 
 
 class Windows:
@@ -117,13 +131,13 @@ class Windows:
         height, width = image.shape[:2]
         plates = [quad for kind, quad in quads if kind != "unsure"]
         stretch = photo.stretch * np.exp(rng.normal(0, 0.06))
-        if plates and rng.random() < (0.7 if name == "plates" else 0.4):  # round a plate of a chosen width
+        if plates and rng.random() < (0.7 if name in ("plates", "street") else 0.4):  # round a plate of a chosen width
             quad = plates[rng.integers(len(plates))]
             wanted = np.exp(rng.uniform(*np.log(_WIDTHS)))
             wide = np.clip(np.ptp(quad[:, 0]) * size[1] / wanted, 40, 2.2 * max(width, height))
             reach = rng.uniform(-0.45, 0.45, 2) * [wide, wide * size[0] / size[1]]
             middle = quad.mean(axis=0) + reach
-        elif name in ("plates", "nothing"):
+        elif name in ("plates", "street", "nothing"):
             wide, middle = rng.uniform(0.3, 1.3) * width, rng.uniform(0.1, 0.9, 2) * [width, height]
         else:  # the car as a whole, as it is looked at
             wide = max(width, height * size[1] / size[0] / stretch) * np.exp(rng.uniform(np.log(0.7), np.log(1.6)))

@@ -11,6 +11,7 @@ from detection.common.networks.arrays import read_arrays
 from detection.detectors.compact.files import bundled_path
 from detection.images.read import load_image
 from detection.masks.parts import part_of, read_parts
+from detection.publishing.hiding import check
 from detection.publishing.hiding.plates import GRAPH, WEIGHTS, PlateFinder
 from detection.vehicle import TURNS, Vehicle, turned_array
 from tests.folder_runs import ROOT
@@ -48,8 +49,10 @@ def overlap(plate, box) -> float:
 
 
 def test_the_files_are_small_and_fit_together(finder):
-    assert sum(bundled_path(name).stat().st_size for name in (GRAPH, WEIGHTS)) < 1_000_000
+    files = GRAPH, WEIGHTS, check.GRAPH, check.WEIGHTS
+    assert sum(bundled_path(name).stat().st_size for name in files) < 3_000_000
     assert all(name.startswith("plates.") for name in read_arrays(bundled_path(WEIGHTS))[0])
+    assert all(name.startswith("check.") for name in read_arrays(bundled_path(check.WEIGHTS))[0])
     assert finder.find(np.full((90, 160, 3), 128, np.uint8)) == []
 
 
