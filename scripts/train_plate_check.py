@@ -5,6 +5,7 @@
 DATA is a folder of data sets as data/splits names them; `data/plate_labels.csv` says where the plates are in those that
 came without labels. The network that looks for plates proposes, here from a low score on: what it finds in photos of
 the part *fit* teaches which finds are plates and which are none. It takes one core. OUT/finds.npz keeps the finds.
+With --init half of those that are none are drawn from what the given weights take for plates most.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-BATCH, RATE, BODY_RATE, DECAY, DROPOUT = 64, 1e-3, 4e-4, 2e-2, 0.2
+BATCH, RATE, BODY, DECAY, DROPOUT = 64, 1e-3, 0.4, 2e-2, 0.2  # BODY: the rate of the blocks, compared with the rest
 WARM_UP, KEPT = 60, 0.996  # steps, and of the running mean of the weights what stays in each
 CORNERS = 0.25  # the weight of their loss beside that of the answer
 SAVED_EVERY = 200
@@ -39,6 +40,7 @@ def train(
     / "data"
     / "plate_labels.csv",
     init: Annotated[Path | None, typer.Option(help="Weights of such a network to start from.")] = None,
+    rate: float = RATE,
     seed: int = 1,
 ) -> None:
     import torch
@@ -60,12 +62,15 @@ def train(
     if init is not None:
         given = {name.removeprefix(PREFIX): tensor for name, tensor in read_safetensors(init)[0].items()}
         net.load_state_dict(given, strict=False)  # the counters of batch norms are not in the file
+        net.eval()
+        with torch.no_grad():
+            samples.mine(lambda windows: net(pixels_in(windows))[0].numpy())
     net.train()
     mean = copy.deepcopy(net).eval()
     head = [*net.narrow.parameters(), *net.hidden.parameters(), *net.out.parameters()]
     body = [*net.stem.parameters(), *net.bn.parameters(), *net.blocks.parameters()]
-    groups = [{"params": head, "rate": RATE}, {"params": body, "rate": BODY_RATE}]
-    optimizer = torch.optim.AdamW(groups, RATE, weight_decay=DECAY)
+    groups = [{"params": head, "rate": rate}, {"params": body, "rate": rate * BODY}]
+    optimizer = torch.optim.AdamW(groups, rate, weight_decay=DECAY)
     start, seen, step, done = time.monotonic(), [], 0, 0.0
     while done < 1:
         step += 1

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from detection.images.read import load_image
-from detection.publishing.hiding.check import ROOM, SIZE, window_width
+from detection.publishing.hiding.check import ROOM, SIZE, window, window_width
+from detection.publishing.hiding.shape import Shape
 from scripts.plates.candidates import Candidate
 from scripts.plates.drawn import Random, set_plate, set_words
 from scripts.plates.windows import cut, spoilt
@@ -21,6 +22,7 @@ _SHIFT, _ZOOM = 0.07, 0.16  # of a window, by chance: its place in widths, its s
 _COARSE, _COARSEST = 0.4, 8  # how often a window has fewer pixels, and how few a plate's width has then
 _DRAWN, _WORDS, _ANYWHERE = 0.25, 0.18, 0.12
 _MOST_SIDE = 640
+_HARD, _HARDEST = 0.5, 0.12  # how often a hard one is drawn of those that are no plates, and how many of them are hard
 
 
 class Samples:
@@ -37,6 +39,19 @@ class Samples:
             groups = {name: some for name, some in groups.items() if some}
             shares = np.array([SHARES[name] for name in groups])
             self._of[plate] = list(groups.values()), shares / shares.sum()
+        self._hard: list[list[Candidate]] = []
+
+    def mine(self, score: Callable[[list[np.ndarray]], np.ndarray], at_once: int = 64) -> None:
+        """From now on draws more often what a network takes for plates, of what is none.
+
+        score: of windows (RGB uint8 HxWx3 each), float [N].
+        """
+        for some in self._of[False][0]:
+            scores: list[float] = []
+            for start in range(0, len(some), at_once):
+                scores += score([self._plain(one) for one in some[start : start + at_once]]).tolist()
+            order = np.argsort(scores)[::-1][: max(1, round(_HARDEST * len(some)))]
+            self._hard.append([some[number] for number in order])
 
     def draw(self) -> tuple[np.ndarray, bool, np.ndarray, bool]:
         """Pixels (RGB uint8), whether a plate is in the middle, its corners (4x2, in widths from the middle), and
@@ -44,7 +59,8 @@ class Samples:
         rng = self._rng
         plate = bool(rng.random() < PLATES)
         groups, shares = self._of[plate]
-        some = groups[rng.choice(len(groups), p=shares)]
+        number = rng.choice(len(groups), p=shares)
+        some = self._hard[number] if self._hard and not plate and rng.random() < _HARD else groups[number]
         return self._sample(some[rng.integers(len(some))])
 
     def _sample(self, one: Candidate) -> tuple[np.ndarray, bool, np.ndarray, bool]:
@@ -86,6 +102,11 @@ class Samples:
                     window = cv2.resize(small, SIZE[::-1], interpolation=cv2.INTER_LINEAR)
         corners = (quad - np.array(SIZE[::-1]) / 2) / SIZE[1]
         return spoilt(rng, window), kind != "none", corners.astype(np.float32), kind == "box"
+
+    def _plain(self, one: Candidate) -> np.ndarray:
+        """The window as the network sees it where nothing is varied, but for the photo's size."""
+        image, scale = self._image(one.photo.path)
+        return window(image, Shape(np.float32(one.corners * scale), 1.0), 0).pixels
 
     def _image(self, path: Path) -> tuple[np.ndarray, float]:
         """A photo, and its pixels per pixel of the file."""

@@ -39,9 +39,9 @@ class HideStyle(StrictConfig):
     what: tuple[Literal["plates", "faces"], ...] = ("plates",)
     way: Way = "blur"
     margin: float = Field(0.3, ge=0, le=2)
-    threshold: float = Field(0.35, gt=0, lt=1)
+    threshold: float = Field(0.4, gt=0, lt=1)
     elsewhere: float = Field(0.45, gt=0, lt=1)
-    near: float = Field(0.15, gt=0, lt=1)
+    near: float = Field(0.2, gt=0, lt=1)
     face_threshold: float = Field(0.5, gt=0, lt=1)
     face_near: float = Field(0.35, gt=0, lt=1)
     only_main: bool = False

@@ -32,7 +32,7 @@ GRAPH, WEIGHTS = "plates.onnx", "plates.safetensors"
 STRIDE = 8
 HEIGHT, WIDTH = 192, 320  # pixels in which the network sees a vehicle
 # All of them chosen on the photos to choose by; the model card says how.
-PROPOSED = 0.05  # score from which a find is looked at again
+PROPOSED = 0.08  # score from which a find is looked at again
 MOST_PROPOSED = 32
 LEAST = 0.05  # score below which nothing is given
 WHOLE_SIDE = 480  # longer side in pixels of the look at the whole photo
