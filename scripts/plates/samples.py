@@ -57,7 +57,9 @@ class Samples:
         """Pixels (RGB uint8), whether a plate is in the middle, its corners (4x2, in widths from the middle), and
         whether they are only a box."""
         rng = self._rng
-        plate = bool(rng.random() < PLATES)
+        plate = (
+            bool(rng.random() < PLATES) if all(groups for groups, _ in self._of.values()) else bool(self._of[True][0])
+        )
         groups, shares = self._of[plate]
         number = rng.choice(len(groups), p=shares)
         some = self._hard[number] if self._hard and not plate and rng.random() < _HARD else groups[number]

@@ -99,3 +99,20 @@ def test_many_finds_are_looked_at_in_parts_and_in_order(monkeypatch):
     together = looks.look(image, finds, [0] * 5, 0)
     assert [one.score for one in together] == pytest.approx([one.score for one in alone], abs=1e-5)
     assert looks.look(image, [], [], 0) == []
+
+
+def test_what_looks_most_like_a_plate_is_drawn_more_often(tmp_path):
+    """Of finds that are none: one is white, the others are black."""
+    save_image(tmp_path / "photo.png", white_plate())
+    photo = Photo(tmp_path / "photo.png", [])
+    finds = [QUAD, *(moved(-90 + 30 * number, 100) for number in range(9))]
+    samples = Samples(np.random.default_rng(0), {"plates": matched(photo, np.array(finds))})
+
+    def white() -> float:
+        drawn = [samples.draw() for _ in range(150)]
+        assert not any(is_plate for _, is_plate, _, _ in drawn)
+        return float(np.mean([np.percentile(pixels[30:50, 50:78], 90) > 120 for pixels, _, _, _ in drawn]))
+
+    before = white()
+    samples.mine(lambda windows: np.array([float(pixels[36:44, 60:68].mean()) for pixels in windows]), at_once=4)
+    assert white() > before + 0.2
