@@ -122,7 +122,6 @@ class StageModule(pl.LightningModule):
         apart = torch.zeros((), device=loss.device)
         if vectors is not None:
             apart = contrastive_loss(vectors, labels, self.stage.metric_temperature)
-            self.metric_mean(apart.detach(), len(labels))
         if not torch.isfinite(loss + apart):
             raise UsageError(
                 f"The loss of stage '{self.stage.name}' is not finite at step {index + 1}: lower its learning_rate."
@@ -132,6 +131,7 @@ class StageModule(pl.LightningModule):
         self.log("train_loss", self.train_mean, on_step=False, on_epoch=True)
         self.log("train_accuracy", self.train_accuracy, on_step=False, on_epoch=True)
         if self.stage.metric > 0:
+            self.metric_mean(apart.detach(), 0 if vectors is None else len(labels))  # NaN where all batches were mixed
             self.log("metric_loss", self.metric_mean, on_step=False, on_epoch=True)
         return loss + self.stage.metric * apart
 
