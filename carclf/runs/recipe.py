@@ -66,6 +66,10 @@ class Stage(StrictConfig):
         photos the best is often chance.
     sampling: how an epoch draws its photos: `uniform`, each once; `balanced`, of each class equally many; `hard`, those
         more often that other photos of their class hardly speak for. None: as the run's `balance` says.
+    metric: weight of a supervised contrastive loss on the vectors of `carclf embed`, beside the softmax; 0 for none.
+        Then photos come in pairs, so that each has another one of its class in its batch: `metric_pairs` takes two of
+        one class, or of one car (the data's column `car`). Mixed batches have no such loss. `metric_temperature`: what
+        similarities are divided by.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
@@ -93,6 +97,9 @@ class Stage(StrictConfig):
     stop_patience: int | None = Field(None, ge=1)
     keep: Literal["best", "last"] = "best"
     sampling: Sampling | None = None
+    metric: float = Field(0.0, ge=0)
+    metric_pairs: Literal["class", "car"] = "class"
+    metric_temperature: float = Field(0.1, gt=0)
 
     @property
     def mixes(self) -> bool:
@@ -116,6 +123,16 @@ class Stage(StrictConfig):
     def _consistent(self) -> Stage:
         if self.mixes and self.at_once % 2:
             raise ValueError(f"stage '{self.name}' mixes pairs of photos: give it an even batch_size and micro_batch")
+        if self.metric and self.at_once % 2:
+            raise ValueError(f"stage '{self.name}' pairs photos: give it an even batch_size and micro_batch")
+        if self.metric and self.train == "head":
+            raise ValueError(
+                f"stage '{self.name}' trains the head alone, which moves no vectors: leave metric out, or train more"
+            )
+        if self.metric and self.mixes and self.mix == 1:
+            raise ValueError(
+                f"stage '{self.name}' mixes all its batches, and metric needs some that are not: set mix below 1"
+            )
         if self.batch_size % self.at_once:
             raise ValueError(f"stage '{self.name}': batch_size should be a multiple of micro_batch")
         return self

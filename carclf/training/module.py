@@ -20,6 +20,7 @@ from carclf.classifier.network import CarNet
 from carclf.classifier.preprocessing import normalise
 from carclf.runs.recipe import Stage
 from carclf.training.data.dataset import mixed_seed
+from carclf.training.metric import contrastive_loss
 from carclf.training.rates import make_optimizer, make_scheduler, optimizer_steps, warm_plateau
 from carclf.training.teacher import Teacher
 from detection.common.errors import UsageError
@@ -29,16 +30,20 @@ class PairMix(Mixup):
     """timm's mixing of the first photo of a batch with the last, and so on, for any number of photos.
 
     timm refuses an odd number, which a batch has where a class or two are all there is. Its middle photo has no other
-    one, so it meets itself: it stays as it is, and so does its label.
+    one, so it meets itself: it stays as it is, and so does its label. `mixed`: whether the last batch was.
     """
+
+    mixed = False
 
     def __call__(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Mixes normalised images [N, 3, H, W] in place; labels, int64 [N], become float [N, classes]."""
-        return x, mixup_target(target, self.num_classes, self._mix_batch(x), self.label_smoothing)
+        share = self._mix_batch(x)
+        self.mixed = share < 1
+        return x, mixup_target(target, self.num_classes, share, self.label_smoothing)
 
 
 class StageModule(pl.LightningModule):
-    """Cross entropy over a stage; batches are uint8 [N, 3, H, W] and int64 [N].
+    """Cross entropy over a stage, and a metric loss where it has one; batches are uint8 [N, 3, H, W] and int64 [N].
 
     With `ema` a moving average of all weights goes along, is what validation sees, and what the stage leaves.
     """
@@ -70,7 +75,7 @@ class StageModule(pl.LightningModule):
         self.train_loss = nn.CrossEntropyLoss(weights, label_smoothing=label_smoothing)
         self.val_loss = nn.CrossEntropyLoss()
         # Not Lightning's own mean: with processes of unequal numbers of photos it divides by a rounded count.
-        self.train_mean, self.val_mean = MeanMetric(), MeanMetric()
+        self.train_mean, self.val_mean, self.metric_mean = MeanMetric(), MeanMetric(), MeanMetric()
         self.train_accuracy = MulticlassAccuracy(len(info.classes), average="micro")
         self.val_accuracy = MulticlassAccuracy(len(info.classes), average="micro")
         self.teacher, self.teacher_weight = teacher, teacher_weight
@@ -106,12 +111,18 @@ class StageModule(pl.LightningModule):
         targets = labels
         if self.mix is not None:
             images, targets = self.mix(images, labels)
-        logits = self.net(images).float()
+        # Of mixed photos it can't be said which class they are of.
+        compares = self.stage.metric > 0 and not (self.mix is not None and self.mix.mixed)
+        logits, vectors = self.net.with_vectors(images) if compares else (self.net(images), None)
+        logits = logits.float()
         loss = self.train_loss(logits, targets)
         if self.teacher is not None:
             taught = nn.functional.cross_entropy(logits, self.teacher(images))
             loss = (1 - self.teacher_weight) * loss + self.teacher_weight * taught
-        if not torch.isfinite(loss):
+        apart = torch.zeros((), device=loss.device)
+        if vectors is not None:
+            apart = contrastive_loss(vectors, labels, self.stage.metric_temperature)
+        if not torch.isfinite(loss + apart):
             raise UsageError(
                 f"The loss of stage '{self.stage.name}' is not finite at step {index + 1}: lower its learning_rate."
             )
@@ -119,7 +130,10 @@ class StageModule(pl.LightningModule):
         self.train_mean(loss.detach(), len(labels))
         self.log("train_loss", self.train_mean, on_step=False, on_epoch=True)
         self.log("train_accuracy", self.train_accuracy, on_step=False, on_epoch=True)
-        return loss
+        if self.stage.metric > 0:
+            self.metric_mean(apart.detach(), 0 if vectors is None else len(labels))  # NaN where all batches were mixed
+            self.log("metric_loss", self.metric_mean, on_step=False, on_epoch=True)
+        return loss + self.stage.metric * apart
 
     def optimizer_step(self, epoch: int, index: int, optimizer, closure=None) -> None:
         warm_plateau(optimizer, self.stage, self.global_step, self.steps)

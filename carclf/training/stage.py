@@ -24,6 +24,7 @@ from carclf.training.data.dataset import CropDataset, TrainOrder, balancing_weig
 from carclf.training.data.features import cache_features
 from carclf.training.data.sampling import SAYINGS, sampling_weights
 from carclf.training.distributed import is_launched, place, say_once, trainer_place
+from carclf.training.metric import pair_groups
 from carclf.training.module import StageModule
 from carclf.training.record.checkpoints import BestEpoch, Patience
 from carclf.training.record.log import EpochLog
@@ -98,8 +99,9 @@ def portion(stage: Stage, at_once: int) -> int:
     """
     processes = place()[1]
     share, rest = divmod(stage.batch_size, processes)
-    # Not one alone, which norms can't be trained with; pairs where they are mixed.
-    sizes = [size for size in range(2, share + 1) if share % size == 0 and not (stage.mixes and size % 2)]
+    # Not one alone, which norms can't be trained with; pairs where they are mixed or compared.
+    paired = stage.mixes or stage.metric > 0
+    sizes = [size for size in range(2, share + 1) if share % size == 0 and not (paired and size % 2)]
     if rest or not sizes:
         raise UsageError(
             f"The batch of {stage.batch_size} of stage '{stage.name}' can't be shared out among {processes} processes: "
@@ -153,7 +155,7 @@ def _fit(net: CarNet, number: int, at_once: int, job: TrainingJob) -> dict[str, 
         teacher=job.teacher,
         teacher_weight=config.teacher_weight,
     )
-    order = TrainOrder(len(labels), seed, weights, labels, drawn)
+    order = TrainOrder(len(labels), seed, weights, labels, drawn, pair_groups(stage, rows, labels))
     share = stage.batch_size // processes
     steps, parts = len(order) // share, min(share, max(len(order), at_once)) // at_once
     folder = checkpoints(job, number)

@@ -46,7 +46,10 @@ def results(run: Path) -> dict:
     return {
         "metrics": {name: value for name, value in metrics.items() if name not in ("seconds", "git", "versions")},
         "stages": [{name: value for name, value in stage.items() if name not in _TIMES} for stage in stages],
-        **{name: table.drop(columns=_TIMES, errors="ignore").to_dict("records") for name, table in tables.items()},
+        **{
+            name: table.drop(columns=_TIMES, errors="ignore").fillna("").to_dict("records")
+            for name, table in tables.items()
+        },
     }
 
 

@@ -89,7 +89,8 @@ class TrainOrder(Sampler):
 
     Without weights each photo comes once per epoch. With weights (float [N]), of an epoch's `drawn` photos (N if None)
     each comes as often as its share of them says, give or take one; with labels (int [N]) so does each class.
-    The order depends on the seed and the epoch only. Lightning calls `set_epoch`.
+    With groups (int [N]) two photos of one group come next to each other, as far as there are two left, and go to the
+    same process. The order depends on the seed and the epoch only. Lightning calls `set_epoch`.
     """
 
     def __init__(
@@ -99,7 +100,9 @@ class TrainOrder(Sampler):
         weights: np.ndarray | None = None,
         labels: Sequence[int] | None = None,
         drawn: int | None = None,
+        groups: np.ndarray | None = None,
     ):
+        self.groups = groups
         self.count, self.seed, self.weights = count, seed, weights
         self.labels = None if labels is None else np.asarray(labels)
         self.drawn = count if drawn is None or weights is None else drawn
@@ -114,11 +117,16 @@ class TrainOrder(Sampler):
         if self.weights is not None:
             order = self._by_weight(order, random)
         rank, world = _place()
+        if self.groups is not None:
+            order = _paired(order, self.groups, random)
+            if world > 1:  # so that the shares below take whole pairs
+                order = order[: len(order) // (2 * world) * 2 * world].reshape(-1, world, 2).swapaxes(1, 2).ravel()
         # The same number for each process, or one would wait for ever for gradients that never come.
         return iter([(self.epoch, int(number)) for number in order[rank : len(self) * world : world]])
 
     def __len__(self) -> int:
-        return self.drawn // _place()[1]
+        world = _place()[1]
+        return self.drawn // world if self.groups is None or world == 1 else self.drawn // (2 * world) * 2
 
     def _by_weight(self, order: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Systematic sampling: photos lie on a line, each as long as its weight, and equal steps go along it. Drawing
@@ -130,6 +138,19 @@ class TrainOrder(Sampler):
         steps = (random.random() + np.arange(self.drawn)) * (ends[-1] / self.drawn)
         taken = np.minimum(np.searchsorted(ends, steps, side="right"), self.count - 1)  # beyond the end by rounding
         return random.permutation(order[taken])
+
+
+def _paired(order: np.ndarray, groups: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """An order of photos in which two of one group follow each other. What is left over of each group comes in between,
+    in twos as well; of an odd number the last one ends the order."""
+    by_group = order[np.argsort(groups[order], kind="stable")]
+    starts = np.flatnonzero(np.r_[True, np.diff(groups[by_group]) != 0])
+    within = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
+    sizes = np.repeat(np.diff(np.r_[starts, len(order)]), np.diff(np.r_[starts, len(order)]))
+    left = (sizes % 2 == 1) & (within == sizes - 1)
+    rest = random.permutation(by_group[left])
+    pairs = np.concatenate([by_group[~left], rest[: len(rest) // 2 * 2]]).reshape(-1, 2)
+    return np.concatenate([random.permutation(pairs).ravel(), rest[len(rest) // 2 * 2 :]])
 
 
 def _place() -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
 from pathlib import Path
 
@@ -68,12 +69,15 @@ class EpochLog(pl.Callback):
         rows = [row for row in read_epochs(self.run) if (row["stage"], row["epoch"]) != (self.stage.name, epoch)]
         names = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
         row = {"stage": self.stage.name, "epoch": epoch} | {name: round(seen[name], 6) for name in names}
+        compared = not math.isnan(seen.get("metric_loss", math.nan))
+        row |= {"metric_loss": round(seen["metric_loss"], 6)} if compared else {}
         row |= {"learning_rate": self.rate, "seconds": round(seconds, 2), "image_size": written(self.stage.image_size)}
         row |= {"train_seconds": round(training, 3), "photos": len(self.seconds) * self.photos}
         self._add_batches(epoch, trainer.accumulate_grad_batches)
         write_table(self.run / "epochs.csv", [*rows, row])
         self.state.update()
-        say(f"{self.title}, epoch {epoch}/{self.stage.epochs}: loss {seen['train_loss']:.3f}, validation loss "
+        metric = f"metric loss {seen['metric_loss']:.3f}, " if compared else ""
+        say(f"{self.title}, epoch {epoch}/{self.stage.epochs}: loss {seen['train_loss']:.3f}, {metric}validation loss "
             f"{seen['val_loss']:.3f}, accuracy {seen['val_accuracy']:.4f}, {seconds:.0f} s")  # fmt: skip
 
     def _add_batches(self, epoch: int, parts: int) -> None:

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 STAGES = [
     short_stage("head", learning_rate=0.02, optimizer="sgd", schedule="constant", dropout=0.3, augmentation=0.5),
     short_stage("half", 3, schedule="plateau", warmup=0.4, factor=0.3, layer_decay=0.8, mixup=0.4, dropout=0.3),
-    short_stage("all", 2, learning_rate=0.01, schedule="onecycle", stop_patience=2, micro_batch=4),
+    short_stage("all", 2, learning_rate=0.01, schedule="onecycle", stop_patience=2, micro_batch=4, metric=0.3),
 ]
 SETTINGS = {"stages": STAGES, "ema": 0.8, "deterministic": True, "validation": 0.25, "balance": "sampling"}
 
