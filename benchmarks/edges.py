@@ -1,8 +1,9 @@
 """How well the edge of cut-outs follows soft cut-outs, and how long it takes.
 
-    python -m benchmarks.edges DATA [--part choose|report] [--large 2000]
+    python -m benchmarks.edges DATA [--part choose|report] [--edge guided] [--large 2000]
 
-DATA is a folder with dealer20/ (images and alpha). The edge starts from the masks of the compact detector.
+DATA is a folder with dealer20/ (images and alpha). The edge starts from the masks of the compact detector, which
+`--edge mask` takes as they are.
 The photos are small; for the boundary F-score cut-outs and edges are enlarged to a longer side of 1,024 pixels.
 --large measures time and memory on photos enlarged to that longer side.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -19,13 +20,19 @@ import numpy as np
 
 from benchmarks.soft_cutouts import SoftCutout, soft_cutouts
 from detection.cutout.cut import CutoutStyle
-from detection.cutout.extract import extract
+from detection.cutout.edge import finish_vehicle
+from detection.cutout.extract import cut_upright, extract
 from detection.evaluation.boundary import boundary_f_score
 from detection.images.exposure import expose
 from detection.vehicle import Vehicle, filled_box, resize_vehicle
 
 SPLIT = Path(__file__).resolve().parents[1] / "data" / "splits" / "dealer20.csv"
 SIDE, TOLERANCE = 1024, 2.0
+# What makes a finished vehicle of a photo (RGB uint8 HxWx3) and a vehicle as it was found.
+EDGES: dict[str, Callable[[np.ndarray, Vehicle], Vehicle]] = {
+    "guided": finish_vehicle,
+    "mask": lambda photo, vehicle: vehicle,
+}
 FIGURES = ("F at 2 px", "F at 4 px", "alpha IoU", "alpha error")
 
 
@@ -33,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--part", choices=("choose", "report"), default="choose")
+    parser.add_argument("--edge", choices=tuple(EDGES), default="guided")
     parser.add_argument("--large", type=int, help="longer side in pixels of the enlarged photos that are timed")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)  # times are those of one core
@@ -41,7 +49,7 @@ def main() -> None:
     missed = len(cutouts) - len(seen)
     print(f"{len(cutouts)} soft cut-outs of dealer20, {arguments.part}; {missed} cars not found, which count 0")
     began = time.process_time()
-    alphas = [alpha_of(one.photo, one.mask) for one in seen]
+    alphas = [cutout_of(one.photo, one.mask, arguments.edge)[..., 3] for one in seen]
     spent = (time.process_time() - began) / len(seen)
     scores = [figures(one.alpha, alpha) for one, alpha in zip(seen, alphas, strict=True)]
     rows = np.array(scores + [(0.0, 0.0, 0.0, 1.0)] * missed)
@@ -52,11 +60,11 @@ def main() -> None:
         time_large(seen[:: max(1, len(seen) // 12)], arguments.large)
 
 
-def alpha_of(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Alpha (uint8 HxW) as a cut-out has it, of the whole photo (RGB uint8 HxWx3)."""
+def cutout_of(photo: np.ndarray, mask: np.ndarray, edge: str) -> np.ndarray:
+    """The cut-out (RGBA uint8 HxWx4) of the whole photo (RGB uint8 HxWx3) with the edge of that name."""
     vehicle = Vehicle(tuple(map(float, filled_box(mask))), mask, 1.0)
     style = CutoutStyle(background="transparent", padding=10)
-    return extract(photo, vehicle, style, expose(photo))[0][..., 3]
+    return cut_upright(photo, EDGES[edge](expose(photo), vehicle), style)
 
 
 def figures(truth: np.ndarray, alpha: np.ndarray) -> tuple[float, float, float, float]:
