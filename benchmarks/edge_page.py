@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from benchmarks.edges import EDGES, cutout_of
-from benchmarks.soft_cutouts import LEAST_CAR
+from benchmarks.soft_cutouts import LEAST_CAR, SPLITS
 from detection.common.errors import UsageError
 from detection.common.files import replace_file
 from detection.detectors.load import load_detector
@@ -35,7 +35,6 @@ from detection.images.write import save_image
 from detection.masks.parts import part_of, read_parts
 from detection.vehicle import choose_main, filled_box
 
-SPLITS = Path(__file__).resolve().parents[1] / "data" / "splits"
 SETS = ("dealer20", "car_masks")
 SIDES, SAME = ("left", "right"), "same"
 CAR, SPOT, SPOTS = 520, 40, 3  # pixels of a car in the page; of a place and how many there are

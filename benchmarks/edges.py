@@ -1,9 +1,9 @@
 """How well the edge of cut-outs follows soft cut-outs, and how long it takes.
 
-    python -m benchmarks.edges DATA [--part choose|report] [--edge guided] [--large 2000]
+    python -m benchmarks.edges DATA [--part choose|report] [--kind dealer20|porsche] [--edge guided] [--large 2000]
 
-DATA is a folder with dealer20/ (images and alpha). The edge starts from the masks of the compact detector, which
-`--edge mask` takes as they are.
+DATA is a folder with dealer20/ (images and alpha) and porsche/ (cars before white). The edge starts from the masks of
+the compact detector, which `--edge mask` takes as they are.
 The photos are small; for the boundary F-score cut-outs and edges are enlarged to a longer side of 1,024 pixels.
 --large measures time and memory on photos enlarged to that longer side.
 """
@@ -26,7 +26,6 @@ from detection.evaluation.boundary import boundary_f_score
 from detection.images.exposure import expose
 from detection.vehicle import Vehicle, filled_box, resize_vehicle
 
-SPLIT = Path(__file__).resolve().parents[1] / "data" / "splits" / "dealer20.csv"
 SIDE, TOLERANCE = 1024, 2.0
 # What makes a finished vehicle of a photo (RGB uint8 HxWx3) and a vehicle as it was found.
 EDGES: dict[str, Callable[[np.ndarray, Vehicle], Vehicle]] = {
@@ -40,14 +39,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--part", choices=("choose", "report"), default="choose")
+    parser.add_argument("--kind", choices=("dealer20", "porsche"), default="dealer20")
     parser.add_argument("--edge", choices=tuple(EDGES), default="guided")
     parser.add_argument("--large", type=int, help="longer side in pixels of the enlarged photos that are timed")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)  # times are those of one core
-    cutouts = list(soft_cutouts(arguments.data, SPLIT, arguments.part))
+    cutouts = list(soft_cutouts(arguments.data, arguments.part, arguments.kind))
     seen = [one for one in cutouts if one.mask.any()]
     missed = len(cutouts) - len(seen)
-    print(f"{len(cutouts)} soft cut-outs of dealer20, {arguments.part}; {missed} cars not found, which count 0")
+    print(f"{len(cutouts)} soft cut-outs of {arguments.kind}, {arguments.part}; {missed} cars not found, which count 0")
     began = time.process_time()
     alphas = [cutout_of(one.photo, one.mask, arguments.edge)[..., 3] for one in seen]
     spent = (time.process_time() - began) / len(seen)
