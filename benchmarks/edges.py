@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,7 @@ import numpy as np
 from benchmarks.soft_cutouts import SoftCutout, soft_cutouts
 from detection.cutout.cut import CutoutStyle
 from detection.cutout.edge import finish_vehicle
-from detection.cutout.extract import cut_upright, extract
+from detection.cutout.extract import cut_upright
 from detection.evaluation.boundary import boundary_f_score
 from detection.images.exposure import expose
 from detection.vehicle import Vehicle, filled_box, resize_vehicle
@@ -30,6 +31,7 @@ SIDE, TOLERANCE = 1024, 2.0
 # What makes a finished vehicle of a photo (RGB uint8 HxWx3) and a vehicle as it was found.
 EDGES: dict[str, Callable[[np.ndarray, Vehicle], Vehicle]] = {
     "guided": finish_vehicle,
+    "trained": partial(finish_vehicle, edge="trained"),
     "mask": lambda photo, vehicle: vehicle,
 }
 FIGURES = ("F at 2 px", "F at 4 px", "alpha IoU", "alpha error")
@@ -57,7 +59,7 @@ def main() -> None:
         print(f"{name}: {interval(column)}")
     print(f"{1000 * spent:.1f} ms of a processor per photo", flush=True)
     if arguments.large:
-        time_large(seen[:: max(1, len(seen) // 12)], arguments.large)
+        time_large(seen[:: max(1, len(seen) // 12)], arguments.large, arguments.edge)
 
 
 def cutout_of(photo: np.ndarray, mask: np.ndarray, edge: str) -> np.ndarray:
@@ -90,7 +92,7 @@ def interval(values: np.ndarray, times: int = 2000) -> str:
     return f"{values.mean():.4f} ({low:.4f} to {high:.4f})"
 
 
-def time_large(cutouts: Sequence[SoftCutout], side: int) -> None:
+def time_large(cutouts: Sequence[SoftCutout], side: int, edge: str) -> None:
     """Cut-outs of enlarged photos: seconds of a processor and, of NumPy's arrays, the most memory at a time."""
     import tracemalloc
 
@@ -102,10 +104,10 @@ def time_large(cutouts: Sequence[SoftCutout], side: int) -> None:
         vehicle = resize_vehicle(Vehicle(tuple(map(float, filled_box(one.mask))), one.mask, 1.0), photo.shape[:2])
         style = CutoutStyle(background="transparent")
         began = time.process_time()
-        extract(photo, vehicle, style)
+        cut_upright(photo, EDGES[edge](photo, vehicle), style)
         spent.append(time.process_time() - began)
         tracemalloc.start()
-        extract(photo, vehicle, style)
+        cut_upright(photo, EDGES[edge](photo, vehicle), style)
         peaks.append(tracemalloc.get_traced_memory()[1] / 2**20)
         tracemalloc.stop()
     print(f"{len(cutouts)} photos of {side} px: {np.median(spent):.3f} s of a processor in the median, "
