@@ -31,14 +31,20 @@ def test_patches_lie_along_the_edge(drawn):
         assert np.abs(given[4] - alpha[0])[weights[0] == 0].max() < 0.5  # what counts nothing is right already
 
 
-def test_a_new_network_gives_the_guided_edge_and_learns(drawn):
+def test_a_new_network_gives_the_guided_edge(drawn):
+    given = torch.from_numpy(np.stack([one for one, _, _ in drawn[:2]]))
+    with torch.no_grad():
+        assert torch.equal(network.EdgeNet()(given), given[:, 4:])
+
+
+@pytest.mark.slow
+def test_the_network_learns(drawn):
     torch.manual_seed(0)
-    given, alpha, weights = (torch.from_numpy(np.stack(part)) for part in zip(*drawn[:3], strict=True))
+    given, alpha, weights = (torch.from_numpy(np.stack(part)) for part in zip(*drawn, strict=True))
     net = network.EdgeNet()
-    assert torch.equal(net(given), given[:, 4:])
     before = network.loss(given[:, 4:], alpha, weights).item()
     optimizer = torch.optim.AdamW(net.parameters(), 3e-3)
-    for _ in range(15):
+    for _ in range(25):
         error = network.loss(net(given), alpha, weights)
         optimizer.zero_grad()
         error.backward()
