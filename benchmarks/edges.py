@@ -1,8 +1,9 @@
 """How well the edge of cut-outs follows soft cut-outs, and how long it takes.
 
-    python -m benchmarks.edges DATA [--part choose|report] [--large 2000]
+    python -m benchmarks.edges DATA [--part choose|report] [--kind dealer20|porsche] [--edge guided] [--large 2000]
 
-DATA is a folder with dealer20/ (images and alpha). The edge starts from the masks of the compact detector.
+DATA is a folder with dealer20/ (images and alpha) and porsche/ (cars before white). The edge starts from the masks of
+the compact detector, which `--edge mask` takes as they are.
 The photos are small; for the boundary F-score cut-outs and edges are enlarged to a longer side of 1,024 pixels.
 --large measures time and memory on photos enlarged to that longer side.
 """
@@ -11,7 +12,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -19,13 +21,19 @@ import numpy as np
 
 from benchmarks.soft_cutouts import SoftCutout, soft_cutouts
 from detection.cutout.cut import CutoutStyle
-from detection.cutout.extract import extract
+from detection.cutout.edge import finish_vehicle
+from detection.cutout.extract import cut_upright
 from detection.evaluation.boundary import boundary_f_score
 from detection.images.exposure import expose
 from detection.vehicle import Vehicle, filled_box, resize_vehicle
 
-SPLIT = Path(__file__).resolve().parents[1] / "data" / "splits" / "dealer20.csv"
 SIDE, TOLERANCE = 1024, 2.0
+# What makes a finished vehicle of a photo (RGB uint8 HxWx3) and a vehicle as it was found.
+EDGES: dict[str, Callable[[np.ndarray, Vehicle], Vehicle]] = {
+    "guided": finish_vehicle,
+    "trained": partial(finish_vehicle, edge="trained"),
+    "mask": lambda photo, vehicle: vehicle,
+}
 FIGURES = ("F at 2 px", "F at 4 px", "alpha IoU", "alpha error")
 
 
@@ -33,15 +41,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--part", choices=("choose", "report"), default="choose")
+    parser.add_argument("--kind", choices=("dealer20", "porsche"), default="dealer20")
+    parser.add_argument("--edge", choices=tuple(EDGES), default="guided")
     parser.add_argument("--large", type=int, help="longer side in pixels of the enlarged photos that are timed")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)  # times are those of one core
-    cutouts = list(soft_cutouts(arguments.data, SPLIT, arguments.part))
+    cutouts = list(soft_cutouts(arguments.data, arguments.part, arguments.kind))
     seen = [one for one in cutouts if one.mask.any()]
     missed = len(cutouts) - len(seen)
-    print(f"{len(cutouts)} soft cut-outs of dealer20, {arguments.part}; {missed} cars not found, which count 0")
+    print(f"{len(cutouts)} soft cut-outs of {arguments.kind}, {arguments.part}; {missed} cars not found, which count 0")
     began = time.process_time()
-    alphas = [alpha_of(one.photo, one.mask) for one in seen]
+    alphas = [cutout_of(one.photo, one.mask, arguments.edge)[..., 3] for one in seen]
     spent = (time.process_time() - began) / len(seen)
     scores = [figures(one.alpha, alpha) for one, alpha in zip(seen, alphas, strict=True)]
     rows = np.array(scores + [(0.0, 0.0, 0.0, 1.0)] * missed)
@@ -49,14 +59,14 @@ def main() -> None:
         print(f"{name}: {interval(column)}")
     print(f"{1000 * spent:.1f} ms of a processor per photo", flush=True)
     if arguments.large:
-        time_large(seen[:: max(1, len(seen) // 12)], arguments.large)
+        time_large(seen[:: max(1, len(seen) // 12)], arguments.large, arguments.edge)
 
 
-def alpha_of(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Alpha (uint8 HxW) as a cut-out has it, of the whole photo (RGB uint8 HxWx3)."""
+def cutout_of(photo: np.ndarray, mask: np.ndarray, edge: str) -> np.ndarray:
+    """The cut-out (RGBA uint8 HxWx4) of the whole photo (RGB uint8 HxWx3) with the edge of that name."""
     vehicle = Vehicle(tuple(map(float, filled_box(mask))), mask, 1.0)
     style = CutoutStyle(background="transparent", padding=10)
-    return extract(photo, vehicle, style, expose(photo))[0][..., 3]
+    return cut_upright(photo, EDGES[edge](expose(photo), vehicle), style)
 
 
 def figures(truth: np.ndarray, alpha: np.ndarray) -> tuple[float, float, float, float]:
@@ -82,7 +92,7 @@ def interval(values: np.ndarray, times: int = 2000) -> str:
     return f"{values.mean():.4f} ({low:.4f} to {high:.4f})"
 
 
-def time_large(cutouts: Sequence[SoftCutout], side: int) -> None:
+def time_large(cutouts: Sequence[SoftCutout], side: int, edge: str) -> None:
     """Cut-outs of enlarged photos: seconds of a processor and, of NumPy's arrays, the most memory at a time."""
     import tracemalloc
 
@@ -94,10 +104,10 @@ def time_large(cutouts: Sequence[SoftCutout], side: int) -> None:
         vehicle = resize_vehicle(Vehicle(tuple(map(float, filled_box(one.mask))), one.mask, 1.0), photo.shape[:2])
         style = CutoutStyle(background="transparent")
         began = time.process_time()
-        extract(photo, vehicle, style)
+        cut_upright(photo, EDGES[edge](photo, vehicle), style)
         spent.append(time.process_time() - began)
         tracemalloc.start()
-        extract(photo, vehicle, style)
+        cut_upright(photo, EDGES[edge](photo, vehicle), style)
         peaks.append(tracemalloc.get_traced_memory()[1] / 2**20)
         tracemalloc.stop()
     print(f"{len(cutouts)} photos of {side} px: {np.median(spent):.3f} s of a processor in the median, "

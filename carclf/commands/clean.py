@@ -69,6 +69,10 @@ def clean(
     padding: Annotated[float, typer.Option(help="Margin around the car, as a fraction of its longer side.")] = 0.05,
     background: Annotated[str, typer.Option(help="white, black, gray, mean, blur, keep or transparent.")] = "white",
     feather: Annotated[float, typer.Option(help="Softness of the edge, in pixels.")] = 1.0,
+    edge: Annotated[
+        str,
+        typer.Option(help="guided, as classifiers see cars, or trained: a network corrects it, which takes longer."),
+    ] = "guided",
     no_car: Annotated[
         str, typer.Option(help="What to do with a photo without a car: keep, skip or quarantine.")
     ] = "keep",
@@ -160,6 +164,7 @@ def clean(
         keep_suffix=keep_suffix,
         exclude=exclude or (),
         hide=hide_style_of(hide, way, logo, margin, hide_only_main),
+        edge=edge,
     )
     if dry_run:
         from detection.folder.dry_run import dry_run as describe

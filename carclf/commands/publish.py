@@ -180,6 +180,9 @@ def studio(
     max_upscale: Annotated[
         float, typer.Option(help="A car is enlarged at most so many times; beyond that the picture comes out smaller.")
     ] = MAX_UPSCALE,
+    edge: Annotated[
+        str, typer.Option(help="trained: a network corrects the car's edge. Or guided, which is quicker.")
+    ] = "trained",
     no_car: Annotated[
         str, typer.Option(help="What to do with a photo without a car: keep, skip or quarantine.")
     ] = "skip",
@@ -246,6 +249,7 @@ def studio(
         even=even,
         glass=glass,
         max_upscale=max_upscale,
+        edge=edge,
     )
     options = CleanOptions.of(
         studio=style,

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import cv2
 import numpy as np
 
+from detection.cutout.edge_network import EDGE_NETWORK
 from detection.vehicle import Vehicle, mask_box, soft_box
 
+Edge = Literal["guided", "trained"]
 # A detector's mask has some hundred cells over the vehicle, so its edge is off by about a cell; the filter looks as
 # far. Measured on held-out photos with radii of 2, 4 and 8 pixels for vehicles of some 400 pixels: 4 was best.
 _CELLS = 112
 # The vehicle is filtered at most this large (longer side, pixels): there a cell has four pixels. Beyond it the linear
 # model that the filter finds is what is enlarged, not its result, so that the edge is as sharp as the photo.
 _WORKING_SIDE = 448
+# The network was trained on vehicles of some 250 pixels, and corrects so many pixels to each side of the mask's edge.
+_TRAINED_SIDE, _TRAINED_REACH = 256, 6
+_TRAINED_MARGIN = 12  # pixels that it sees around the vehicle
 # Contrast (squared, of colours in 0..1) that counts as an edge of the picture.
 _CONTRAST = 1e-3
 # Pieces of less than this part of the largest one are no part of a vehicle that a pole or a person divides.
 _SMALLEST_PIECE = 0.02
 
 
-def finish_vehicle(image: np.ndarray, vehicle: Vehicle) -> Vehicle:
+def finish_vehicle(image: np.ndarray, vehicle: Vehicle, edge: Edge = "guided") -> Vehicle:
     """The vehicle with its edge fitted to the photo, and soft there: mask, box and `alpha` are new.
 
     image: RGB uint8 HxWx3. vehicle: its mask is of the photo's size. A vehicle too small to gain is only cleared of
-    stray pieces. The method is He, Sun and Tang's guided filter (ECCV 2010) with the colours as its guide.
-    Raises ValueError when the mask is of another size.
+    stray pieces. edge: `guided` is He, Sun and Tang's guided filter (ECCV 2010) with the colours as its guide, and
+    `trained` what a network makes of that. Raises ValueError when the mask is of another size.
     """
     if vehicle.mask.shape != image.shape[:2]:
         raise ValueError(f"The mask is {vehicle.mask.shape}, but the photo is {image.shape[:2]} (height, width).")
@@ -36,20 +42,21 @@ def finish_vehicle(image: np.ndarray, vehicle: Vehicle) -> Vehicle:
         return vehicle
     x1, y1, x2, y2 = box
     side = max(x2 - x1, y2 - y1)
-    scale = min(1.0, _WORKING_SIDE / side)
+    scale = min(1.0, (_WORKING_SIDE if edge == "guided" else _TRAINED_SIDE) / side)
     radius = max(1, round(side * scale / _CELLS))
-    margin = int(np.ceil(3 * radius / scale)) + 1
+    margin = int(np.ceil((3 * radius if edge == "guided" else _TRAINED_MARGIN) / scale)) + 1
     height, width = mask.shape
     part = (slice(max(0, y1 - margin), min(height, y2 + margin)), slice(max(0, x1 - margin), min(width, x2 + margin)))
     alpha = np.zeros(mask.shape, np.uint8)
-    alpha[part] = _fitted(image[part], mask[part], scale, radius)
+    make = guided_alpha if edge == "guided" else trained_alpha
+    alpha[part] = make(image[part], mask[part], scale, radius)
     fitted = without_strays(alpha >= 128)
     alpha[(alpha >= 128) & ~fitted] = 0
     # A filter that leaves nothing has found no edge to follow.
-    edge = soft_box(alpha, 127.5)
-    if edge is None:
+    around = soft_box(alpha, 127.5)
+    if around is None:
         return replace(vehicle, alpha=vehicle.mask.astype(np.uint8) * 255)
-    return replace(vehicle, box=edge, mask=fitted, alpha=alpha)
+    return replace(vehicle, box=around, mask=fitted, alpha=alpha)
 
 
 def without_strays(mask: np.ndarray) -> np.ndarray:
@@ -72,32 +79,60 @@ def without_strays(mask: np.ndarray) -> np.ndarray:
     return cleared
 
 
-def _fitted(image: np.ndarray, mask: np.ndarray, scale: float, radius: int) -> np.ndarray:
+def guided_alpha(image: np.ndarray, mask: np.ndarray, scale: float, radius: int) -> np.ndarray:
     """Alpha (uint8 HxW) of a bool mask: the filter's in a band along its edge, 0 or 255 elsewhere."""
-    size = (mask.shape[1], mask.shape[0])
+    guide, hard = _shrunk(image, mask, scale)
+    band = _band(hard, radius)
+    return _fitted(image, mask, _linear_model(guide, hard, radius, band), band)
+
+
+def trained_alpha(image: np.ndarray, mask: np.ndarray, scale: float, radius: int) -> np.ndarray:
+    """The same, corrected by the network."""
+    guide, hard = _shrunk(image, mask, scale)
+    coarse = hard >= 128
+    soft = EDGE_NETWORK.correct(guide, coarse, guided_alpha(guide, coarse, 1.0, radius))
+    band = _band(hard, _TRAINED_REACH)
+    wanted = np.where(band > 0, np.rint(soft * 255).astype(np.uint8), coarse * np.uint8(255))
+    if scale < 1:
+        return _fitted(image, mask, _linear_model(guide, wanted, 1, band), band)
+    return _sharpened(wanted / np.float32(255))
+
+
+def _shrunk(image: np.ndarray, mask: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """A photo (RGB uint8) and its bool mask, as uint8 up to 255, at the size at which the edge is looked for."""
     solid = mask.astype(np.uint8) * 255
-    guide: np.ndarray = image
-    hard: np.ndarray = solid
-    if scale < 1:
-        small = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-        guide = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-        hard = cv2.resize(solid, small, interpolation=cv2.INTER_AREA)
+    if scale >= 1:
+        return image, solid
+    small = max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale))
+    area = cv2.INTER_AREA
+    return cv2.resize(image, small, interpolation=area), cv2.resize(solid, small, interpolation=area)
+
+
+def _band(hard: np.ndarray, radius: int) -> np.ndarray:
     reach = 2 * radius + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-    band = cv2.morphologyEx(hard, cv2.MORPH_GRADIENT, kernel)
-    slopes, offset = _linear_model(guide, hard, radius, band)
-    if scale < 1:
+    return cv2.morphologyEx(hard, cv2.MORPH_GRADIENT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+
+
+def _fitted(image: np.ndarray, mask: np.ndarray, model: tuple[np.ndarray, np.ndarray], band: np.ndarray) -> np.ndarray:
+    """Alpha (uint8 HxW) of a photo by a linear model of its colours. Model and band may be smaller than the photo."""
+    size = (mask.shape[1], mask.shape[0])
+    slopes, offset = model
+    if band.shape != mask.shape:
         slopes, offset, band = (
             cv2.resize(array, size, interpolation=cv2.INTER_LINEAR) for array in (slopes, offset, band)
         )
     near = np.flatnonzero(band)
     colours = image[np.unravel_index(near, band.shape)].astype(np.float32) / 255
     soft = np.einsum("ij,ij->i", colours, slopes.reshape(-1, 3)[near]) + offset.reshape(-1)[near]
-    # The filter's edge is about as wide as its window; a photo's is a pixel or two.
-    sharp = (soft - 0.5) * 2 + 0.5
-    alpha = solid
-    alpha.reshape(-1)[near] = np.clip(np.rint(sharp * 255), 0, 255).astype(np.uint8)
+    alpha = mask.astype(np.uint8) * 255
+    alpha.reshape(-1)[near] = _sharpened(soft)
     return alpha
+
+
+def _sharpened(soft: np.ndarray) -> np.ndarray:
+    """Alpha (uint8) twice as steep as a soft one (float32, 0 to 1): the filter's edge is about as wide as its window,
+    and a photo's is a pixel or two."""
+    return np.clip(np.rint(((soft - 0.5) * 2 + 0.5) * 255), 0, 255).astype(np.uint8)
 
 
 def _linear_model(guide: np.ndarray, hard: np.ndarray, radius: int, band: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from detection.cutout.cut import CutoutStyle, cut_out
-from detection.cutout.edge import finish_vehicle
+from detection.cutout.edge import Edge, finish_vehicle
 from detection.images.exposure import expose
 from detection.images.read import shrink
 from detection.vehicle import Vehicle, resize_vehicle, turned_array
@@ -23,16 +23,20 @@ def detector_view(image: np.ndarray) -> np.ndarray:
 
 
 def extract(
-    image: np.ndarray, vehicle: Vehicle, style: CutoutStyle, bright: np.ndarray | None = None
+    image: np.ndarray,
+    vehicle: Vehicle,
+    style: CutoutStyle,
+    bright: np.ndarray | None = None,
+    edge: Edge = "guided",
 ) -> tuple[np.ndarray, Vehicle]:
     """The cut-out of a vehicle and the vehicle as it was cut: in pixels of the photo, its edge fitted to the picture.
 
     image: RGB uint8 HxWx3, the photo at full size. vehicle: as found in `detector_view(image)`. bright: the photo as
-    `expose` gives it, in which the edge is looked for; None for the photo itself.
+    `expose` gives it, in which the edge is looked for; None for the photo itself. edge: see `finish_vehicle`.
     Returns RGB or RGBA uint8 (see `cut_out`); of a photo on its side (`Vehicle.turned`) the cut-out stands upright, the
     vehicle is that of the photo as it is. Raises ValueError for an empty mask.
     """
-    vehicle = finish_vehicle(image if bright is None else bright, resize_vehicle(vehicle, image.shape[:2]))
+    vehicle = finish_vehicle(image if bright is None else bright, resize_vehicle(vehicle, image.shape[:2]), edge)
     return cut_upright(image, vehicle, style), vehicle
 
 

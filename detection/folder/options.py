@@ -9,6 +9,7 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator, mode
 
 from detection.common.config import StrictConfig, first_complaint
 from detection.common.errors import UsageError
+from detection.cutout.edge import Edge
 from detection.detectors.finder import split_kinds
 from detection.folder.shards import Shard, parse_shard
 from detection.publishing.hiding.cover import HideStyle
@@ -39,6 +40,7 @@ class CleanOptions(StrictConfig):
     whole_photos: with hide, the photos' own files in place of cut-outs; each keeps its name and format.
     studio: each car before a backdrop, in place of cut-outs, all pictures alike.
     review: with hide, write review.csv at the end: photos that a person should look at.
+    edge: of cut-outs: guided, as classifiers see them, or trained (see `finish_vehicle`); a studio's style has its own.
     exclude: patterns of photos and folders to leave out (see `survey_images`).
     """
 
@@ -65,6 +67,7 @@ class CleanOptions(StrictConfig):
     whole_photos: bool = False
     studio: StudioStyle | None = None
     review: bool = False
+    edge: Edge = "guided"
 
     @classmethod
     def of(cls, **values: Any) -> CleanOptions:

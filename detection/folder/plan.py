@@ -18,6 +18,7 @@ from detection.common.places.paths import folder_of
 from detection.common.places.place import Place
 from detection.common.places.sink import Sink, opened_sink
 from detection.cutout.cut import CutoutStyle
+from detection.cutout.edge_network import EDGE_NETWORK
 from detection.folder.clashes import Clash, find_clashes, loosest
 from detection.folder.options import CleanOptions
 from detection.images.find import IMAGE_SUFFIXES, FoundImages, survey_images
@@ -130,7 +131,8 @@ def settings_of(plan: Plan, detector_name: str, fingerprint: str) -> dict[str, A
         "exclude": list(plan.options.exclude),
         "hide": hide and hide_settings(hide),
         "whole_photos": plan.options.whole_photos,
-        "studio": studio and studio.model_dump(mode="json"),
+        "studio": studio and studio.model_dump(mode="json", exclude={"edge"}),
+        "edge": _edge_settings(plan.options),
     }
     return {
         "source": str(plan.source.resolve()),
@@ -141,6 +143,12 @@ def settings_of(plan: Plan, detector_name: str, fingerprint: str) -> dict[str, A
         **plan.style.model_dump(mode="json"),
         **{key: value for key, value in added.items() if value},
     }
+
+
+def _edge_settings(options: CleanOptions) -> str | None:
+    """Which network corrects edges. None for the guided edge, which older folders have."""
+    edge = options.edge if options.studio is None else options.studio.edge
+    return EDGE_NETWORK.fingerprint if edge == "trained" and not options.whole_photos else None
 
 
 def check_settings(path: Path, settings: dict[str, Any], output: Path, moved: str | None = "") -> None:

@@ -12,23 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detection.publishing.hiding.plates import GRAPH, HEIGHT, STRIDE, WEIGHTS, WIDTH
+from scripts.networks import Conv
 
 ROWS, COLUMNS = HEIGHT // STRIDE, WIDTH // STRIDE
 _LEAST_WIDTH, _LEAST_HEIGHT = 8, 2.2  # pixels of a window in which a plate is learnt
 _LEAST_SHOWN = 0.35  # part of a plate, across and down, that must lie in the window
 PREFIX = "plates."
-
-
-class _Conv(nn.Module):
-    def __init__(self, given: int, made: int, stride: int = 1, dilation: int = 1):
-        super().__init__()
-        self.conv = nn.Conv2d(given, made, 3, stride, dilation, dilation, bias=False)
-        self.bn = nn.BatchNorm2d(made)
-        self.adds = given == made and stride == 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn(self.conv(x)))
-        return x + y if self.adds else y
 
 
 class PlateHead(nn.Module):
@@ -40,11 +29,11 @@ class PlateHead(nn.Module):
         self.c2 = nn.Conv2d(24, fine, 2, 2, bias=False)
         self.c3 = nn.Conv2d(40, fine, 1, bias=False)
         self.bn = nn.BatchNorm2d(fine)
-        self.a = _Conv(fine, fine)
-        self.down = _Conv(fine, coarse, 2)
-        self.b = nn.Sequential(*(_Conv(coarse, coarse, dilation=step) for step in (1, 2, 3, 1)))
+        self.a = Conv(fine, fine)
+        self.down = Conv(fine, coarse, 2)
+        self.b = nn.Sequential(*(Conv(coarse, coarse, dilation=step) for step in (1, 2, 3, 1)))
         self.up = nn.Conv2d(coarse, fine, 1)
-        self.c = nn.Sequential(_Conv(fine, fine), _Conv(fine, fine))
+        self.c = nn.Sequential(Conv(fine, fine), Conv(fine, fine))
         self.heat = nn.Conv2d(fine, 1, 1)
         self.corner = nn.Conv2d(fine, 8, 1)
         nn.init.constant_(self.heat.bias, -4.0)

@@ -132,7 +132,7 @@ def _cut(
     """Cuts out one vehicle and writes it. Returns it as it was cut, the pixels of its mask, and the file's bytes."""
     with meter.part("cut"):
         image = _image(photo)
-        crop, vehicle = extract(image, found, plan.style, bright)
+        crop, vehicle = extract(image, found, plan.style, bright, plan.options.edge)
         area = int(np.count_nonzero(vehicle.mask))
     return vehicle, area, _save(plan, output, crop, meter)
 

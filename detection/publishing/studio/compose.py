@@ -66,7 +66,7 @@ def set_in_studio(image: np.ndarray, vehicle: Vehicle, style: StudioStyle | None
 def compose(image: np.ndarray, vehicle: Vehicle, style: StudioStyle, bright: np.ndarray | None = None) -> Composition:
     """The same, and what was done. bright: the photo as `expose` gives it, in which the edge is looked for."""
     bright = expose(image) if bright is None else bright
-    cut, whole = extract(image, vehicle, _CUT, bright)
+    cut, whole = extract(image, vehicle, _CUT, bright, style.edge)
     upright = turned_array(whole.mask, whole.turned)
     tone = even_tone(image, whole.mask) if style.even else Tone()
     if style.even:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from detection.common.config import StrictConfig, check_config
 from detection.common.errors import UsageError
+from detection.cutout.edge import Edge
 from detection.publishing.studio.backdrop import check_backdrop
 from detection.publishing.studio.markets import market_size
 
@@ -26,6 +27,7 @@ class StudioStyle(StrictConfig):
     reflection: how strongly the floor mirrors the car, 0 to 1. even: colour and brightness are evened within limits.
     glass: what is seen through side windows is toned towards the backdrop, where that is sure.
     max_upscale: a car is enlarged at most so many times; beyond that the whole picture is smaller.
+    edge: how the car's edge is fitted to the photo, see `finish_vehicle`.
     """
 
     backdrop: str = "studio-white"
@@ -38,6 +40,7 @@ class StudioStyle(StrictConfig):
     even: bool = True
     glass: bool = False
     max_upscale: float = Field(2.0, ge=1, le=8)
+    edge: Edge = "trained"
 
     @property
     def size(self) -> tuple[int, int]:

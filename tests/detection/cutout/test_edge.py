@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
@@ -35,19 +37,24 @@ def vehicle(mask, score=0.9):
     return Vehicle(tuple(map(float, mask_box(mask))), mask, score, "truck")
 
 
+EDGES = ("guided", "trained")
+
+
+@pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("size", [(300, 480), (480, 300), (900, 1440)])
-def test_the_edge_comes_nearer_to_the_truth(size):
+def test_the_edge_comes_nearer_to_the_truth(size, edge):
     photo, truth, coarse = scene(size)
-    fitted = finish_vehicle(photo, vehicle(coarse))
+    fitted = finish_vehicle(photo, vehicle(coarse), edge)
     assert iou(truth, fitted.mask) > iou(truth, coarse) + 0.002
     assert boundary_f_score(truth, fitted.mask) > boundary_f_score(truth, coarse) + 0.02
     assert (fitted.score, fitted.kind) == (0.9, "truck")
     assert fitted.box == pytest.approx(mask_box(fitted.mask), abs=0.5)
 
 
-def test_alpha_is_soft_at_the_edge_only():
+@pytest.mark.parametrize("edge", EDGES)
+def test_alpha_is_soft_at_the_edge_only(edge):
     photo, truth, coarse = scene()
-    alpha = finish_vehicle(photo, vehicle(coarse)).alpha
+    alpha = finish_vehicle(photo, vehicle(coarse), edge).alpha
     assert alpha.dtype == np.uint8 and alpha.shape == truth.shape
     far = cv2.distanceTransform((~truth).astype(np.uint8), cv2.DIST_L2, 5)
     deep = cv2.distanceTransform(truth.astype(np.uint8), cv2.DIST_L2, 5)
@@ -56,10 +63,11 @@ def test_alpha_is_soft_at_the_edge_only():
     assert 0 < soft.sum() < 8 * (cv2.morphologyEx(truth.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3)))).sum()
 
 
-def test_nothing_is_changed_in_place_and_the_answer_is_the_same_twice():
+@pytest.mark.parametrize("edge", EDGES)
+def test_nothing_is_changed_in_place_and_the_answer_is_the_same_twice(edge):
     photo, _, coarse = scene()
     before, mask = photo.copy(), coarse.copy()
-    one, two = finish_vehicle(photo, vehicle(coarse)), finish_vehicle(photo, vehicle(coarse))
+    one, two = finish_vehicle(photo, vehicle(coarse), edge), finish_vehicle(photo, vehicle(coarse), edge)
     assert np.array_equal(photo, before) and np.array_equal(coarse, mask)
     assert np.array_equal(one.alpha, two.alpha)
 
@@ -70,12 +78,37 @@ def test_on_a_flat_photo_the_mask_stays():
     assert iou(coarse, fitted.mask) > 0.98
 
 
+def test_the_trained_edge_is_another_one():
+    photo, _, coarse = scene()
+    guided, trained = (finish_vehicle(photo, vehicle(coarse), edge).alpha for edge in EDGES)
+    assert not np.array_equal(guided, trained) and iou(guided > 127, trained > 127) > 0.97
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_a_car_that_the_frame_cuts_off_does_not_fade_there(scale):
+    photo, truth, coarse = (array[60:240, 200:] for array in scene())
+    photo = cv2.resize(photo, None, fx=scale, fy=scale)
+    mask, car = (cv2.resize(array.astype(np.uint8), photo.shape[1::-1]) > 0 for array in (coarse, truth))
+    alpha = finish_vehicle(photo, vehicle(mask), "trained").alpha
+    inside = cv2.erode(car.astype(np.uint8), np.ones((9 * scale, 1), np.uint8))[:, :2] > 0
+    assert inside.sum() > 100 and alpha[:, :2][inside].min() > 200
+
+
+def test_threads_share_the_network():
+    photo, _, coarse = scene()
+    alone = finish_vehicle(photo, vehicle(coarse), "trained").alpha
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda _: finish_vehicle(photo, vehicle(coarse), "trained").alpha, range(8)))
+    assert all(np.array_equal(alone, one) for one in together)
+
+
+@pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("box", [(5, 5, 6, 6), (0, 0, 480, 300), (0, 100, 480, 101), (470, 290, 480, 300)])
-def test_odd_masks(box):
+def test_odd_masks(box, edge):
     photo, _, _ = scene()
     mask = np.zeros(photo.shape[:2], bool)
     mask[box[1] : box[3], box[0] : box[2]] = True
-    fitted = finish_vehicle(photo, vehicle(mask))
+    fitted = finish_vehicle(photo, vehicle(mask), edge)
     assert fitted.mask.any() and fitted.mask.shape == mask.shape
 
 

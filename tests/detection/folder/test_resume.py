@@ -144,6 +144,7 @@ def test_two_runs_at_once_are_refused(many, tmp_path):
         (CutoutStyle(background="black"), {}, "background 'white'"),
         (STYLE, {"image_format": "png"}, "format 'jpg'"),
         (STYLE, {"quality": 80}, "quality '95'"),
+        (STYLE, {"edge": "trained"}, "edge 'None'.* 'edge-[0-9a-f]{12}'"),
     ],
 )
 def test_other_settings_are_refused_until_restart(photos, tmp_path, style, options, word):

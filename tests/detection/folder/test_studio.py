@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 
 import numpy as np
@@ -75,6 +76,19 @@ def test_another_style_is_not_mixed_into_the_same_folder(photos, tmp_path, chang
     with pytest.raises(UsageError, match="was made with studio"):
         studio(photos, tmp_path / "out", **change)
     assert studio(photos, tmp_path / "out", restart=True, **change).processed == 3
+
+
+def test_edges_of_another_kind_are_not_mixed_into_the_same_folder(photos, tmp_path):
+    trained, guided = tmp_path / "trained", tmp_path / "guided"
+    studio(photos, trained)
+    studio(photos, guided, style={"edge": "guided"})
+    assert tree(trained)["red.jpg"] != tree(guided)["red.jpg"]
+    noted = json.loads((guided / "settings.json").read_text())  # as it was before there were trained edges
+    assert "edge" not in noted and "edge" not in noted["studio"]
+    with pytest.raises(UsageError, match="was made with edge 'edge-[0-9a-f]{12}', and now it is 'None'"):
+        studio(photos, trained, style={"edge": "guided"})
+    with pytest.raises(UsageError, match="was made with edge 'None'"):
+        studio(photos, guided)
 
 
 def test_a_changed_backdrop_picture_is_noticed(photos, tmp_path):
