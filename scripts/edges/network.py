@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detection.cutout.edge_network import GRAPH, STRIDE, WEIGHTS
-from scripts.networks import Conv
+from scripts.networks import Conv, write_weights
 
 PREFIX = "edge."
 CHANNELS = 5  # red, green, blue, mask, guided alpha
@@ -54,21 +54,10 @@ def loss(found: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
 
 def write(net: EdgeNet, folder: Path) -> None:
     """Writes the weights, wide matrices in 8 bits, and the graph of the network without weights."""
-    from detection.common.networks.weights import is_wide_matrix, write_safetensors
     from detection.detectors.onnx.writer import names_in_file, write_network
 
     net = net.to(memory_format=torch.contiguous_format).eval()
-    own = {
-        PREFIX + name: tensor
-        for name, tensor in net.state_dict(keep_vars=True).items()
-        if not name.endswith("num_batches_tracked")
-    }
-    write_safetensors(
-        folder / WEIGHTS,
-        {name: tensor.detach() for name, tensor in own.items()},
-        {"format": "carclf-edge-1"},
-        eight_bits=is_wide_matrix,
-    )
+    own = write_weights(net, PREFIX, folder / WEIGHTS, "carclf-edge-1")
     sides = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
     image = {"image": torch.zeros(1, CHANNELS, 24 * STRIDE, 32 * STRIDE)}
     write_network(net, image, ["alpha"], {"image": sides}, folder / GRAPH, names_in_file(net, own.items()))

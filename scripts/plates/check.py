@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detection.publishing.hiding.check import GRAPH, SIZE, WEIGHTS
+from scripts.networks import write_weights
 from scripts.plates.network import compact_body
 
 PREFIX = "check."
@@ -84,21 +85,10 @@ def new_check() -> PlateCheck:
 
 def write_check(net: PlateCheck, folder: Path) -> None:
     """Writes the weights in 8 bits, and the graph without weights."""
-    from detection.common.networks.weights import is_wide_matrix, write_safetensors
     from detection.detectors.onnx.writer import names_in_file, write_network
 
     net = net.eval()
-    own = {
-        PREFIX + name: tensor
-        for name, tensor in net.state_dict(keep_vars=True).items()
-        if not name.endswith("num_batches_tracked")
-    }
-    write_safetensors(
-        folder / WEIGHTS,
-        {name: tensor.detach() for name, tensor in own.items()},
-        {"format": "carclf-plate-check-1"},
-        eight_bits=lambda tensor: is_wide_matrix(tensor) and len(tensor) > 1,
-    )
+    own = write_weights(net, PREFIX, folder / WEIGHTS, "carclf-plate-check-1")
     image = {"image": torch.zeros(2, 3, *SIZE)}
     names = names_in_file(net, own.items())
     write_network(net, image, ["plate", "corners"], {"image": {0: torch.export.Dim.AUTO}}, folder / GRAPH, names)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detection.publishing.hiding.plates import GRAPH, HEIGHT, STRIDE, WEIGHTS, WIDTH
-from scripts.networks import Conv
+from scripts.networks import Conv, write_weights
 
 ROWS, COLUMNS = HEIGHT // STRIDE, WIDTH // STRIDE
 _LEAST_WIDTH, _LEAST_HEIGHT = 8, 2.2  # pixels of a window in which a plate is learnt
@@ -136,22 +136,11 @@ def compact_body() -> tuple[nn.Module, dict[str, Tensor]]:
 
 def write(head: PlateHead, folder: Path) -> None:
     """Writes the head's weights in 8 bits, and the graph of the whole network without weights."""
-    from detection.common.networks.weights import is_wide_matrix, write_safetensors
     from detection.detectors.onnx.writer import names_in_file, write_network
 
     body, stored = compact_body()
     net = Whole(body, head.eval()).eval()
-    own = {
-        PREFIX + name: tensor
-        for name, tensor in head.state_dict(keep_vars=True).items()
-        if not name.endswith("num_batches_tracked")
-    }
-    write_safetensors(
-        folder / WEIGHTS,
-        {name: tensor.detach() for name, tensor in own.items()},
-        {"format": "carclf-plates-1"},
-        eight_bits=lambda tensor: is_wide_matrix(tensor) and len(tensor) > 1,
-    )
+    own = write_weights(head, PREFIX, folder / WEIGHTS, "carclf-plates-1")
     sides = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
     names = names_in_file(net, (stored | own).items())
     image = {"image": torch.zeros(1, 3, HEIGHT, WIDTH)}
