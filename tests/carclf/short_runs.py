@@ -47,7 +47,7 @@ def results(run: Path) -> dict:
         "metrics": {name: value for name, value in metrics.items() if name not in ("seconds", "git", "versions")},
         "stages": [{name: value for name, value in stage.items() if name not in _TIMES} for stage in stages],
         **{
-            name: table.drop(columns=_TIMES, errors="ignore").fillna("").to_dict("records")
+            name: table.drop(columns=_TIMES, errors="ignore").astype(object).fillna("").to_dict("records")
             for name, table in tables.items()
         },
     }
